@@ -31,7 +31,7 @@ test: $(READY) ## all checks: export, clean and executed notebooks, README, test
 	$(BIN)/python nbs/_site/build.py docs
 
 lab: $(READY) ## open the quick start in JupyterLab
-	$(RUN) $(BIN)/jupyter lab nbs/tutorials/quickstart.ipynb $(ARGS)
+	$(RUN) $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/quickstart.ipynb $(ARGS)
 
 docs: $(READY) ## build the documentation into _docs/
 	$(BIN)/python nbs/_site/build.py docs

@@ -26,7 +26,7 @@ class BuildWithSurveys(build_py):
         if self.editable_mode: return
         for s in SURVEYS:
             if not (here/'data'/s/'codebook.yaml').exists():
-                raise FileNotFoundError(f"data/{s}/codebook.yaml: not there, but setup.py lists {s!r} in SURVEYS: restore the folder, or take it off the list")
+                raise FileNotFoundError(f"data/{s}/codebook.yaml: not there, but setup.py lists {s!r}: restore the folder, or take it off SURVEYS")
         for f in survey_files():
             to = Path(self.build_lib)/'alignsurvey'/f
             self.mkpath(str(to.parent))

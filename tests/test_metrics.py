@@ -269,6 +269,12 @@ def test_smoothed_shares_are_shares_without_zeros(counts, alpha):
 
 # input as it comes
 
+def test_sums_off_by_rounding_do_not_reach_the_score(rng):
+    p, q = random_shares(rng, 5, N), random_shares(rng, 5, N)
+    assert abs(m.total_variation(p, p * (1 + 8e-7))).max() < 1e-12
+    np.testing.assert_allclose(m.brier_scores(q.argmax(1), q * (1 - 8e-7)), m.brier_scores(q.argmax(1), q), atol=1e-12)
+
+
 def test_lists_frames_and_32_bit_give_the_same(rng):
     q = random_shares(rng, 3, 50).astype('float32')
     y = rng.integers(0, 3, 50)
@@ -304,6 +310,8 @@ def test_lists_frames_and_32_bit_give_the_same(rng):
     (lambda: m.ece([0], [[1, 0]], bins=2.5), '^bins is 2.5; give a whole number'),
     (lambda: m.smooth_shares(3), '^counts is the single number 3'),
     (lambda: m.smooth_shares([1, np.nan]), '^counts must be finite'),
+    (lambda: m.smooth_shares([[1, 2], [0, 0]], 0), '^counts holds no answer and alpha is 0'),
+    (lambda: m.total_variation(np.eye(3), np.eye(3)[:2]), r'^p has shape \(3, 3\) and q \(2, 3\)'),
     (lambda: m.smooth_shares([1, 2], np.nan), '^alpha is nan'),
 ])
 def test_wrong_input_gets_one_sentence(call, message):

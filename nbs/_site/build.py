@@ -28,7 +28,10 @@ def differing(want, have):
 
 # --- alignsurvey/ is what the notebooks export
 
-def modules(root): return {p.relative_to(root).as_posix(): p.read_bytes() for p in (root/'alignsurvey').rglob('*.py') if '.ipynb_checkpoints' not in p.parts}
+def contents(paths, root): return {p.relative_to(root).as_posix(): p.read_bytes() for p in paths}
+
+
+def modules(root): return contents([p for p in (root/'alignsurvey').rglob('*.py') if '.ipynb_checkpoints' not in p.parts], root)
 
 
 def check_export():
@@ -42,7 +45,8 @@ def check_export():
         if (ROOT/'alignsurvey/__init__.py').exists(): shutil.copy(ROOT/'alignsurvey/__init__.py', copy/'alignsurvey')
         env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}
         subprocess.run([Path(sys.executable).with_name('nbdev_export')], cwd=copy, env=env, check=True)
-        stop_unless_same(differing(modules(copy), modules(ROOT)), 'differ from what the notebooks export: change the notebook, not the module, and run .venv/bin/nbdev_export')
+        stop_unless_same(differing(modules(copy), modules(ROOT)),
+            'not what the notebooks export; change the notebook, not the module, then run .venv/bin/nbdev_export')
     print(f'{len(modules(ROOT))} modules are as exported')
 
 
@@ -58,14 +62,19 @@ def check_clean():
         nb = read_nb(p)
         clean_nb(nb, get_config().clear_all, keys('allowed_metadata_keys'), keys('allowed_cell_metadata_keys'), get_config().clean_ids)
         if nb2str(nb) != p.read_text(encoding='utf-8'): differ.add(p.relative_to(ROOT).as_posix())
-    stop_unless_same(differ, 'hold metadata that changes at every run: run .venv/bin/nbdev_clean')
+    stop_unless_same(differ, 'not clean, so that every run would show as a change; run .venv/bin/nbdev_clean')
     print(f'{len(notebooks())} notebooks are clean')
 
 
 # --- README.md
 
+def _from_root(m):
+    "A link of the notebook, relative to nbs/, as one that works beside README.md."
+    return m[0] if re.match(r'[a-z]+:|[#/]', m[2]) else f"{m[1]}({posixpath.normpath('nbs/' + m[2])})"
+
+
 def _for_readers(cells):
-    "Cells as a reader sees them: hidden ones and directives gone. Also gives the alternative texts of plots."
+    "Cells as a reader sees them: hidden ones and directives gone, links from the root. Also gives the alternative texts of plots."
     out, alts = [], []
     for c in cells:
         told = dict(re.findall(r'^#\| *([\w-]+):? *(.*)$', c.source, re.MULTILINE)) if c.cell_type == 'code' else {}
@@ -75,14 +84,9 @@ def _for_readers(cells):
             if told.get('output') == 'false': c.outputs = []
             alts += [told.get('fig-alt', 'plot').strip('"\'')] * sum('image/png' in o.get('data', {}) for o in c.outputs)
             if told.get('echo') == 'false': c.metadata['tags'] = ['no-input']
+        else: c.source = re.sub(r'(\[[^]]*\])\(([^)\s]+)\)', _from_root, c.source)
         out.append(c)
     return out, alts
-
-
-def _from_root(m):
-    "A link of the notebook, relative to nbs/, as one that works beside README.md."
-    if re.match(r'[a-z]+:|[#/]', m[2]) or m[2].startswith(README_IMAGES): return m[0]
-    return f"{m[1]}({posixpath.normpath('nbs/' + m[2])})"
 
 
 def readme_files():
@@ -91,6 +95,7 @@ def readme_files():
     from nbconvert import MarkdownExporter
     from traitlets.config import Config
     nb = nbformat.read(ROOT/'nbs/index.ipynb', as_version=4)
+    nb.metadata['language_info'] = {'name': 'python'}  # which nbdev_clean takes away, and code blocks need
     nb.cells, alts = _for_readers(nb.cells)
     config = Config({'TagRemovePreprocessor': {'remove_input_tags': {'no-input'}, 'enabled': True}})
     resources = {'unique_key': 'out', 'output_files_dir': 'out'}
@@ -99,12 +104,11 @@ def readme_files():
     for i, (name, data) in enumerate(resources['outputs'].items(), 1):
         shown = f'{README_IMAGES}-{i}{Path(name).suffix}'
         text, files[shown] = re.sub(r'!\[[^]]*\]\(' + re.escape(name) + r'\)', lambda m: f'![{next(alts)}]({shown})', text), data
-    text = re.sub(r'(\[[^]]*\])\(([^)\s]+)\)', _from_root, text)
     files['README.md'] = (re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', text, flags=re.MULTILINE)).strip() + '\n').encode()
     return files
 
 
-def _readme_now(): return {p.relative_to(ROOT).as_posix(): p.read_bytes() for p in [*ROOT.glob('README.md'), *ROOT.glob(README_IMAGES + '-*')]}
+def _readme_now(): return contents([*ROOT.glob('README.md'), *ROOT.glob(README_IMAGES + '-[0-9]*')], ROOT)
 
 
 def readme():
@@ -119,7 +123,7 @@ def readme():
 
 def check_readme():
     "Compares README.md and its plots with what they would be."
-    stop_unless_same(differing(readme_files(), _readme_now()), 'differ from nbs/index.ipynb: run make readme')
+    stop_unless_same(differing(readme_files(), _readme_now()), 'not what nbs/index.ipynb says; run make readme')
     print('README.md is as nbs/index.ipynb says')
 
 
@@ -142,10 +146,12 @@ def docs():
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     src = nbdev.serve.proc_nbs(n_workers=2, force=True)
     _about(src)
-    shutil.rmtree(ROOT/'_docs', ignore_errors=True)
     from sphinx.cmd.build import main
-    failed = main(['-q', '-E', '-b', 'html', '-c', str(HERE), '-d', str(src/'.doctrees'), str(src), str(ROOT/'_docs')])
-    if failed: sys.exit(f'_docs: Sphinx stopped with code {failed}: see its message above')
+    with tempfile.TemporaryDirectory() as tmp:  # an old site stays until a new one is whole
+        failed = main(['-q', '--no-color', '-b', 'html', '-c', str(HERE), '-d', f'{tmp}/doctrees', str(src), f'{tmp}/html'])
+        if failed: sys.exit(f'_docs: not built; Sphinx stopped with code {failed} and says why above')
+        shutil.rmtree(ROOT/'_docs', ignore_errors=True)
+        shutil.move(f'{tmp}/html', ROOT/'_docs')
     print('open _docs/index.html')
 
 

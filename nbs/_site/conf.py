@@ -46,7 +46,8 @@ def contents(
     folders = sorted({n.split('/')[0] for n in names if '/' in n} - {'about', 'images'}, key=lambda f: (f != 'tutorials', f))
     groups = {f.capitalize(): _order([n for n in names if n.startswith(f + '/')], index) for f in folders}
     groups['Reference'] = [n for n in names if re.match(r'\d', n)]
-    groups['About'] = [n for n in names if '/' not in n and not re.match(r'\d', n)] + sorted((n for n in names if n.startswith('about/')), key=lambda n: (n != 'about/index', n))
+    loose = [n for n in names if '/' not in n and n not in groups['Reference']]
+    groups['About'] = loose + sorted((n for n in names if n.startswith('about/')), key=lambda n: (n != 'about/index', n))
     return {k: v for k, v in groups.items() if v}
 
 

@@ -53,7 +53,9 @@ def signature_line(
 
 def _type(p):
     "A parameter's annotation, or else the type of its default."
-    return '' if p.anno in (EMPTY, None, type(None)) else f'`{inspect.formatannotation(p.anno)}`'
+    if p.anno in (EMPTY, None, type(None)): return ''
+    name = p.anno if isinstance(p.anno, str) else p.anno.__name__ if inspect.isclass(p.anno) else inspect.formatannotation(p.anno)
+    return f'`{name}`'
 
 
 def _returned(sym, docs):
@@ -117,7 +119,8 @@ def fold_export(cell):
     "Exported code is folded away; hidden cells and bare imports go."
     told = cell.directives_.keys()
     if cell.cell_type != 'code' or not told & {*EXPORTS, 'hide', 'default_exp'}: return
-    body = [n for n in ast.parse(cell.source).body if not isinstance(n, (ast.Import, ast.ImportFrom))] if told & EXPORTS and 'hide' not in told else []
+    shown = ast.parse(cell.source).body if told & EXPORTS and 'hide' not in told else []
+    body = [n for n in shown if not isinstance(n, (ast.Import, ast.ImportFrom))]
     if not body:
         del cell['source']
         return
