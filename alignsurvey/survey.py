@@ -315,7 +315,8 @@ def _numbers(survey, name, what):
 def _first_bad(survey, name, bad, remedy):
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"{survey.path}: row {row + 2}, column {name!r}: {code_text(survey.frame[name].iloc[row])!r} {remedy}")
+        value = survey.frame[name].iloc[row]
+        raise ValueError(f"{survey.path}: row {row + 2}, column {name!r}: {'an empty cell' if pd.isna(value) else repr(code_text(value))} {remedy}")
 
 def numeric(
     survey:Survey, # a survey
@@ -343,8 +344,8 @@ def check_survey(
     survey:Survey, # a survey just read or made
 ):
     "Raises ValueError at the first thing that later steps could not use."
-    if not len(survey): raise ValueError(f"{survey.path}: has no respondents: check that the file is the one you meant")
     if not survey.codebook.items: raise ValueError(f"{survey.codebook.path}: names no items: add at least one under `items:`")
+    if not len(survey): raise ValueError(f"{survey.path}: has no respondents: check that the file is the one you meant")
     name = survey.codebook.design.get('respondent_id')
     if name:
         _first_bad(survey, name, survey.frame[name].isna().to_numpy(), 'is no respondent id: fill it in')

@@ -1,0 +1,23 @@
+"Shared by the tests: a command line run as a user would, and where the benchmark's own example files may lie."
+import os, subprocess, sys
+from pathlib import Path
+import pytest
+
+REFERENCE = Path(__file__).parents[2]/'shared'/'reference'
+
+
+@pytest.fixture(scope='session')
+def cli():
+    "Run `alignsurvey …` in its own process; give (exit code, stdout, stderr)."
+    def run(*args, cwd=None, **env):
+        done = subprocess.run([sys.executable, '-m', 'alignsurvey.cli', *map(str, args)], capture_output=True, text=True, cwd=cwd,
+                              env=dict(os.environ, TQDM_DISABLE='1', COLUMNS='200', **env))
+        return done.returncode, done.stdout, done.stderr
+    return run
+
+
+@pytest.fixture
+def reference():
+    "Folder with published example files of the AlignSurvey benchmark; they are not part of this repository."
+    if not REFERENCE.is_dir(): pytest.skip('the published example files are not here')
+    return REFERENCE

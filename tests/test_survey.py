@@ -1,0 +1,89 @@
+"Surveys: what goes in comes out, whatever the labels; and the way in for odd and hostile files."
+import string
+import numpy as np, pandas as pd, pytest, yaml
+from hypothesis import HealthCheck, given, settings, strategies as st
+from alignsurvey.survey import KINDS, Codebook, Survey, coded, labels
+
+WORDS = st.text(st.characters(exclude_categories=('Cs', 'Cc')), max_size=12)
+CODES = st.one_of(st.integers(-99, 999), st.text(string.ascii_letters + ' äß幸', min_size=1, max_size=4))
+FIXED = dict(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def questions(draw):
+    codes = draw(st.lists(CODES, min_size=4, max_size=7, unique_by=str))
+    texts = draw(st.lists(WORDS, min_size=len(codes), max_size=len(codes), unique=True))
+    k = draw(st.integers(2, len(codes) - 1))
+    return dict(question={'en': draw(WORDS), 'zh': draw(WORDS)}, scale=draw(st.sampled_from(['ordinal', 'nominal'])), options=dict(zip(codes[:k], texts)),
+                missing={c: draw(st.sampled_from(KINDS)) for c in codes[k:]}, blank=draw(st.sampled_from(KINDS)))
+
+
+@settings(**FIXED)
+@given(q=questions(), data=st.data())
+def test_round_trip(q, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('s')
+    answers = data.draw(st.lists(st.sampled_from([*q['options'], *q['missing'], None]), min_size=1, max_size=8))
+    answers[0] = next(iter(q['options']))
+    pd.DataFrame({'id': range(len(answers)), 'q': [None if a is None else str(a) for a in answers]}).to_parquet(folder/'x.parquet')
+    (folder/'codebook.yaml').write_text(yaml.safe_dump({'id': 'x', 'respondent_id': 'id', 'items': {'q': q}}, allow_unicode=True, sort_keys=False))
+    survey = Survey.load(folder/'x.parquet')
+    index, kind = coded(survey, 'q')
+    for a, i, k in zip(answers, index, kind):
+        if a in q['options']: assert (list(q['options'])[i], k) == (a, None)
+        else: assert (i, k) == (-1, q['blank'] if a is None else q['missing'][a])
+    back = Survey.load(survey.save(folder/'saved'))
+    assert back.codebook.questions == survey.codebook.questions and labels(back.codebook.items['q']) == list(q['options'].values())
+    pd.testing.assert_frame_equal(back.frame, survey.frame)
+    assert survey.describe().n.sum() == len(answers)
+
+
+def test_words_that_look_like_something_else(tmp_path):
+    "NA, None, yes, no and null are answers like any other."
+    (tmp_path/'x.csv').write_text('id,q\n1,NA\n2,None\n3,no\n4,null\n5,\n')
+    (tmp_path/'codebook.yaml').write_text('id: x\nrespondent_id: id\nitems:\n  q: {scale: nominal, options: {NA: Namibia, None: none at all, no: no, "null": nothing}, blank: refused}\n')
+    index, kind = coded(Survey.load(tmp_path/'x.csv'), 'q')
+    assert list(index) == [0, 1, 2, 3, -1] and kind[4] == 'refused'
+
+
+HEAD = 'id,q,w\n'
+BOOK = 'id: x\nrespondent_id: id\nweight: w\nitems: {q: {scale: ordinal, options: {1: no, 2: yes}}}\n'
+
+
+@pytest.mark.parametrize('data, book, said', [
+    (HEAD, BOOK, 'x.csv: has no respondents'),
+    ('', BOOK, 'x.csv: is not a readable .csv file'),
+    (HEAD + '1,1,-1\n', BOOK, "row 2, column 'w': '-1' is a negative weight"),
+    (HEAD + '1,1,heavy\n', BOOK, "row 2, column 'w': 'heavy' is not a number"),
+    (HEAD + '1,1,\n', BOOK, "row 2, column 'w': an empty cell is no weight"),
+    (HEAD + '1,1,0\n', BOOK, 'all weights are 0'),
+    (HEAD + '1,1,1\n2,7,1\n', BOOK, "x.csv: row 3, column 'q': code '7' is not in codebook.yaml"),
+    (HEAD + '1,1,1\n1,2,1\n', BOOK, "row 3, column 'id': '1' stands twice"),
+    ('id,w\n1,1\n', BOOK, "x.csv: has no column 'q'"),
+    (HEAD + '1,1,1\n', 'id: x\nitems: {}', 'names no items'),
+    (HEAD + '1,1,1\n', 'id: [', 'codebook.yaml: is not valid YAML'),
+    (HEAD + '1,1,1\n', '- a\n', 'codebook.yaml: is not a mapping'),
+    (HEAD + '1,1,1\n', BOOK.replace('ordinal', 'ordered'), "codebook.yaml: 'q': scale is 'ordered': use one of"),
+    (HEAD + '1,1,1\n', BOOK.replace('2: yes', '2: no'), "codes 1 and 2 share the label 'no'"),
+])
+def test_one_sentence(tmp_path, data, book, said):
+    (tmp_path/'x.csv').write_text(data); (tmp_path/'codebook.yaml').write_text(book)
+    with pytest.raises(ValueError) as e: Survey.load(tmp_path/'x.csv')
+    assert said in str(e.value) and '\n' not in str(e.value)
+
+
+def test_weighted_shares_against_statsmodels():
+    from statsmodels.stats.weightstats import DescrStatsW
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({'id': range(500), 'q': rng.integers(1, 6, 500), 'w': rng.gamma(2, size=500)})
+    book = {'id': 'x', 'respondent_id': 'id', 'weight': 'w', 'items': {'q': dict(scale='ordinal', options={i: f'o{i}' for i in range(1, 6)})}}
+    from alignsurvey.survey import _read_codebook
+    table = Survey(frame, _read_codebook(book, 'x')).describe()
+    for i, share in enumerate(table.share, 1): assert abs(share - DescrStatsW(frame.q == i, frame.w).mean) < 1e-9
+
+
+def test_draft_loads_again(tmp_path):
+    frame = pd.DataFrame({'id': [1, 2, 3], 'age': [20, 30, 44], 'vote': ['yes', 'no', 'yes'], 'weight': [1., 2., .5]})
+    frame.to_csv(tmp_path/'x.csv', index=False)
+    Codebook.draft(frame).save(tmp_path/'codebook.yaml')
+    survey = Survey.load(tmp_path/'x.csv')
+    assert survey.codebook.design == {'respondent_id': 'id', 'weight': 'weight'} and all(q.guessed for q in survey.codebook.questions.values())
