@@ -165,6 +165,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                     'alignsurvey.report._html': ('report.html#_html', 'alignsurvey/report.py'),
                                     'alignsurvey.report._installed': ('report.html#_installed', 'alignsurvey/report.py'),
                                     'alignsurvey.report._number': ('report.html#_number', 'alignsurvey/report.py'),
+                                    'alignsurvey.report._pairs': ('report.html#_pairs', 'alignsurvey/report.py'),
                                     'alignsurvey.report._plots': ('report.html#_plots', 'alignsurvey/report.py'),
                                     'alignsurvey.report._png': ('report.html#_png', 'alignsurvey/report.py'),
                                     'alignsurvey.report._warnings': ('report.html#_warnings', 'alignsurvey/report.py'),

@@ -197,7 +197,8 @@ def run_demo(
     from alignsurvey.records import reorder, split_records, write_records
     from alignsurvey.model import load_model
     from alignsurvey.predict import predict
-    from alignsurvey.inference import evaluate, temperature_scale
+    from alignsurvey.baselines import temperature_scale
+    from alignsurvey.inference import evaluate
     from alignsurvey.report import report, run_card, score_table
     import alignsurvey.tasks
     size, out = SIZES['quick' if quick else 'full'], _folder(out)

@@ -7,10 +7,11 @@ __all__ = ['NAMES', 'HUMAN', 'MODEL', 'OTHER', 'overall', 'score_table', 'differ
            'plot_shares', 'plot_calibration', 'run_card', 'report']
 
 # %% ../nbs/09_report.ipynb #c002
-import base64, io, json, platform, sys, time
-from importlib.metadata import version
+import base64, io, json, platform, time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import jinja2, matplotlib.pyplot as plt, pandas as pd, seaborn as sns
+from markupsafe import Markup, escape
 from .records import records_hash
 
 # %% ../nbs/09_report.ipynb #c007
@@ -43,12 +44,14 @@ def score_table(
     return table.loc[ranks.reindex(table.index).sort_values(na_position='last').index].rename(columns=NAMES).rename_axis(index=None, columns=None)
 
 # %% ../nbs/09_report.ipynb #c010
+def _pairs(scores, metrics): return scores[scores.versus.notna() & (scores.versus != 'noise floor') & scores.question_id.isna() & scores.group_var.isna() & scores.metric.isin(metrics)]
+
 def difference_table(
     scores, # frame from `evaluate`
     metrics=('log_score', 'wasserstein'), # which scores
 )->pd.DataFrame: # predictor, versus, metric, difference with interval, p adjusted by Holm
     "Paired differences: predictor minus versus; below 0 means a lower score."
-    rows = scores[scores.versus.notna() & scores.question_id.isna() & scores.group_var.isna() & scores.metric.isin(metrics)]
+    rows = _pairs(scores, metrics)
     return pd.DataFrame({'predictor': rows.predictor, 'versus': rows.versus, 'metric': rows.metric.map(NAMES), 'difference': [_number(r) for r in rows.itertuples()],
         'p (Holm)': ['–' if pd.isna(p) else f'{p:.3f}' if p >= .001 else '< .001' for p in rows.p_adj]}).reset_index(drop=True)
 
@@ -58,7 +61,7 @@ def findings(
 )->list: # sentences
     "What the paired differences license to say, in words; 'no difference shown' where the interval holds 0."
     said = []
-    for r in scores[scores.versus.notna() & scores.question_id.isna() & scores.group_var.isna() & scores.metric.isin(metrics)].itertuples():
+    for r in _pairs(scores, metrics).itertuples():
         if pd.isna(r.ci_low): continue
         better = (r.value < 0) == (r.metric in _LOWER)
         sure = r.ci_low > 0 or r.ci_high < 0
@@ -81,9 +84,9 @@ def plot_scores(
 ): # matplotlib axes
     "Every predictor's score with its interval, best on top."
     rows = overall(scores).query('metric == @metric').dropna(subset='value')
-    rows = rows.sort_values('value', ascending=metric not in _LOWER)[~rows.predictor.eq('noise floor') | (metric != 'share')]
+    rows = rows.sort_values('value', ascending=metric not in _LOWER)
     fig, ax = plt.subplots(figsize=(7, .4*len(rows) + 1))
-    for i, (_, r) in enumerate(rows.iterrows()): _dots(ax, r.to_frame().T.astype({'value': float, 'ci_low': float, 'ci_high': float}), [i], MODEL if r.predictor in models else OTHER)
+    for i in range(len(rows)): _dots(ax, rows.iloc[[i]], [i], MODEL if rows.predictor.iloc[i] in models else OTHER)
     ax.set_yticks(range(len(rows)), rows.predictor)
     best = rows[rows.predictor != 'noise floor'].iloc[-1]
     ax.set(xlabel=f'{NAMES.get(metric, metric)}, 95 % interval (n = {int(best.n)})', title=f'{best.predictor} has the best {NAMES.get(metric, metric + "  ")[:-2]}', ylim=(-.7, len(rows) - .3))
@@ -110,6 +113,7 @@ def plot_shares(
         ax.set_yticks(range(len(options[item])), options[item])
         ax.set(title=f"{item} (n = {int(r.n.iloc[0])})", ylim=(len(r) - .5, -.5))
     for ax in axes.flat[len(items):]: ax.set_visible(False)
+    for ax in axes[-1]: ax.set_xlabel('share')
     fig.suptitle(f'Shares of each option: respondents (blue) and {predictor} (orange), 95 % intervals; furthest apart first', x=.01, ha='left')
     sns.despine(left=True); fig.tight_layout()
     return fig
@@ -119,16 +123,18 @@ def plot_calibration(
     scores, # frame from `evaluate`
     predictors, # one or two predictors; the last is drawn in the model's colour
 ): # matplotlib axes
-    "How often the likeliest option was chosen, against the probability it was given."
+    "How often the likeliest option was the answer, against the probability it was given; a dot is a tenth of the scale, its area the answers in it."
     fig, ax = plt.subplots(figsize=(5, 4.5))
     ax.plot([0, 1], [0, 1], color='#BBBBBB', lw=1, zorder=0)
     cal = scores[scores.group_var == 'confidence bin']
     for name, colour in zip(predictors, [MODEL] if len(predictors) == 1 else [OTHER, MODEL]):
         x, y = (cal[(cal.predictor == name) & (cal.metric == m)].set_index('group') for m in ('confidence', 'hit_rate'))
-        y = y.reindex(x.index)
-        ax.errorbar(x.value, y.value, yerr=[(y.value - y.ci_low).clip(lower=0), (y.ci_high - y.value).clip(lower=0)], fmt='o-', color=colour, ms=4, lw=1.2)
-        if len(x): ax.annotate(name, (x.value.iloc[-1], y.value.iloc[-1]), color=colour, xytext=(6, -10), textcoords='offset points')
-    ax.set(xlabel='probability given to the likeliest option', ylabel='how often it was the answer', xlim=(0, 1), ylim=(0, 1), title='On the line: calibrated. Below it: too sure')
+        y = y.loc[x.index]
+        ax.errorbar(x.value, y.value, yerr=[(y.value - y.ci_low).clip(lower=0), (y.ci_high - y.value).clip(lower=0)], fmt='none', color=colour, lw=1.2)
+        ax.scatter(x.value, y.value, s=8 + 200*y.n/y.n.sum(), color=colour)
+        biggest = y.n.idxmax()
+        ax.annotate(f'{name} (n = {y.n.sum()})', (x.value[biggest], y.value[biggest]), color=colour, xytext=(9, -3), textcoords='offset points')
+    ax.set(xlabel='probability given to the likeliest option', ylabel='how often it was the answer', xlim=(0, 1), ylim=(0, 1), title='On the line: calibrated. Below it: too sure.')
     sns.despine()
     return ax
 
@@ -148,9 +154,7 @@ def run_card(
 
 def _installed(name):
     try: return bool(version(name))
-    except Exception as e:
-        if type(e).__name__ == 'PackageNotFoundError': return False
-        raise
+    except PackageNotFoundError: return False
 
 # %% ../nbs/09_report.ipynb #c025
 _PAGE = jinja2.Environment(autoescape=True).from_string('''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -163,7 +167,7 @@ thead th{border-bottom:2px solid #888} pre{background:#f6f6f6;padding:1rem;white
 <p class="warn"><strong>A simulated respondent is not a person.</strong> The model's answers below are not what people think; they are what a model says when it is told to answer as one. No number here licenses replacing respondents.</p>
 <h2>What was asked of whom</h2>
 <p>{{ asked }}</p>{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}
-<p>One prompt, as the model saw it{{ ', and the answer that the respondent gave' }}:</p><pre>{{ prompt }}
+<p>One prompt, as the model saw it, and the answer that the respondent gave:</p><pre>{{ prompt }}
 
 → {{ answer }}</pre>
 <h2>Scores</h2>{{ table }}
@@ -178,8 +182,8 @@ thead th{border-bottom:2px solid #888} pre{background:#f6f6f6;padding:1rem;white
 def _html(frame, models=()):
     "A frame as an escaped HTML table; the model's rows are marked."
     text = frame.to_html(escape=True, border=0)
-    for m in models: text = text.replace(f'<tr>\n      <th>{jinja2.filters.escape(m)}</th>', f'<tr class="model">\n      <th>{jinja2.filters.escape(m)}</th>')
-    return jinja2.filters.Markup(text) if hasattr(jinja2.filters, 'Markup') else __import__('markupsafe').Markup(text)
+    for m in models: text = text.replace(f'<tr>\n      <th>{escape(m)}</th>', f'<tr class="model">\n      <th>{escape(m)}</th>')
+    return Markup(text)
 
 def _png(drawn):
     fig = drawn if isinstance(drawn, plt.Figure) else drawn.figure

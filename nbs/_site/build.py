@@ -1,6 +1,7 @@
 """What `make` does with the notebooks, besides running them: compare, tidy up, README.md, documentation.
 
     python nbs/_site/build.py check-export | check-clean | check-readme | readme | docs
+    python nbs/_site/build.py run NOTEBOOK.ipynb …
 """
 import os, posixpath, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
@@ -64,6 +65,27 @@ def check_clean():
         if nb2str(nb) != p.read_text(encoding='utf-8'): differ.add(p.relative_to(ROOT).as_posix())
     stop_unless_same(differ, 'not clean, so that every run would show as a change; run .venv/bin/nbdev_clean')
     print(f'{len(notebooks())} notebooks are clean')
+
+
+# --- Running a notebook for its outputs
+
+def _is_progress(output):
+    "Progress bars, and what libraries say to stderr."
+    return output.get('name') == 'stderr' or 'application/vnd.jupyter.widget-view+json' in output.get('data', {})
+
+
+def run(*paths):
+    "Executes notebooks in place, keeps the outputs that a reader wants to see, and cleans them."
+    import nbformat
+    from nbclient import NotebookClient
+    for p in map(Path, paths):
+        nb = nbformat.read(p, as_version=4)
+        NotebookClient(nb, timeout=3600, kernel_name='python3', resources={'metadata': {'path': str(p.parent)}}).execute()
+        for c in nb.cells:
+            if c.cell_type == 'code': c.outputs = [o for o in c.outputs if not _is_progress(o)]
+        nbformat.write(nb, p)
+        subprocess.run([Path(sys.executable).with_name('nbdev_clean'), '--fname', p], cwd=ROOT, check=True)
+        print(p)
 
 
 # --- README.md
@@ -157,6 +179,6 @@ def docs():
 
 if __name__ == '__main__':
     jobs = {'check-export': check_export, 'check-clean': check_clean, 'check-readme': check_readme, 'readme': readme, 'docs': docs}
-    if sys.argv[1:] not in [[j] for j in jobs]: sys.exit(__doc__)
-    os.chdir(ROOT)
-    jobs[sys.argv[1]]()
+    if sys.argv[1:2] == ['run']: run(*sys.argv[2:])
+    elif sys.argv[1:] in [[j] for j in jobs]: os.chdir(ROOT); jobs[sys.argv[1]]()
+    else: sys.exit(__doc__)
