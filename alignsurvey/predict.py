@@ -12,7 +12,7 @@ import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 from .model import LM, _padded, answer_ids, option_logprobs, prompt_ids
 from .records import answer_texts
-from .tasks import parse_answer
+from .tasks import parse_answer, parse_shares
 
 # %% ../nbs/07_predict.ipynb #c007
 def _score(lm, batch):
@@ -26,13 +26,14 @@ def _score(lm, batch):
 
 # %% ../nbs/07_predict.ipynb #c009
 def _greedy(lm, batch, max_new_tokens):
-    "Greedy replies to a batch of records, parsed."
+    "Greedy replies to a batch of records, parsed: the option named, or the shares stated."
     ids, mask = _padded([prompt_ids(lm, r['instruction'], r['input']) for r in batch], lm.tokenizer.pad_token_id, 'left', lm.device)
     out = lm.model.generate(input_ids=ids, attention_mask=mask, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, pad_token_id=lm.tokenizer.pad_token_id)
     for r, reply, n in zip(batch, out[:, ids.shape[1]:], mask.sum(1).tolist()):
         text = lm.tokenizer.decode(reply, skip_special_tokens=True).strip()
-        value, status, why = parse_answer(text, r)
-        yield dict(text=text, value=value, status=status, why=why, tokens=n + int((reply != lm.tokenizer.pad_token_id).sum()))
+        states = r['answer_form'] == 'shares'
+        found, status, why = (parse_shares if states else parse_answer)(text, r)
+        yield dict(text=text, value=None if states else found, probs=found if states else None, status=status, why=why, tokens=n + int((reply != lm.tokenizer.pad_token_id).sum()))
 
 # %% ../nbs/07_predict.ipynb #c011
 PREDICTION = ('record_id', 'text', 'value', 'probs', 'coverage', 'elicitation', 'status', 'why', 'seconds', 'tokens')
@@ -61,7 +62,7 @@ class Journal:
     def close(self): self.db.close()
 
 # %% ../nbs/07_predict.ipynb #c014
-ELICITATIONS = ('score', 'greedy')
+ELICITATIONS = ('score', 'greedy', 'verbalize')
 
 def adapter_hash(
     lm:LM, # a loaded model
@@ -81,23 +82,24 @@ def _batches(records, size):
 
 def _check_records(records, elicitation):
     if not len(records): raise ValueError("there are no records to ask: check what selected them")
-    for r, o in zip(records['record_id'], records['options']):
+    for r, o, form in zip(records['record_id'], records['options'], records['answer_form']):
         if not o or len(o) < 2: raise ValueError(f"{r}: shows {len(o or [])} options: a response record needs at least two")
+        if (form == 'shares') != (elicitation == 'verbalize'): raise ValueError(f"{r}: its answer_form is {form}, which {elicitation!r} can't ask for: use verbalize for shares, and score or greedy for an option")
 
 # %% ../nbs/07_predict.ipynb #c015
 def predict(
     lm:LM, # a model, with or without an adapter
     records, # records to ask
     *,
-    elicitation='score', # score: probabilities of the options; greedy: the model writes, the reply is parsed
+    elicitation='score', # score: probabilities of the options; greedy: the model writes, the reply is parsed; verbalize: it states a group's shares
     journal=None, # SQLite file that keeps the answers; default keeps none
     batch=16, # records at a time
-    max_new_tokens=32, # of a greedy reply
+    max_new_tokens=64, # of a written reply
 )->pd.DataFrame: # one row a record, in the records' order: record_id, text, value, probs, coverage, elicitation, status, why, seconds, tokens
     "Ask a model. Raises ValueError at records without options, an unknown elicitation or a file that is no journal."
     if elicitation not in ELICITATIONS: raise ValueError(f"elicitation is {elicitation!r}: use one of {', '.join(ELICITATIONS)}")
     _check_records(records, elicitation)
-    settings = [lm.base_hash, adapter_hash(lm), str(lm.dtype), elicitation, batch] + [max_new_tokens]*(elicitation == 'greedy')
+    settings = [lm.base_hash, adapter_hash(lm), str(lm.dtype), elicitation, batch] + [max_new_tokens]*(elicitation != 'score')
     keys, log = _keys(records, settings), Journal(journal or ':memory:')
     known = log.known(keys)
     with tqdm(total=len(records), initial=sum(k in known for k in keys), desc=elicitation) as bar:
@@ -118,7 +120,7 @@ def _ask(lm, records, keys, rows, elicitation, max_new_tokens, log):
     log.add(fresh)
     return fresh
 
-# %% ../nbs/07_predict.ipynb #c022
+# %% ../nbs/07_predict.ipynb #c024
 def _plain_row(row): return {k: list(v) if isinstance(v, (list, np.ndarray)) else None if pd.isna(v) else v for k, v in row.items()}
 
 def write_predictions(
