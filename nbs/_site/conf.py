@@ -30,6 +30,9 @@ html_copy_source = html_show_sourcelink = False
 html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fullscreen_button=False)
 
 
+TITLES = {'recipes': 'How-to: survey sources'}  # what the navigation calls a folder, where its name would not say it
+
+
 def _order(pages, index):
     "Pages in the order in which the start page links to them; those that it leaves out follow by name."
     linked = re.findall(r'\(([\w/.-]+)\.ipynb', index)
@@ -44,7 +47,7 @@ def contents(
     names = sorted(p.relative_to(src).with_suffix('').as_posix() for p in [*src.rglob('*.ipynb'), *src.rglob('*.md')])
     names = [n for n in names if n != root_doc and not any(p[0] in '._' for p in n.split('/'))]
     folders = sorted({n.split('/')[0] for n in names if '/' in n} - {'about', 'images'}, key=lambda f: (f != 'tutorials', f))
-    groups = {f.capitalize(): _order([n for n in names if n.startswith(f + '/')], index) for f in folders}
+    groups = {TITLES.get(f, f.capitalize()): _order([n for n in names if n.startswith(f + '/')], index) for f in folders}
     groups['Reference'] = [n for n in names if re.match(r'\d', n)]
     loose = [n for n in names if '/' not in n and n not in groups['Reference']]
     groups['About'] = loose + sorted((n for n in names if n.startswith('about/')), key=lambda n: (n != 'about/index', n))
