@@ -12,6 +12,7 @@ import hashlib, json, random, re
 from pathlib import Path
 import numpy as np, pandas as pd
 from datasets import Dataset, DatasetDict
+from tqdm.auto import tqdm
 
 # %% ../nbs/01_records.ipynb #c007
 FORMS = ('label_text', 'label', 'text')    # of one person's answer; a group's answer has the form `shares`
@@ -132,6 +133,13 @@ def read_records(
         if not isinstance(r, dict): raise ValueError(f"{path.name}: record {i + 1} is not an object with fields: {str(r)[:40]}")
     return make_records(rows, source=path.stem)
 
+def _rows(records):
+    "Records as dicts, many at a time."
+    with tqdm(total=len(records), desc='write', leave=False) as bar:
+        for table in records.with_format('arrow').iter(10_000):
+            yield from table.to_pylist()
+            bar.update(len(table))
+
 def write_records(
     records:Dataset, # records
     path, # a .json or .jsonl file to write
@@ -148,7 +156,8 @@ def write_records(
     records = records.select_columns(first + [c for c in records.column_names if c not in first])
     start, between, end = ('[\n', ',\n', '\n]\n') if path.suffix == '.json' else ('', '\n', '\n')
     with part.open('w', encoding='utf-8') as f:
-        for i, r in enumerate(records): f.write((between if i else start) + json.dumps(r, ensure_ascii=False))
+        f.write(start)
+        for i, r in enumerate(_rows(records)): f.write((between if i else '') + json.dumps(r, ensure_ascii=False))
         f.write(end)
     part.replace(path)
     return path
@@ -168,7 +177,7 @@ def _rewrite(r, order):
     moved = lambda values: values and [values[i] for i in order]
     at, target = None if r['answer_index'] is None else order.index(r['answer_index']), moved(r['target'])
     output = answer_texts(options, r['answer_form'])[at] if at is not None else share_lines(options, target) if target and r['answer_form'] == 'shares' else r['output']
-    return {field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
+    return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
 
 # %% ../nbs/01_records.ipynb #c021
 def reorder(
@@ -180,10 +189,14 @@ def reorder(
 )->Dataset: # the same records, options displayed in another order
     "Change the displayed order of the options. Raises ValueError where a record shows none."
     if how not in ('shuffle', 'reverse'): raise ValueError(f"how is {how!r}: use shuffle or reverse")
-    def one(r):
-        if not r['options']: raise ValueError(f"{r['record_id']}: has no options to reorder")
-        return _rewrite(r, _order(how, r, seed, pin_last))
-    return records.map(one, load_from_cache_file=False, desc=None)
+    needed = ['record_id', 'instruction', 'input', 'output', 'options', 'answer_index', 'answer_form', 'positions', 'target']
+    def many(*columns):
+        rows = [dict(zip(needed, values)) for values in zip(*columns)]
+        for r in rows:
+            if not r['options']: raise ValueError(f"{r['record_id']}: has no options to reorder")
+        rows = [_rewrite(r, _order(how, r, seed, pin_last)) for r in rows]
+        return {k: [r[k] for r in rows] for k in needed}
+    return records.map(many, batched=True, input_columns=needed, features=records.features, load_from_cache_file=False, desc='reorder')
 
 # %% ../nbs/01_records.ipynb #c024
 _UNITS = dict(respondent='respondent_id', item='family', wave='wave')    # group-level records carry their group as respondent

@@ -6,8 +6,8 @@
 __all__ = ['PROMPTS', 'crossings', 'clean_reply', 'parse_answer', 'parse_shares']
 
 # %% ../nbs/03_tasks.ipynb #c002
-import re, unicodedata
-from itertools import combinations
+import re, tempfile, unicodedata
+from itertools import chain, combinations
 import numpy as np, pandas as pd, pyarrow as pa
 from datasets import Dataset
 from fastcore.basics import patch
@@ -58,11 +58,11 @@ def _item_columns(survey, name, lang, form, index, rows, shared):
         **{k: shared[k][rows] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave')})
     return {k: each[k] if k in each else [one.get(k)]*n for k in FIELDS}
 
-def _shared(survey, variables, lang):
+def _shared(survey, variables, lang, start=0):
     "What a respondent brings to each of their records."
     text = lambda c: survey.frame[c].astype(str).to_numpy(object) if c else np.full(len(survey), None)
     design = survey.codebook.design
-    ids = text(design['respondent_id']) if design.get('respondent_id') else np.arange(1, len(survey) + 1).astype(str).astype(object)
+    ids = text(design['respondent_id']) if design.get('respondent_id') else np.arange(start + 1, start + len(survey) + 1).astype(str).astype(object)
     return dict(head=_heads(survey, variables, lang), respondent_id=ids, weight=weights(survey),
         groups=np.array(background(survey, grouped=True, lang=lang).to_dict('records') or [None]*len(survey), dtype=object),
         **{k: text(design.get(k)) for k in ('stratum', 'psu', 'wave')})
@@ -94,21 +94,33 @@ def _account(survey, answers, n, made):
     said = ', '.join(f'{v:,} {k}' for k, v in gone.items()) or 'none'
     return f"{survey.codebook.id}: {made:,} records of {n:,} respondents and {len(answers)} items; left out: {said}" + (f'; {skipped} items not asked for or without options' if skipped else '')
 
-def _chunk(survey, answers, lang, form, people, shared):
-    "Records of some respondents, ordered by respondent and item."
-    parts, keys = [], []
+def _chunk(survey, answers, variables, lang, form, start):
+    "Records of up to 10,000 respondents, ordered by respondent and item."
+    part, parts, keys = Survey(survey.frame.iloc[start:start + 10_000], survey.codebook, survey.path), [], []
+    shared = _shared(part, variables, lang, start)
     for j, (name, (index, _)) in enumerate(answers.items()):
-        rows = people[index[people] >= 0]
-        parts.append(_table(_item_columns(survey, name, lang, form, index, rows, shared), survey.codebook.background))
+        index = index[start:start + 10_000]
+        rows = np.flatnonzero(index >= 0)
+        parts.append(_table(_item_columns(part, name, lang, form, index, rows, shared), survey.codebook.background))
         keys.append(rows*len(answers) + j)
     return pa.concat_tables(parts).combine_chunks().take(np.argsort(np.concatenate(keys)))
 
 def _individual(survey, answers, variables, lang, form):
-    shared = _shared(survey, variables, lang)
-    return [_chunk(survey, answers, lang, form, np.arange(start, min(start + 10_000, len(survey))), shared)
-        for start in tqdm(range(0, len(survey), 10_000), desc='records', leave=False)]
+    for start in tqdm(range(0, len(survey), 10_000), desc='records', leave=False): yield _chunk(survey, answers, variables, lang, form, start)
 
 # %% ../nbs/03_tasks.ipynb #c013
+def _dataset(tables, large):
+    "Tables as one Dataset, in memory or, where `large`, in a temporary file."
+    tables = iter(tables)
+    if not large: return Dataset(pa.concat_tables(tables))
+    first, folder = next(tables), tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with pa.OSFile(f'{folder.name}/records.arrow', 'wb') as sink, pa.ipc.new_stream(sink, first.schema) as out:
+        for t in chain([first], tables): out.write_table(t)
+    dataset = Dataset.from_file(f'{folder.name}/records.arrow')
+    dataset._folder = folder    # lives as long as the records
+    return dataset
+
+# %% ../nbs/03_tasks.ipynb #c015
 def crossings(
     names, # background variables
 )->list: # every set of one or more of them
@@ -131,7 +143,7 @@ def _cell_shares(cell, index, w, cells, k):
     total, square = mass.sum(1), np.bincount(cell[has], w**2, cells)
     with np.errstate(invalid='ignore', divide='ignore'): return mass/total[:, None], n, total**2/square
 
-# %% ../nbs/03_tasks.ipynb #c014
+# %% ../nbs/03_tasks.ipynb #c016
 def _group_columns(survey, name, by, cell, values, index, w, lang, form, min_n):
     "One item's group records for one crossing, and how many cells were too small."
     q, id = survey.codebook.items[name], survey.codebook.id
@@ -161,7 +173,7 @@ def _grouped(survey, answers, by, lang, form, min_n, verbose):
     if verbose: print(f"{survey.codebook.id}: {sum(map(len, parts)):,} group records from {len(by)} crossings of {', '.join(names)}; {small:,} cells with fewer than {min_n} answers suppressed")
     return parts
 
-# %% ../nbs/03_tasks.ipynb #c016
+# %% ../nbs/03_tasks.ipynb #c018
 @patch
 def records(
     self:Survey,
@@ -188,9 +200,10 @@ def records(
     answers = {i: coded(survey, i) for i in items}
     if level == 'group': parts = _grouped(survey, answers, _crossed(by, survey.codebook.background, where), lang, form, min_n, verbose)
     else: parts = _individual(survey, answers, variables, lang, form)
-    if verbose and level == 'individual': print(_account(self, answers, len(survey), sum(map(len, parts))))
-    if not any(map(len, parts)): raise ValueError(f"{self.path}: no answers to {', '.join(items)}{f' in cells of {min_n} or more' if level == 'group' else ''}: choose other items{' or a smaller min_n' if level == 'group' else ''}")
-    return Dataset(pa.concat_tables(parts))
+    made = _dataset(parts, level == 'individual' and len(survey)*len(items) > 1_000_000)
+    if verbose and level == 'individual': print(_account(self, answers, len(survey), len(made)))
+    if not len(made): raise ValueError(f"{self.path}: no answers to {', '.join(items)}{f' in cells of {min_n} or more' if level == 'group' else ''}: choose other items{' or a smaller min_n' if level == 'group' else ''}")
+    return made
 
 def _crossed(by, allowed, where):
     "`by` as a list of lists of background variables."
@@ -198,7 +211,7 @@ def _crossed(by, allowed, where):
     by = [[by]] if isinstance(by, str) else [by] if isinstance(by[0], str) else by
     return [_chosen(c, allowed, 'background variable', where) for c in by]
 
-# %% ../nbs/03_tasks.ipynb #c023
+# %% ../nbs/03_tasks.ipynb #c025
 _REFUSAL = re.compile(r"\b(?:i (?:can't|cannot|can not|won't|am unable|'m unable|am not able)|as an ai|as a language model|i'm sorry|i am sorry)\b|无法回答|不能回答|抱歉|作为(?:一个)?(?:人工智能|AI)", re.I)
 _DONT_KNOW = re.compile(r"\W*(?:i )?(?:don't|do not) know\W*|\W*(?:不知道|不了解|说不清)\W*", re.I)
 
@@ -213,7 +226,7 @@ def clean_reply(
 
 def _same(text): return re.sub(r'\s+', ' ', unicodedata.normalize('NFKC', text)).strip(' .。,;:"\'()[]*').casefold().replace('’', "'")
 
-# %% ../nbs/03_tasks.ipynb #c024
+# %% ../nbs/03_tasks.ipynb #c026
 _POINTED = re.compile(r"(?<![\w'])\(?([A-Z]{1,2})[.)、:](?!\w\.)|(?:option|answer|choose|choice|select|pick|is|选项?|选择|答案[是为]?)[:\s]*\(?([A-Z]{1,2})(?![\w'])")
 _BARE = re.compile(r"(?<![\w'])([A-Z]{1,2})(?![\w'])(?!\s(?!or\b|and\b)[a-z])")
 
@@ -233,7 +246,7 @@ def _named_texts(text, options):
         if n: found.add(i)
     return found
 
-# %% ../nbs/03_tasks.ipynb #c025
+# %% ../nbs/03_tasks.ipynb #c027
 def parse_answer(
     text, # a model's reply, or None
     record, # the record it replies to; its options as displayed
@@ -250,7 +263,7 @@ def parse_answer(
     if named: return named.pop(), 'ok', None
     return (None, 'refused', 'refused') if _REFUSAL.search(text) else (None, 'unparsed', 'no_option')
 
-# %% ../nbs/03_tasks.ipynb #c030
+# %% ../nbs/03_tasks.ipynb #c032
 def parse_shares(
     text, # a model's reply, or None
     record, # the group record it replies to; its options as displayed
