@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 from .model import LM, _padded, answer_ids, option_logprobs, prompt_ids
+from .files import no_overwrite
 from .records import answer_texts
 from .tasks import parse_answer, parse_shares
 
@@ -132,7 +133,7 @@ def write_predictions(
     "One prediction a line or row. Raises FileExistsError, or ValueError at another ending."
     path = Path(path)
     if path.suffix not in ('.jsonl', '.parquet'): raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .jsonl or .parquet")
-    if path.exists() and not overwrite: raise FileExistsError(f"{path}: exists already: choose another name, or pass overwrite=True")
+    no_overwrite(path, overwrite)
     if path.suffix == '.parquet': predictions.to_parquet(path, index=False)
     else: path.write_text(''.join(json.dumps(_plain_row(r), ensure_ascii=False) + '\n' for r in predictions.to_dict('records')), encoding='utf-8')
     return path

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
+from .files import no_overwrite
 
 # %% ../nbs/01_records.ipynb #c007
 FORMS = ('label_text', 'label', 'text')    # of one person's answer; a group's answer has the form `shares`
@@ -149,7 +150,7 @@ def write_records(
     "Raises FileExistsError, or ValueError at another ending."
     path = Path(path)
     if path.suffix not in ('.json', '.jsonl'): raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .json or .jsonl")
-    if path.exists() and not overwrite: raise FileExistsError(f"{path}: exists already: choose another name, or pass overwrite=True")
+    no_overwrite(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + '.part')
     first = [k for k in ('instruction', 'input', 'output') if k in records.column_names]

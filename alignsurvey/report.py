@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import jinja2, matplotlib.pyplot as plt, pandas as pd, seaborn as sns
 from markupsafe import Markup, escape
+from .files import no_overwrite
 from .records import records_hash
 
 # %% ../nbs/09_report.ipynb #c007
@@ -226,7 +227,7 @@ def report(
 )->Path:
     "Write a self-contained HTML report. Raises FileExistsError, or ValueError where scores hold none of `models`."
     path = Path(path)
-    if path.exists() and not overwrite: raise FileExistsError(f"{path}: exists already: choose another name, or pass overwrite=True")
+    no_overwrite(path, overwrite)
     for m in models:
         if m not in set(scores.predictor): raise ValueError(f"scores hold no predictor {m!r}: they hold {', '.join(scores.predictor.unique())}")
     rows, first = overall(scores), records[0]

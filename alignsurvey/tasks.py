@@ -12,7 +12,8 @@ import numpy as np, pandas as pd, pyarrow as pa
 from datasets import Dataset
 from fastcore.basics import patch
 from tqdm.auto import tqdm
-from .survey import KINDS, Survey, background, coded, in_lang, labels, positions, weights
+from .codebook import KINDS, in_lang, labels, positions
+from .survey import Survey, background, coded, weights
 from .records import FIELDS, FORMS, answer_texts, letters, option_block, share_lines
 
 # %% ../nbs/03_tasks.ipynb #c007
@@ -35,6 +36,8 @@ def _heads(survey, variables, lang):
         text[has] += f"{in_lang(q.question, lang, f'{survey.codebook.path}: {name!r}')}: " + words[name].to_numpy()[has] + '\n'
     return text
 
+def _asked_scale(question): return 'ordinal' if question.scale == 'numeric' else question.scale    # bins have an order
+
 def _question_text(question, lang, where):
     intro = in_lang(question.intro, lang) if question.intro else ''
     return f"{intro} {in_lang(question.question, lang, where)}".strip()
@@ -52,7 +55,7 @@ def _item_columns(survey, name, lang, form, index, rows, shared):
     at = index[rows]
     pick = lambda values: np.array(values, dtype=object)[at]
     one = dict(task='response', level='individual', source=id, lang=lang, question_id=name, question=text, family=q.family, wording=q.wording,
-        input='', options=options, scale=q.scale, positions=positions(q), answer_form=form)
+        input='', options=options, scale=_asked_scale(q), positions=positions(q), answer_form=form)
     each = dict(record_id=f'{id}/' + shared['respondent_id'][rows] + f'/{name}', instruction=shared['head'][rows] + _tail(text, options, lang),
         output=pick(answer_texts(options, form)), answer=pick(options), answer_index=at, groups=shared['groups'][rows],
         **{k: shared[k][rows] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave')})
@@ -156,7 +159,7 @@ def _group_columns(survey, name, by, cell, values, index, w, lang, form, min_n):
     group = ['; '.join(f'{b}={v}' for b, v in zip(by, values[c])) for c in keep]
     tail = _tail(text, options, lang, 'shares' if form == 'shares' else 'end')
     one = dict(task='response', level='group', source=id, lang=lang, question_id=name, question=text, family=q.family, wording=q.wording, input='',
-        options=options, scale=q.scale, positions=positions(q), answer_form=form, weight=1.)
+        options=options, scale=_asked_scale(q), positions=positions(q), answer_form=form, weight=1.)
     each = dict(record_id=[f'{id}/{g}/{name}' for g in group], respondent_id=group, instruction=[h + tail for h in head],
         output=[share_lines(options, s) if form == 'shares' else '' for s in shares[keep]], target=shares[keep].tolist(), n=n[keep], n_eff=n_eff[keep],
         groups=[dict(zip(by, values[c])) for c in keep])
@@ -195,7 +198,7 @@ def records(
     if lang not in PROMPTS: raise ValueError(f"lang is {lang!r}: use one of {', '.join(PROMPTS)}")
     form, where = answer_form or ('label_text' if level == 'individual' else 'shares'), self.codebook.path
     if form not in FORMS + ('shares',)*(level == 'group'): raise ValueError(f"answer_form is {form!r}: use one of {', '.join(FORMS)}{' or shares' if level == 'group' else ''}")
-    closed, survey = {n: q for n, q in self.codebook.items.items() if q.options}, _sample(self, respondents, seed)
+    closed, survey = {n: q for n, q in self.codebook.items.items() if labels(q)}, _sample(self, respondents, seed)
     items, variables = _chosen(items, closed, 'item with options', where), _chosen(variables, self.codebook.background, 'background variable', where)
     answers = {i: coded(survey, i) for i in items}
     if level == 'group': parts = _grouped(survey, answers, _crossed(by, survey.codebook.background, where), lang, form, min_n, verbose)

@@ -7,7 +7,8 @@ import alignsurvey.tasks  # noqa: F401
 from alignsurvey.files import LABELLED, find_data, guess_encoding, read_table
 from alignsurvey.guess import draft_codebook, missing_kind
 from alignsurvey.records import records_hash
-from alignsurvey.survey import Codebook, Survey, coded, labels
+from alignsurvey.codebook import Codebook, labels
+from alignsurvey.survey import Survey, coded
 
 FIXED = dict(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TRUST = {1: 'not at all', 2: 'etwas', 3: '非常信任', 8: "don't know", 9: 'refused'}

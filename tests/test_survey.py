@@ -2,7 +2,8 @@
 import string
 import numpy as np, pandas as pd, pytest, yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
-from alignsurvey.survey import KINDS, Codebook, Survey, coded, labels
+from alignsurvey.codebook import KINDS, Codebook, labels
+from alignsurvey.survey import Survey, coded
 
 WORDS = st.text(st.characters(exclude_categories=('Cs', 'Cc')), max_size=12)
 CODES = st.one_of(st.integers(-99, 999), st.text(string.ascii_letters + ' äß幸', min_size=1, max_size=4))
@@ -76,7 +77,7 @@ def test_weighted_shares_against_statsmodels():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({'id': range(500), 'q': rng.integers(1, 6, 500), 'w': rng.gamma(2, size=500)})
     book = {'id': 'x', 'respondent_id': 'id', 'weight': 'w', 'items': {'q': dict(scale='ordinal', options={i: f'o{i}' for i in range(1, 6)})}}
-    from alignsurvey.survey import _read_codebook
+    from alignsurvey.codebook import _read_codebook
     table = Survey(frame, _read_codebook(book, 'x')).describe()
     for i, share in enumerate(table.share, 1): assert abs(share - DescrStatsW(frame.q == i, frame.w).mean) < 1e-9
 
