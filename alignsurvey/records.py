@@ -67,7 +67,7 @@ def find_options(
 # %% ../nbs/01_records.ipynb #c013
 FIELDS = dict(record_id=None, task='response', level='individual', source=None, lang='en', respondent_id=None, question_id=None, question=None,
     family=None, wording='single', instruction='', input='', output='', options=None, scale='unknown', positions=None, answer=None, answer_index=None,
-    answer_form='label_text', target=None, n=None, n_eff=None, weight=1.0, stratum=None, psu=None, wave=None, groups=None)
+    answer_form='label_text', rule=None, reason=None, background=None, history=None, target=None, n=None, n_eff=None, weight=1.0, stratum=None, psu=None, wave=None, groups=None)
 
 _ALIASES = dict(choices='options', question_index='question_id', person_id='respondent_id', id='respondent_id')
 
