@@ -11,6 +11,7 @@ import functools, json, sys
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
+from .files import no_overwrite
 
 # %% ../nbs/10_cli.ipynb #c007
 app = typer.Typer(help='Align language models with social surveys, and measure honestly how close they come.', no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -30,6 +31,7 @@ def _names(text): return [t.strip() for t in text.split(',')] if text else None
 def _new(path, overwrite=False):
     "A path that may be written; raises FileExistsError before any work is done."
     if Path(path).exists() and not overwrite: raise FileExistsError(f"{path}: exists already: choose another name, or give --overwrite")
+    no_overwrite(Path(path), True)
     return Path(path)
 
 Overwrite = Annotated[bool, typer.Option('--overwrite', help='Replace what is there.')]
@@ -38,9 +40,10 @@ Seed = Annotated[int, typer.Option(help='The same seed gives the same result.')]
 # %% ../nbs/10_cli.ipynb #c009
 @_command
 def convert(
-    survey: Annotated[str, typer.Argument(help='.csv or .parquet file, a folder, or a bundled survey such as gss2018')],
+    survey: Annotated[str, typer.Argument(help='.csv, .parquet, .sav, .dta, .sas7bdat or the like, a folder, or a bundled survey such as gss2018')],
     out: Annotated[Path, typer.Argument(help='.json or .jsonl file to write')],
-    codebook: Annotated[Optional[Path], typer.Option(help='codebook.yaml; default: the one beside the data')] = None,
+    codebook: Annotated[Optional[Path], typer.Option(help='codebook.yaml; default: the one beside the data, else what a labelled file says itself')] = None,
+    encoding: Annotated[Optional[str], typer.Option(help="of the file's text, such as cp1250; default: what the file says")] = None,
     items: Annotated[Optional[str], typer.Option(help='items to ask, with commas; default all')] = None,
     variables: Annotated[Optional[str], typer.Option(help='background variables to tell, with commas; default all')] = None,
     respondents: Annotated[Optional[int], typer.Option(help='how many to draw at random; default all')] = None,
@@ -58,7 +61,7 @@ def convert(
     from alignsurvey.survey import Survey
     import alignsurvey.tasks
     _new(out, overwrite)
-    records = Survey.load(survey, codebook).records('response', level=level, items=_names(items), variables=_names(variables), by=_names(by), min_n=min_n, respondents=respondents, seed=seed, lang=lang, answer_form=answer_form)
+    records = Survey.load(survey, codebook, encoding=encoding).records('response', level=level, items=_names(items), variables=_names(variables), by=_names(by), min_n=min_n, respondents=respondents, seed=seed, lang=lang, answer_form=answer_form)
     print(write_records(reorder(records, seed=seed) if shuffle else records, out, overwrite=overwrite))
 
 @_command

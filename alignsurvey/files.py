@@ -6,7 +6,7 @@
 __all__ = ['LABELLED', 'code_text', 'FileNotes', 'guess_encoding', 'read_table', 'data_folder', 'find_data', 'no_overwrite']
 
 # %% ../nbs/00_files.ipynb #c002
-import datetime
+import datetime, os
 from itertools import islice
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,5 +265,7 @@ def no_overwrite(
     path:Path, # where something is about to be written
     overwrite:bool, # True where the user said so
 ):
-    "Raises FileExistsError where a file would be lost."
+    "Raises FileExistsError where a file would be lost, and PermissionError where the folder can't be written."
     if path.exists() and not overwrite: raise FileExistsError(f"{path}: exists already: choose another name, or pass overwrite=True")
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK): raise PermissionError(f"{path}: {folder} can't be written to: choose another folder, or change its permissions")

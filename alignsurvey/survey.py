@@ -6,7 +6,6 @@
 __all__ = ['Survey', 'coded', 'numeric', 'weights', 'check_survey', 'background']
 
 # %% ../nbs/00_survey.ipynb #c002
-import os
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, pandas as pd
@@ -181,7 +180,6 @@ def save(
     folder = Path(folder)
     for f in 'survey.parquet', 'codebook.yaml': no_overwrite(folder/f, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK): raise PermissionError(f"{folder}: can't be written: choose another folder, or change its permissions")
     self.frame.to_parquet(folder/'survey.parquet', index=False)
     self.codebook.save(folder/'codebook.yaml', overwrite=overwrite)
     return folder

@@ -173,7 +173,7 @@ def _grouped(survey, answers, by, lang, form, min_n, verbose):
         for item, (index, _) in answers.items():
             columns, few = _group_columns(survey, item, c, cell, values, index, w, lang, form, min_n)
             parts.append(_table(columns, names)); small += few
-    if verbose: print(f"{survey.codebook.id}: {sum(map(len, parts)):,} group records from {len(by)} crossings of {', '.join(names)}; {small:,} cells with fewer than {min_n} answers suppressed")
+    if verbose: print(f"{survey.codebook.id}: {sum(map(len, parts)):,} group records from {len(by)} crossing{'s'*(len(by) > 1)} of {', '.join(names)}; {small:,} cells with fewer than {min_n} answers suppressed")
     return parts
 
 # %% ../nbs/03_tasks.ipynb #c018

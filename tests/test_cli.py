@@ -1,6 +1,6 @@
 "The command line as a user meets it: steps in a row, a kill in the middle, wrong input, start-up time."
 import json, os, signal, sqlite3, subprocess, sys, time
-import pandas as pd, pytest
+import pandas as pd, pyreadstat, pytest
 
 ITEMS = ('--items', 'natroad,natsci', '--variables', 'age,sex', '--answer-form', 'text')
 
@@ -62,8 +62,19 @@ def wrong(folder):
     book = 'id: x\nrespondent_id: id\nweight: w\nitems: {q: {scale: ordinal, options: {1: no, 2: yes}}}\n'
     for name, data, text in [('column', head + '1,1,1\n', book + 'stratum: region\n'), ('code', head + '1,1,1\n2,5,1\n', book), ('weight', head + '1,1,-3\n', book), ('empty', head, book)]:
         (folder/name).mkdir(); (folder/name/'x.csv').write_text(data); (folder/name/'codebook.yaml').write_text(text)
-    (folder/'bare').mkdir(); (folder/'bare'/'config.json').write_text('{}')
     (folder/'taken.jsonl').write_text('precious')
+    (folder/'x.sav').write_bytes(b'PK not a survey'*9)
+    pyreadstat.write_sav(pd.DataFrame({'id': range(500), 'q': [1, 2]*250}), folder/'whole.sav', variable_value_labels={'q': {1: 'no', 2: 'yes'}})
+    (folder/'cut.sav').write_bytes((folder/'whole.sav').read_bytes()[:-60])
+    for name, data, text in [('text', head + '1,1,much\n', book), ('twice', head + '1,1,1\n', book.replace('2: yes', '2: no'))]:
+        (folder/name).mkdir(); (folder/name/'x.csv').write_text(data); (folder/name/'codebook.yaml').write_text(text)
+    yield ['convert', 'x.sav', 'o.jsonl'], ['x.sav']
+    yield ['convert', 'cut.sav', 'o.jsonl'], ['cut.sav']
+    yield ['convert', 'text/x.csv', 'o.jsonl'], ['x.csv', 'row 2', "'w'", "'much'", 'not a number']
+    yield ['convert', 'twice/x.csv', 'o.jsonl'], ['codebook.yaml', "'q'", "share the label 'no'"]
+    yield ['convert', 'whole.sav', 'o.jsonl', '--codebook', 'column/codebook.yaml'], ['whole.sav', "no column 'w'"]
+    yield ['convert', 'gss2018', 'taken.jsonl/o.jsonl'], ["can't be written to", 'choose another folder']
+    (folder/'bare').mkdir(); (folder/'bare'/'config.json').write_text('{}')
     yield ['convert', 'nowhere.csv', 'o.jsonl'], ['nowhere.csv', 'no such file']
     yield ['convert', 'column/x.csv', 'o.jsonl'], ['x.csv', "'region'", 'codebook']
     yield ['convert', 'code/x.csv', 'o.jsonl'], ['x.csv', 'row 3', "'q'", "'5'", 'add it to options or missing']

@@ -2,8 +2,10 @@
 import string
 import numpy as np, pandas as pd, pytest, yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
-from alignsurvey.codebook import KINDS, Codebook, labels
-from alignsurvey.survey import Survey, coded
+from alignsurvey.codebook import KINDS, Codebook, _read_codebook, labels
+from alignsurvey.records import read_records, write_records
+from alignsurvey.survey import Survey, background, coded, weights
+import alignsurvey.tasks  # noqa: F401
 
 WORDS = st.text(st.characters(exclude_categories=('Cs', 'Cc')), max_size=12)
 CODES = st.one_of(st.integers(-99, 999), st.text(string.ascii_letters + ' äß幸', min_size=1, max_size=4))
@@ -77,7 +79,6 @@ def test_weighted_shares_against_statsmodels():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({'id': range(500), 'q': rng.integers(1, 6, 500), 'w': rng.gamma(2, size=500)})
     book = {'id': 'x', 'respondent_id': 'id', 'weight': 'w', 'items': {'q': dict(scale='ordinal', options={i: f'o{i}' for i in range(1, 6)})}}
-    from alignsurvey.codebook import _read_codebook
     table = Survey(frame, _read_codebook(book, 'x')).describe()
     for i, share in enumerate(table.share, 1): assert abs(share - DescrStatsW(frame.q == i, frame.w).mean) < 1e-9
 
@@ -88,3 +89,50 @@ def test_draft_loads_again(tmp_path):
     Codebook.draft(frame).save(tmp_path/'codebook.yaml')
     survey = Survey.load(tmp_path/'x.csv')
     assert survey.codebook.design == {'respondent_id': 'id', 'weight': 'weight'} and all(q.guessed for q in survey.codebook.questions.values())
+
+
+def test_weighted_group_shares_against_statsmodels():
+    "On a survey with very uneven weights: shares, n and effective n of every cell."
+    from statsmodels.stats.weightstats import DescrStatsW
+    ess = Survey.load('ess10no')
+    cells = ess.records(level='group', by=[['female'], ['female', 'region']], items=['imwbcnt', 'lrscale', 'eu_vote'], verbose=False)
+    who, w = background(ess, grouped=True), weights(ess)
+    for cell in cells:
+        index = coded(ess, cell['question_id'])[0]
+        here = np.logical_and.reduce([index >= 0, *(who[b] == v for b, v in cell['groups'].items() if v)])
+        design = DescrStatsW(np.eye(len(cell['options']))[index[here]], w[here])
+        np.testing.assert_allclose(cell['target'], design.mean, atol=1e-9, rtol=0)
+        assert cell['n'] == here.sum() and abs(cell['n_eff'] - w[here].sum()**2/(w[here]**2).sum()) < 1e-9
+    assert len(cells) > 20
+    table = ess.describe().query("item == 'lrscale' and kind == 'option'")
+    index = coded(ess, 'lrscale')[0]
+    np.testing.assert_allclose(table.share, DescrStatsW(np.eye(11)[index[index >= 0]], w[index >= 0]).mean, atol=1e-9, rtol=0)
+
+
+def test_bins_are_the_response_options_of_a_number(tmp_path):
+    (tmp_path/'x.csv').write_text('id,h\n1,0\n2,5.5\n3,99\n4,\n')
+    book = 'id: x\nrespondent_id: id\nitems: {h: {question: Hours worked, scale: numeric, bins: [0, 1, 10], missing: {99: refused}}}\n'
+    (tmp_path/'codebook.yaml').write_text(book)
+    r = Survey.load(tmp_path/'x.csv').records(verbose=False)
+    assert [(x['options'], x['answer_index'], x['scale'], x['positions']) for x in r] == [(['0-0', '1-9'], i, 'ordinal', [0, 1]) for i in (0, 1)]
+    (tmp_path/'x.csv').write_text('id,h\n1,0\n2,10\n')
+    with pytest.raises(ValueError, match="row 3, column 'h': '10' is outside the bins"): Survey.load(tmp_path/'x.csv')
+
+
+LABEL = st.one_of(st.text(st.characters(exclude_categories=('Cs', 'Cc', 'Cn', 'Zl', 'Zp')), min_size=1, max_size=12), st.sampled_from(['👍🏽', '是', 'نعم', 'NA', 'no', 'null', '1.0', '- x', 'a: b', "it's", '"']))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(options=st.lists(LABEL, min_size=2, max_size=6, unique=True), wording=LABEL, answers=st.lists(st.integers(0, 7), min_size=1, max_size=9))
+def test_nothing_is_lost_on_the_way_through_a_folder_or_a_file(options, wording, answers, tmp_path_factory):
+    "Survey to folder to Survey, and records to Alpaca to records, over odd labels and scripts."
+    folder = tmp_path_factory.mktemp('s')
+    spec = dict(id='x', respondent_id='id', items=dict(q=dict(question={'en': wording, 'zh': wording}, scale='ordinal', options=dict(enumerate(options)), missing={c: 'refused' for c in range(len(options), 8)}, blank='not_asked')))
+    survey = Survey(pd.DataFrame({'id': range(len(answers)), 'q': answers}), _read_codebook(spec, 'x'))
+    back = Survey.load(survey.save(folder/'s'))
+    assert back.codebook.questions == survey.codebook.questions and back.frame.equals(survey.frame)
+    if min(answers) >= len(options): return
+    for form, ending in [('label_text', 'json'), ('text', 'jsonl')]:
+        records = survey.records(answer_form=form, verbose=False)
+        again = read_records(write_records(records, folder/f'r.{ending}'))
+        assert again.to_list() == records.to_list()
