@@ -14,6 +14,8 @@ import numpy as np, pandas as pd
 from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 from .files import no_overwrite
+from .layouts import recognise
+from .rows import read_dataset
 
 # %% ../nbs/01_records.ipynb #c007
 FORMS = ('label_text', 'label', 'text')    # of one person's answer; a group's answer has the form `shares`
@@ -72,67 +74,101 @@ FIELDS = dict(record_id=None, task='response', level='individual', source=None, 
 _ALIASES = dict(choices='options', question_index='question_id', person_id='respondent_id', id='respondent_id')
 
 def _answer_index(output, options):
-    "Which option an output names, and in which form; None where it names none."
+    "Which option an output names, and in which form; None where it names none. Capitals make no difference to the option's text."
     for form in FORMS:
         texts = answer_texts(options, form)
         if output.strip() in texts: return texts.index(output.strip()), form
-    return None, 'label_text'
+    folded = [o.casefold() for o in options]
+    return (folded.index(output.strip().casefold()), 'text') if folded.count(output.strip().casefold()) == 1 else (None, 'label_text')
 
-# %% ../nbs/01_records.ipynb #c014
+# %% ../nbs/01_records.ipynb #c015
 def _complete(row, source, line):
-    "A row of a file as a record: published names mapped, options and answer read from the text, ids derived."
-    r = {**FIELDS, **{k: v for k, v in row.items() if k not in _ALIASES}}
+    "A row of a file as a record: published names mapped, what the prompt holds read from it, ids derived."
+    row = {**row, **{k: _as_text(row.get(k)) for k in ('instruction', 'input', 'output')}}
+    prompt = row['instruction'] + (f"\n{row['input']}" if row['input'] else '')
+    if not prompt.strip(): raise ValueError("has no instruction: every record needs the text that a model sees")
+    known = {} if row.get('task') else recognise(row, options=find_options(prompt))
+    key = known.pop('key', None)
+    r = {**FIELDS, **known, **{k: v for k, v in row.items() if k not in _ALIASES}}
     for old, new in _ALIASES.items():
         if row.get(old) is not None and r[new] is None: r[new] = row[old]
-    prompt = r['instruction'] + (f"\n{r['input']}" if r['input'] else '')
-    if not prompt.strip(): raise ValueError(f"{source}: record {line}: has no instruction: every record needs the text that a model sees")
-    if r['options'] is None: r['options'] = find_options(prompt) or None
-    if r['options'] and r['answer_index'] is None: r['answer_index'], r['answer_form'] = _answer_index(r['output'], r['options'])
-    if r['answer'] is None: r['answer'] = r['options'][r['answer_index']] if r['answer_index'] is not None else r['output']
+    if r['task'] == 'response': _read_answer(r, prompt, row)
+    if r['answer'] is None and r['level'] != 'group': r['answer'] = r['options'][r['answer_index']] if r['answer_index'] is not None else r['output']
     if r['question'] is None: r['question'] = _question(prompt)
     r['source'] = r['source'] or source
-    r['question_id'] = str(r['question_id'] or 'q' + hashlib.sha256(r['question'].encode()).hexdigest()[:8])
-    r['respondent_id'] = str(r['respondent_id'] if r['respondent_id'] is not None else f'row{line}')
+    if r['question_id'] in (None, ''): r['question_id'] = 'q' + _hash(r['question'] or prompt)
+    r['question_id'], r['respondent_id'] = str(r['question_id']), str(r['respondent_id'] if r['respondent_id'] is not None else f'row{line}')
     r['family'] = r['family'] or r['question_id']
-    r['record_id'] = r['record_id'] or f"{r['source']}/{r['respondent_id']}/{r['question_id']}"
+    parts = [r['source'], r['respondent_id'], r['task'] if known.get('source') else None, r['question_id'], key]
+    r['record_id'] = r['record_id'] or '/'.join(str(p) for p in parts if p)
     return r
+
+def _as_text(value): return value if isinstance(value, str) else '' if value is None else json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+def _hash(text, digits=8): return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+def _read_answer(r, prompt, row):
+    "Options as the prompt displays them, and which of them is the answer."
+    shown = find_options(prompt)
+    if r['options'] is None or ('task' not in row and set(shown) == set(r['options'])): r['options'] = shown or None
+    if r['options'] and r['answer_index'] is None and r['answer_form'] in FORMS:
+        r['answer_index'], form = _answer_index(r['output'], r['options'])
+        if 'answer_form' not in row: r['answer_form'] = form
 
 def _question(prompt):
     "The question in a published prompt: the paragraph before the options, or the whole prompt."
     head = re.split(r'\n(?:选项[：:]\s*\n)?A[.．、)）]', prompt)[-2:][0] if find_options(prompt) else prompt
     return re.split(r'(?:Survey question|问卷问题)[：:]\s*\n', head)[-1].strip()
 
-# %% ../nbs/01_records.ipynb #c016
+# %% ../nbs/01_records.ipynb #c017
 def make_records(
     rows, # dicts with at least an instruction
     *,
     source='records', # name for messages and for rows that give no source
 )->Dataset:
     "Records from plain dicts. Raises ValueError at a row without a prompt, at a bad answer or where two have one id."
-    rows = [_complete(r, source, i + 1) for i, r in enumerate(rows)]
-    if not rows: raise ValueError(f"{source}: has no records: check the file, or loosen what selected them")
-    seen = {}
-    for i, r in enumerate(rows):
-        first = seen.setdefault(r['record_id'], i + 1)
-        if first <= i: raise ValueError(f"{source}: records {first} and {i + 1} share the id {r['record_id']!r}: give each its own record_id")
-        if r['answer_index'] is not None and not 0 <= r['answer_index'] < len(r['options'] or []): raise ValueError(f"{source}: record {i + 1}: answer_index {r['answer_index']} is not among its {len(r['options'] or [])} options")
-        if not (r['weight'] >= 0): raise ValueError(f"{source}: record {i + 1}: weight {r['weight']} is negative or missing: correct it")
-    names = dict.fromkeys([*FIELDS, *(k for r in rows for k in r if k not in _ALIASES)])
-    return Dataset.from_dict({k: [r.get(k) for r in rows] for k in names})
+    return _records(rows, source, source)
 
-# %% ../nbs/01_records.ipynb #c017
+def _records(rows, source, where):
+    "Records from dicts; `where` stands in messages."
+    done, derived = [], set()
+    for i, row in enumerate(rows):
+        try: done.append(_complete(row, source, i + 1))
+        except ValueError as e: raise ValueError(f"{where}: record {i + 1}: {e}") from None
+        if not row.get('record_id'): derived.add(i)
+    if not done: raise ValueError(f"{where}: has no records: check the file, or loosen what selected them")
+    _tell_apart(done, derived)
+    seen = {}
+    for i, r in enumerate(done):
+        at = f"{where}: record {i + 1}"
+        first = seen.setdefault(r['record_id'], i + 1)
+        if first <= i:
+            raise ValueError(f"{where}: records {first} and {i + 1} share the id {r['record_id']!r}: remove one if it is there twice, or give each its own record_id")
+        if r['answer_index'] is not None and not 0 <= r['answer_index'] < len(r['options'] or []):
+            raise ValueError(f"{at}: answer_index {r['answer_index']} is not among its {len(r['options'] or [])} options")
+        if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0: raise ValueError(f"{at}: weight {r['weight']} is negative or missing: correct it")
+    names = dict.fromkeys([*FIELDS, *(k for r in done for k in r if k not in _ALIASES)])
+    return Dataset.from_dict({k: [r.get(k) for r in done] for k in names})
+
+def _tell_apart(rows, derived):
+    "Where derived ids are the same and prompts are not, a fingerprint of the prompt goes behind the id."
+    prompts = {}
+    for i in derived: prompts.setdefault(rows[i]['record_id'], set()).add(rows[i]['instruction'] + rows[i]['input'])
+    for i in derived:
+        r = rows[i]
+        if len(prompts[r['record_id']]) > 1: r['record_id'] += '/' + _hash(r['instruction'] + r['input'], 6)
+
+# %% ../nbs/01_records.ipynb #c019
 def read_records(
-    path, # .json (an array) or .jsonl; a file with the Alpaca fields alone will do
+    path, # .json or .jsonl, the Alpaca fields alone will do; or a folder with data sets in it; or `folder:name`
+    name=None, # which data set of a folder, as its dataset_info.json or the file's path names it
+    *,
+    source=None, # the survey that the respondents belong to; default: the file's name, one name for the benchmark's interviews
 )->Dataset: # records, missing fields derived
-    "Raises FileNotFoundError, or ValueError naming file, record and remedy."
-    path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"{path}: no such file: check the path")
-    text = path.read_text(encoding='utf-8')
-    try: rows = json.loads(text) if text.lstrip().startswith('[') else [json.loads(l) for l in text.splitlines() if l.strip()]
-    except json.JSONDecodeError as e: raise ValueError(f"{path.name}: line {e.lineno}: is not valid JSON: {e.msg}") from None
-    for i, r in enumerate(rows):
-        if not isinstance(r, dict): raise ValueError(f"{path.name}: record {i + 1} is not an object with fields: {str(r)[:40]}")
-    return make_records(rows, source=path.stem)
+    "Raises FileNotFoundError, or ValueError naming file, record and remedy, or what the folder offers."
+    rows, file = read_dataset(path, name)
+    if source: rows = [{'source': source, **r} for r in rows]
+    return _records(rows, Path(file).stem, file)
 
 def _rows(records):
     "Records as dicts, many at a time."
@@ -163,7 +199,7 @@ def write_records(
     part.replace(path)
     return path
 
-# %% ../nbs/01_records.ipynb #c020
+# %% ../nbs/01_records.ipynb #c024
 def _order(how, r, seed, pin_last):
     free = [i for i, o in enumerate(r['options']) if o not in pin_last]
     if how == 'shuffle': random.Random(f"{seed}/{r['record_id']}").shuffle(free)
@@ -180,7 +216,7 @@ def _rewrite(r, order):
     output = answer_texts(options, r['answer_form'])[at] if at is not None else share_lines(options, target) if target and r['answer_form'] == 'shares' else r['output']
     return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
 
-# %% ../nbs/01_records.ipynb #c021
+# %% ../nbs/01_records.ipynb #c025
 def reorder(
     records:Dataset, # records with options
     how='shuffle', # shuffle: an order of its own for each record; reverse: last option first
@@ -199,7 +235,7 @@ def reorder(
         return {k: [r[k] for r in rows] for k in needed}
     return records.map(many, batched=True, input_columns=needed, features=records.features, load_from_cache_file=False, desc='reorder')
 
-# %% ../nbs/01_records.ipynb #c024
+# %% ../nbs/01_records.ipynb #c028
 _UNITS = dict(respondent='respondent_id', item='family', wave='wave')    # group-level records carry their group as respondent
 
 def _key(records, by):
@@ -230,7 +266,7 @@ def check_leakage(
             if k in seen: raise ValueError(f"{by} {k!r} is in both {seen[k]} and {name}: split again with split_records(records, by={by!r})")
             seen[k] = name
 
-# %% ../nbs/01_records.ipynb #c025
+# %% ../nbs/01_records.ipynb #c029
 def _assigned(records, by, shares, seed, stratify):
     "Split of each record by one kind of unit: members of a stratum ranked by hash, then cut by the shares."
     key = _key(records, by)
@@ -273,7 +309,7 @@ def describe_splits(
     "What each split holds."
     return pd.DataFrame({name: dict(records=len(part), **{f'{u}s': _key(part, u).nunique() for u in ('respondent', 'item')}) for name, part in splits.items()}).T
 
-# %% ../nbs/01_records.ipynb #c030
+# %% ../nbs/01_records.ipynb #c034
 def records_hash(
     records:Dataset, # records
 )->str: # 16 hex digits; the order of rows makes no difference
