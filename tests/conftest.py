@@ -3,7 +3,7 @@ import os, subprocess, sys
 from pathlib import Path
 import pytest
 
-REFERENCE = Path(__file__).parents[2]/'shared'/'reference'
+REFERENCE = Path(os.environ.get('ALIGNSURVEY_REFERENCE') or Path(__file__).parents[2]/'shared'/'reference')
 
 
 @pytest.fixture(scope='session')
