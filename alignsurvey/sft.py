@@ -80,12 +80,12 @@ def _trainer(recipe, **kw):
 # %% ../nbs/06_sft.ipynb #c016
 def _show_bar(trainer):
     "Replace the trainer's own progress display by one bar with the current loss."
-    from transformers import PrinterCallback, ProgressCallback
-    from transformers.utils.notebook import NotebookProgressCallback
+    from transformers import ProgressCallback
     class Bar(ProgressCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
             if self.training_bar is not None and 'loss' in logs: self.training_bar.set_postfix(loss=logs['loss'])
-    for c in PrinterCallback, ProgressCallback, NotebookProgressCallback: trainer.remove_callback(c)
+    for c in list(trainer.callback_handler.callbacks):    # by name: the notebook's own needs IPython, which only a notebook has
+        if type(c).__name__ in ('PrinterCallback', 'ProgressCallback', 'NotebookProgressCallback'): trainer.remove_callback(c)
     trainer.add_callback(Bar)
 
 # %% ../nbs/06_sft.ipynb #c017
