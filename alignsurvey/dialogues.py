@@ -48,7 +48,8 @@ def role_prompt(
 )->str:
     "Dialogue to attribute."
     p = DIALOGUE[lang]
-    return p['role'].format(topic=topic, history=history, name=name, values=p['values'].format(p['joint'].join(options)) if options else '', end=p['pick' if options else 'write'])
+    return p['role'].format(topic=topic, history=history, name=name, values=p['values'].format(p['joint'].join(options)) if options else '',
+        end=p['pick' if options else 'write'])
 
 def interview_prompt(
     background:str, # who the respondent is, in words
@@ -80,12 +81,15 @@ def _gone(value): return value is None or (np.isscalar(value) and pd.isna(value)
 
 def _column_attribute(column, name, rule, values, where):
     "Each respondent's values (lists, None where missing) and the possible ones, from a column of a table."
-    split = split_values if rule not in ('exact', 'integer') else lambda v: split_values(v) if isinstance(v, list) or str(v).startswith('[') else [code_text(v)]
+    several = lambda v: rule not in ('exact', 'integer') or isinstance(v, list) or str(v).startswith('[')
+    split = lambda v: split_values(v) if several(v) else [code_text(v)]
     answers = [None if _gone(v) else split(v) for v in column]
     for who, a in zip(column.index, answers):
         if a is None: continue
-        if rule == 'integer' and not re.fullmatch(r'-?\d+', a[0]): raise ValueError(f"{where}: respondent {who!r}, column {name!r}: {a[0]!r} is no whole number, as rule integer needs: correct it, or use rule exact")
-        if values and (odd := [v for v in a if v not in values]): raise ValueError(f"{where}: respondent {who!r}, column {name!r}: {odd[0]!r} is not among its values {', '.join(values)}: add it, or correct the cell")
+        if rule == 'integer' and not re.fullmatch(r'-?\d+', a[0]): raise ValueError(
+            f"{where}: respondent {who!r}, column {name!r}: {a[0]!r} is no whole number, as rule integer needs: correct it, or use rule exact")
+        if values and (odd := [v for v in a if v not in values]): raise ValueError(
+            f"{where}: respondent {who!r}, column {name!r}: {odd[0]!r} is not among its values {', '.join(values)}: add it, or correct the cell")
     if rule == 'integer': return answers, None
     return answers, list(values) if values else sorted({v for a in answers if a for v in a})
 
@@ -100,18 +104,21 @@ def _survey_attribute(survey, name, rule, lang):
         return shown, rule or 'exact', [[options[i]] if i >= 0 else None for i in index], options
     if q.scale != 'numeric': raise ValueError(f"{survey.codebook.path}: {name!r} is {q.scale} and has no options to predict: choose other attributes")
     x = numeric(survey, name)
-    if (x[~np.isnan(x)] % 1).any(): raise ValueError(f"{survey.codebook.path}: {name!r} has values that are no whole numbers: give it bins, or choose other attributes")
+    if (x[~np.isnan(x)] % 1).any(): raise ValueError(
+        f"{survey.codebook.path}: {name!r} has values that are no whole numbers: give it bins, or choose other attributes")
     return shown, 'integer', [None if np.isnan(v) else [f'{v:.0f}'] for v in x], None
 
 def _declared(attributes, columns, where):
     "{name: (rule, values)} of what the user declared; None declares the benchmark's own attributes that the table has."
     if attributes is None: attributes = {c: r for c, r in RULES.items() if c in columns}
-    if not attributes: raise ValueError(f"{where}: has none of the benchmark's attributes: declare your own, as in attributes={{'district': 'exact', 'household_size': 'integer'}}")
+    if not attributes: raise ValueError(
+        f"{where}: has none of the benchmark's attributes: declare your own, as in attributes={{'district': 'exact', 'household_size': 'integer'}}")
     out = {}
     for name, how in (attributes.items() if isinstance(attributes, dict) else ((a, RULES.get(a, 'exact')) for a in attributes)):
         how = dict(rule=how) if isinstance(how, str) else how
         if name not in columns: raise ValueError(f"{where}: has no column {name!r}: use some of {', '.join(columns)}")
-        if how.get('rule') not in ATTRIBUTE_RULES: raise ValueError(f"attributes: {name!r} has the rule {how.get('rule')!r}: use one of {', '.join(ATTRIBUTE_RULES)}")
+        if how.get('rule') not in ATTRIBUTE_RULES: raise ValueError(
+            f"attributes: {name!r} has the rule {how.get('rule')!r}: use one of {', '.join(ATTRIBUTE_RULES)}")
         out[name] = how['rule'], [code_text(v) for v in how.get('values') or ()]
     return out
 
@@ -135,11 +142,14 @@ def role_columns(
     rows = np.array([i for i, (a, h) in enumerate(zip(answers, histories)) if a and h], dtype=int)
     at = {o: i for i, o in enumerate(options or ())}
     given = [answers[i] for i in rows]
-    one = dict(task='role', level='individual', source=source, lang=lang, question_id=name, question=shown, family=name, wording='single', input='', options=options,
+    one = dict(task='role', level='individual', source=source, lang=lang, question_id=name, question=shown, family=name, wording='single', input='',
+        options=options,
         scale='nominal' if options else 'unknown', answer_form='list', rule=rule)
-    each = dict(record_id=[f'{source}/{keys[i]}/role/{name}' for i in rows], instruction=[role_prompt(histories[i], shown, options, topic=topic, lang=lang) for i in rows],
+    each = dict(record_id=[f'{source}/{keys[i]}/role/{name}' for i in rows],
+        instruction=[role_prompt(histories[i], shown, options, topic=topic, lang=lang) for i in rows],
         history=[histories[i] for i in rows], output=[repr(a) for a in given], answer=['、'.join(a) for a in given],
-        answer_index=[at.get(a[0]) if rule == 'exact' and len(a) == 1 else None for a in given], **{k: who[k][rows] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave', 'groups')})
+        answer_index=[at.get(a[0]) if rule == 'exact' and len(a) == 1 else None for a in given],
+        **{k: who[k][rows] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave', 'groups')})
     return _columns(len(rows), one, each), rows
 
 # %% ../nbs/03b_dialogues.ipynb #c014
@@ -152,7 +162,8 @@ def _who(talks, lang):
         none, n, words = np.full(len(talks), None), len(talks), talks.people
         text = lambda v: None if _gone(v) else '、'.join(split_values(v)) if isinstance(v, list) else code_text(v)
         groups = [{c: text(v) for c, v in r.items()} or None for r in words.to_dict('records')] if words.shape[1] else none
-        who = dict(respondent_id=np.array(talks.people.index, dtype=object), weight=np.ones(n), stratum=none, psu=none, wave=none, groups=np.array(groups, dtype=object))
+        who = dict(respondent_id=np.array(talks.people.index, dtype=object), weight=np.ones(n), stratum=none, psu=none, wave=none,
+            groups=np.array(groups, dtype=object))
     plain = lambda v: int(v) if isinstance(v, float) and v.is_integer() else v
     rows = words.to_dict('records') if words.shape[1] else [{}]*len(talks)
     return who, [str({k: plain(v) for k, v in r.items() if not _gone(v)}) for r in rows]
@@ -164,7 +175,8 @@ def _cut(kept, made, turns, what):
     if made: print(f"{what}: dialogues show their last {kept} turns at most: {made:,} records lost {turns:,} earlier turns")
 
 def _check_turns(max_turns):
-    if max_turns is not None and (not isinstance(max_turns, int) or max_turns < 1): raise ValueError(f"max_turns is {max_turns!r}: give a whole number of turns, 1 or more, or None for all")
+    if max_turns is None or (isinstance(max_turns, int) and max_turns > 0): return
+    raise ValueError(f"max_turns is {max_turns!r}: give a whole number of turns, 1 or more, or None for all")
 
 # %% ../nbs/03b_dialogues.ipynb #c015
 def _take(columns, rows): return {k: v[rows] for k, v in columns.items()}
@@ -177,9 +189,11 @@ def _heard(talks, max_turns, lang):
         _, ids, sections, speakers, texts = zip(*part)
         lines = [said[s] + text for s, text in zip(speakers, texts)]
         kept = lines[-max_turns:] if max_turns else lines
-        out.append(('\n'.join(kept) if 'respondent' in speakers else '', f'{ids[0]}/{sections[0]}' if sections[0] else ids[0], person[ids[0]], len(lines) - len(kept)))
+        out.append(('\n'.join(kept) if 'respondent' in speakers else '', f'{ids[0]}/{sections[0]}' if sections[0] else ids[0], person[ids[0]],
+            len(lines) - len(kept)))
     return zip(*out)
 
+# %% ../nbs/03b_dialogues.ipynb #c016
 def _wanted(talks, attributes, lang):
     "The attributes to predict: name, name in words, rule, each person's values, possible values."
     survey = talks.survey
@@ -200,7 +214,9 @@ def _roles(talks, attributes, max_turns, lang, verbose):
             tables.append(_table(columns, _variables(talks))); order.append(rows*len(todo) + j)
             made, cut, turns = made + len(rows), cut + int((gone[rows] > 0).sum()), turns + int(gone[rows].sum())
         yield _sorted(tables, order)
-    if verbose: print(f"{talks.id}: {made:,} role records of {len(keys):,} dialogues and {len(todo)} attributes; left out: {len(keys)*len(todo) - made:,} without a value or without an answer in the dialogue")
+    gone = len(keys)*len(todo) - made
+    if verbose: print(f"{talks.id}: {made:,} role records of {len(keys):,} dialogues and {len(todo)} attributes; "
+        f"left out: {gone:,} without a value or without an answer in the dialogue")
     if verbose: _cut(max_turns, cut, turns, talks.id)
 
 def _predictable(survey):
@@ -211,7 +227,7 @@ def _predictable(survey):
 def _sorted(parts, order):
     return pa.concat_tables(parts).combine_chunks().take(np.argsort(np.concatenate(order), kind='stable'))
 
-# %% ../nbs/03b_dialogues.ipynb #c016
+# %% ../nbs/03b_dialogues.ipynb #c017
 def _family(question): return 'q' + hashlib.sha256(question.encode()).hexdigest()[:8]    # one question is one item, whoever was asked it
 
 def _next_turns(talks, max_turns, lang):
@@ -228,6 +244,7 @@ def _next_turns(talks, max_turns, lang):
         question = text if speaker == 'interviewer' else None
         lines.append(asked[speaker] + text)
 
+# %% ../nbs/03b_dialogues.ipynb #c018
 def _interviews(talks, max_turns, lang, verbose):
     "Tables of interview records of interviews."
     (who, backgrounds), person = _who(talks, lang), {r: i for i, r in enumerate(talks.people.index)}
@@ -237,14 +254,17 @@ def _interviews(talks, max_turns, lang, verbose):
         at = [person[r] for r in ids]
         keys = [f'{r}/{s}' if s else r for r, s in zip(ids, sections)]
         one = dict(task='interview', level='individual', source=talks.id, lang=lang, wording='single', input='', scale='unknown', answer_form='free')
-        each = dict(record_id=[f'{talks.id}/{k}/interview/{n}' for k, n in zip(keys, numbers)], question_id=[f'{s}/{n}' if s else f'turn{n}' for s, n in zip(sections, numbers)],
-            question=questions, family=[_family(q) for q in questions], background=[backgrounds[i] for i in at], history=histories, output=texts, answer=texts,
+        each = dict(record_id=[f'{talks.id}/{k}/interview/{n}' for k, n in zip(keys, numbers)],
+            question_id=[f'{s}/{n}' if s else f'turn{n}' for s, n in zip(sections, numbers)],
+            question=questions, family=[_family(q) for q in questions], background=[backgrounds[i] for i in at], history=histories, output=texts,
+            answer=texts,
             instruction=[interview_prompt(backgrounds[i], h, q, topic=_about(talks.topic, lang), lang=lang) for i, h, q in zip(at, histories, questions)],
             **_take({k: who[k] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave', 'groups')}, np.array(at, dtype=int)))
         made, cut, turns = made + len(part), cut + sum(n > 0 for n in lost), turns + sum(lost)
         yield _table(_columns(len(part), one, each), _variables(talks))
     said = int((talks.turns.speaker == 'respondent').sum())
-    if verbose: print(f"{talks.id}: {made:,} interview records of {len(talks):,} respondents; left out: {said - made:,} turns of a respondent that follow no question")
+    if verbose: print(
+        f"{talks.id}: {made:,} interview records of {len(talks):,} respondents; left out: {said - made:,} turns of a respondent that follow no question")
     if verbose: _cut(max_turns, cut, turns, talks.id)
 
 def _batches(rows, n):
@@ -254,19 +274,20 @@ def _batches(rows, n):
     yield batch
     while batch := list(islice(rows, n)): yield batch
 
-# %% ../nbs/03b_dialogues.ipynb #c017
+# %% ../nbs/03b_dialogues.ipynb #c019
 @patch
 def records(
     self:Interviews,
     task, # role: an attribute from the dialogue; interview: the respondent's next turn
     *,
-    attributes=None, # role: {name: rule} or {name: {'rule': …, 'values': […]}}, rules in `ATTRIBUTE_RULES`; default: the benchmark's attributes that the table has, or all background variables of a survey
+    attributes=None, # role: {name: rule} or {name: {'rule': …, 'values': […]}}; default: the benchmark's attributes, or a survey's background
     max_turns=None, # longest dialogue shown, in turns, the last ones; default all of it
     lang='en', # en or zh: language of the prompt around the dialogue, and of a survey's wording
     verbose=True, # print what was left out
 )->Dataset: # records, ordered by respondent
     "Turn interviews into records. Raises ValueError naming the attribute, value or argument that can't be used."
-    if task not in ('role', 'interview'): raise ValueError(f"task {task!r} can't be made from interviews: use role or interview, or Survey.records for the others")
+    if task not in ('role', 'interview'): raise ValueError(
+        f"task {task!r} can't be made from interviews: use role or interview, or Survey.records for the others")
     if lang not in DIALOGUE: raise ValueError(f"lang is {lang!r}: use one of {', '.join(DIALOGUE)}")
     if attributes is not None and task != 'role': raise ValueError("attributes says nothing to the interview task: leave it out, or use task role")
     _check_turns(max_turns)

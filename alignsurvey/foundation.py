@@ -25,7 +25,8 @@ def _turn_rows(talks, speaker, max_turns, lang):
     for _, part in groupby(zip(t.dialogue, t.respondent_id, t.section, t.turn, t.speaker, t.text), key=lambda r: r[0]):
         lines = []
         for _, r, section, turn, who, text in part:
-            if speaker in ('both', who): rows.append((r, section, f'{turn:g}', who, '\n'.join(lines[-max_turns:] if max_turns else lines), question if lines else '', text))
+            if speaker in ('both', who): rows.append((r, section, f'{turn:g}', who, '\n'.join(lines[-max_turns:] if max_turns else lines),
+                question if lines else '', text))
             lines.append(said[who] + text); question = text
     return pd.DataFrame(rows, columns=['respondent', 'section', 'turn', 'speaker', 'history', 'question', 'text'])
 
@@ -33,9 +34,12 @@ def _turn_table(talks, rows, lang):
     "Records of these turns."
     (who, _), person = _who(talks, lang), {r: i for i, r in enumerate(talks.people.index)}
     at = np.array([person[r] for r in rows.respondent], dtype=int)
-    one = dict(task='interview', level='individual', source=talks.id, lang=lang, wording='single', instruction=NEXT_TURN[lang], scale='unknown', answer_form='free')
-    each = dict(record_id=rows.record_id, question_id=[f'{s}/{n}' if s else f'turn{n}' for s, n in zip(rows.section, rows.turn)], question=rows.question, family=rows.question.map(_family),
-        input=rows.history, history=rows.history, output=rows.text, answer=rows.text, **_take({k: who[k] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave', 'groups')}, at))
+    one = dict(task='interview', level='individual', source=talks.id, lang=lang, wording='single', instruction=NEXT_TURN[lang], scale='unknown',
+        answer_form='free')
+    each = dict(record_id=rows.record_id, question_id=[f'{s}/{n}' if s else f'turn{n}' for s, n in zip(rows.section, rows.turn)],
+        question=rows.question, family=rows.question.map(_family),
+        input=rows.history, history=rows.history, output=rows.text, answer=rows.text,
+        **_take({k: who[k] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave', 'groups')}, at))
     return _table(_columns(len(rows), one, each), _variables(talks))
 
 def _qualitative(talks, *, speaker='respondent', max_turns=None, min_chars=2, lang='en'):
@@ -95,6 +99,7 @@ def foundation(
     out = pd.concat([*gone, pd.DataFrame(dict(why=why, record_id=table['record_id'].to_pylist())).query("why != ''")])
     report = out.groupby('why', sort=False).record_id.agg(n='size', example='first').reset_index()
     made = Dataset(table.filter(pa.array(why == '')).combine_chunks())
-    if not len(made): raise ValueError(f"no {kind} records are left of {len(table):,}: {'; '.join(f'{r.n:,} {r.why}' for r in report.itertuples())}: pass more data")
-    if verbose: print(f"{kind} corpus: {len(made):,} records of {len(set(zip(made['source'], made['respondent_id']))):,} respondents; left out: {', '.join(f'{r.n:,} {r.why}' for r in report.itertuples()) or 'none'}")
+    people, said = len(set(zip(made['source'], made['respondent_id']))), ', '.join(f'{r.n:,} {r.why}' for r in report.itertuples())
+    if not len(made): raise ValueError(f"no {kind} records are left: {said}: pass more data")
+    if verbose: print(f"{kind} corpus: {len(made):,} records of {people:,} respondents; left out: {said or 'none'}")
     return made, report

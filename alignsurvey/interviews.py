@@ -29,7 +29,8 @@ def _json_rows(path):
     for i, line in enumerate(text.splitlines()):
         if not line.strip(): continue
         try: rows.append(json.loads(line)); places.append(f'line {i + 1}')
-        except json.JSONDecodeError as e: raise ValueError(f"{path.name}: line {i + 1}: is not valid JSON: {e.msg}: write one object a line, or an array of them") from None
+        except json.JSONDecodeError as e: raise ValueError(
+            f"{path.name}: line {i + 1}: is not valid JSON: {e.msg}: write one object a line, or an array of them") from None
     return rows, places
 
 def _unnested(rows, places, name):
@@ -39,7 +40,8 @@ def _unnested(rows, places, name):
         if not isinstance(r, dict): raise ValueError(f"{name}: {place}: is not an object with fields: {str(r)[:40]}")
         inner = r.get('turns')
         if inner is None: flat.append(r); at.append(place); continue
-        if not isinstance(inner, list) or not all(isinstance(t, dict) for t in inner): raise ValueError(f"{name}: {place}, field 'turns': is not a list of objects: give each turn its speaker and text")
+        if not isinstance(inner, list) or not all(isinstance(t, dict)
+            for t in inner): raise ValueError(f"{name}: {place}, field 'turns': is not a list of objects: give each turn its speaker and text")
         flat += [{**{k: v for k, v in r.items() if k != 'turns'}, 'turn': j + 1, **t} for j, t in enumerate(inner)]
         at += [f'{place}, turn {j + 1}' for j in range(len(inner))]
     return flat, at
@@ -68,7 +70,8 @@ def _checked_turns(frame, places, name, speakers):
             value = value.item() if isinstance(value, np.generic) else value
             raise ValueError(f"{name}: {places[i]}, field {column!r}: {'is empty' if np.isscalar(value) and pd.isna(value) else repr(value)}{said}")
     stop(frame.respondent_id.isna(), 'respondent_id', ': say whose dialogue it is')
-    stop(~frame.text.map(lambda t: isinstance(t, (str, int, float)) and bool(str(t).strip()) and t == t), 'text', ' is no text: fill it in, or leave the turn out')
+    stop(~frame.text.map(lambda t: isinstance(t, (str, int, float)) and bool(str(t).strip()) and t == t), 'text',
+        ' is no text: fill it in, or leave the turn out')
     number = pd.to_numeric(frame.turn, errors='coerce')
     stop(number.isna(), 'turn', ' is not a number: number the turns of a dialogue from 1')
     known = {**SPEAKERS, **{str(k).strip().casefold(): v for k, v in (speakers or {}).items()}}
@@ -77,7 +80,8 @@ def _checked_turns(frame, places, name, speakers):
     who = frame.speaker.map(lambda s: known.get(str(s).strip().casefold()))
     stop(who.isna(), 'speaker', " is neither interviewer nor respondent: say who it is, as in speakers={'Ann': 'interviewer'}")
     section = frame.section.map(code_text) if 'section' in frame else ''
-    out = pd.DataFrame(dict(respondent_id=frame.respondent_id.map(code_text), section=section, turn=number, speaker=who, text=frame.text.map(str).str.strip()))
+    out = pd.DataFrame(dict(respondent_id=frame.respondent_id.map(code_text), section=section, turn=number, speaker=who,
+        text=frame.text.map(str).str.strip()))
     stop(out.duplicated(['respondent_id', 'section', 'turn']), 'turn', ' stands twice in one dialogue: number its turns anew')
     first = {k: i for i, k in enumerate(dict.fromkeys(zip(out.respondent_id, out.section)))}
     out['dialogue'] = [first[k] for k in zip(out.respondent_id, out.section)]
@@ -110,11 +114,13 @@ def _people(source, ids, name):
     if source is None: return pd.DataFrame(index=ids), None, where
     if survey is not None:
         column = survey.codebook.design.get('respondent_id')
-        if not column: raise ValueError(f"{where}: has no respondent_id, so its people can't be matched with turns: name the column in {survey.codebook.path}")
+        if not column: raise ValueError(
+            f"{where}: has no respondent_id, so its people can't be matched with turns: name the column in {survey.codebook.path}")
         frame, key = survey.frame, survey.frame[column].map(code_text)
     else:
         if not isinstance(source, pd.DataFrame): where, (source, _) = Path(source).name, _rows_of(source)
-        if 'respondent_id' not in source: raise ValueError(f"{where}: has no column 'respondent_id': add it, so that its people can be matched with the turns in {name}")
+        if 'respondent_id' not in source: raise ValueError(
+            f"{where}: has no column 'respondent_id': add it, so that its people can be matched with the turns in {name}")
         frame, key = source.drop(columns='respondent_id'), source.respondent_id.map(code_text)
     if key.duplicated().any(): raise ValueError(f"{where}: respondent {key[key.duplicated()].iloc[0]!r} stands twice: keep one row a respondent")
     at = pd.Index(key).get_indexer(ids)

@@ -11,8 +11,8 @@ import numpy as np
 from tqdm.auto import tqdm
 from . import layouts
 from .codebook import in_lang, labels, positions, stance_map
-from alignsurvey.dialogues import (DIALOGUE, _check_turns, _columns, _cut, _predictable, _sorted, _survey_attribute, _take, interview_prompt,
-    role_columns)
+from .dialogues import DIALOGUE, _check_turns, _columns, _cut, _predictable, _sorted
+from .dialogues import _survey_attribute, _take, interview_prompt, role_columns
 from .records import FORMS, SHARE_FORMS, answer_texts, option_block
 from .survey import Survey, background, coded
 from .tasks import TASKS, _account, _answers, _asked_scale, _chosen, _grouped, _id, _individual, _question_text, _shared, _table
@@ -56,11 +56,13 @@ def _roles(survey, ask):
         histories = ['\n'.join(_lines(_last(p, ask.max_turns), DIALOGUE[ask.lang]['said'])) for p in pairs]
         lost = np.array([2*(len(p) - len(_last(p, ask.max_turns))) for p in pairs])
         for j, name in enumerate(names):
-            columns, rows = role_columns(who, histories, who['respondent_id'], (name, *_survey_attribute(part, name, able[name], ask.lang)), source=book.id, lang=ask.lang)
+            columns, rows = role_columns(who, histories, who['respondent_id'], (name, *_survey_attribute(part, name, able[name], ask.lang)),
+                source=book.id, lang=ask.lang)
             tables.append(_table(columns, book.background)); order.append(rows*len(names) + j)
             made, cut, turns, gone = made + len(rows), cut + int((lost[rows] > 0).sum()), turns + int(lost[rows].sum()), gone + len(part) - len(rows)
         yield _sorted(tables, order)
-    if ask.verbose: print(f"{book.id}: {made:,} role records of {len(survey):,} respondents and {len(names)} attributes; left out: {gone:,} without the attribute or any answer")
+    if ask.verbose: print(
+        f"{book.id}: {made:,} role records of {len(survey):,} respondents and {len(names)} attributes; left out: {gone:,} without the attribute or any answer")
     if ask.verbose: _cut(ask.max_turns, cut, turns, book.id)
 
 TASKS['role'] = dict(build=_roles, individual=('list',))
@@ -74,10 +76,13 @@ def _item_turn(survey, name, j, index, pairs, who, backgrounds, ask):
     before = [[x for x in pairs[i] if x[0] < j] for i in rows]
     histories = ['\n'.join(_lines(_last(b, ask.max_turns), p['asked'])) for b in before]
     shown = text + p['options'].format(option_block(options))
-    one = dict(task=task, level='individual', source=book.id, lang=lang, question_id=name, question=text, family=q.family, wording=q.wording, input='', options=options,
+    one = dict(task=task, level='individual', source=book.id, lang=lang, question_id=name, question=text, family=q.family, wording=q.wording,
+        input='', options=options,
         scale=_asked_scale(q), positions=positions(q), answer_form=ask.form)
-    each = dict(record_id=_id(book.id, task, who['respondent_id'][rows], name), instruction=[interview_prompt(backgrounds[i], h, shown, lang=lang) for i, h in zip(rows, histories)],
-        background=[backgrounds[i] for i in rows], history=histories, output=pick(answer_texts(options, ask.form)), answer=pick(options), answer_index=index[rows],
+    each = dict(record_id=_id(book.id, task, who['respondent_id'][rows], name),
+        instruction=[interview_prompt(backgrounds[i], h, shown, lang=lang) for i, h in zip(rows, histories)],
+        background=[backgrounds[i] for i in rows], history=histories, output=pick(answer_texts(options, ask.form)), answer=pick(options),
+        answer_index=index[rows],
         **_take({k: who[k] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave', 'groups')}, rows))
     return _columns(len(rows), one, each), rows, np.array([2*(len(b) - len(_last(b, ask.max_turns))) for b in before], dtype=int)
 
@@ -92,7 +97,8 @@ def _dialogues(survey, ask):
     _check_turns(ask.max_turns)
     answers, cut, turns = _answers(survey, ask.items), 0, 0
     for part, said, start in _parts(survey, answers):
-        who, pairs, backgrounds, tables, order = _shared(part, [], ask.lang, start), _pairs(part, said, ask.lang), _told(part, ask.variables, ask.lang), [], []
+        who, pairs, backgrounds = _shared(part, [], ask.lang, start), _pairs(part, said, ask.lang), _told(part, ask.variables, ask.lang)
+        tables, order = [], []
         for j, (name, (index, _)) in enumerate(said.items()):
             columns, rows, lost = _item_turn(part, name, j, index, pairs, who, backgrounds, ask)
             tables.append(_table(columns, survey.codebook.background)); order.append(rows*len(said) + j)
@@ -108,7 +114,8 @@ STANCES = dict(zip(('zh', 'en'), layouts.STANCES))    # the benchmark's (Lin et 
 THIRDS = dict(en=['low', 'middle', 'high'], zh=['低', '中', '高'])
 _GROUP_ENDS = {lang: {f: TASKS['response']['prompts'][lang][f] for f in ('end', *SHARE_FORMS)} for lang in STANCES}
 STANCE_PROMPTS = dict(
-    en=dict(year='', head='You are a sociologist analysing the interview data of a respondent:\nBackground:\n', group='You are a sociologist analysing the interview data of a group of respondents:\nBackground:\n',
+    en=dict(year='', head='You are a sociologist analysing the interview data of a respondent:\nBackground:\n',
+        group='You are a sociologist analysing the interview data of a group of respondents:\nBackground:\n',
         ask='\nJudge the respondent\'s stance on {}.\nAnswer as JSON with the field "predict". Choose predict from {}.', quote='"{}"', join=', ', last=' or ',
         group_ask='\nJudge the group\'s stance on {}.\n', asked='the question "{}"', ends=' (from "{}", low, to "{}", high)', **_GROUP_ENDS['en']),
     zh=dict(year='', head='你是一名社会学研究人员，正在分析一名受访者的访谈数据:\n背景信息：\n', group='你是一名社会学研究人员，正在分析一组受访者的访谈数据:\n背景信息：\n',
@@ -143,7 +150,8 @@ def _option_stances(survey, name, stances, lang):
     p, asked = STANCE_PROMPTS[lang], STANCE_PROMPTS[lang]['asked'].format(_question_text(q, lang, where))
     if stances == 'thirds': return _thirds(q, lang, where), asked + p['ends'].format(labels(q, lang)[0], labels(q, lang)[-1])
     said = stance_map(q, stances[name], where=where) if stances else q.stances
-    if not said: raise ValueError(f"{where} declares no stances: add them to the codebook, pass stances={{{name!r}: {{code: 'positive', …}}}}, or stances='thirds' for the thirds of its scale")
+    if not said: raise ValueError(f"{where} declares no stances: "
+        f"add them to the codebook, pass stances={{{name!r}: {{code: 'positive', …}}}}, or stances='thirds' for the thirds of its scale")
     each = [said[c] for c in list(q.options) or labels(q)]
     return [_in_words(s, lang, where) if s else None for s in each], in_lang(q.issue, lang, where) if q.issue else asked
 
@@ -151,7 +159,8 @@ def _option_stances(survey, name, stances, lang):
 def _stanced(survey, items, stances, lang):
     "The survey with stances for options, stance of each respondent on each item, and how many answers take none."
     book, closed = survey.codebook, {n: q for n, q in survey.codebook.items.items() if labels(q)}
-    if not (stances is None or stances == 'thirds' or isinstance(stances, dict)): raise ValueError(f"stances is {stances!r}: use 'thirds', or {{item: {{code: stance}}}}")
+    if not (stances is None or stances == 'thirds' or isinstance(stances, dict)): raise ValueError(
+        f"stances is {stances!r}: use 'thirds', or {{item: {{code: stance}}}}")
     if isinstance(stances, dict): stances = {n: stances[n] for n in _chosen(stances, closed, 'item with options', book.path)}
     able = stances if isinstance(stances, dict) else {n: q for n, q in closed.items() if (positions(q) if stances else q.stances)}
     if items is None and not able: raise ValueError(f"{book.path}: no item declares stances: add them to the codebook, or pass stances=")
@@ -163,7 +172,8 @@ def _stanced(survey, items, stances, lang):
         index, kind = coded(survey, name)
         at = np.array([order.index(s) if s else -1 for s in each] + [-1])
         answers[name], none = (at[index], kind), none + int(((index >= 0) & (at[index] < 0)).sum())
-        asked[name] = dataclasses.replace(book.items[name], question={lang: issue}, intro={}, scale='ordinal', positions=(), bins=(), options={str(i): {lang: s} for i, s in enumerate(order)}, stances={})
+        asked[name] = dataclasses.replace(book.items[name], question={lang: issue}, intro={}, scale='ordinal', positions=(), bins=(),
+            options={str(i): {lang: s} for i, s in enumerate(order)}, stances={})
     return Survey(survey.frame, dataclasses.replace(book, items=asked), survey.path), answers, none
 
 def _scale_order(stances, lang):
