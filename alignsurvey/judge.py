@@ -15,7 +15,7 @@ from .groups import COLUMNS
 from .intervals import holm, interval, p_value
 from .model import prompt_ids
 from .predict import Journal
-from .tasks import clean_reply
+from .words import clean_reply
 
 # %% ../nbs/08b_judge.ipynb #c007
 DIMENSIONS = ('naturalness', 'style', 'consistency')

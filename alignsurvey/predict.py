@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from .model import LM, _padded, answer_ids, option_logprobs, prompt_ids
 from .files import no_overwrite
 from .records import answer_texts
-from .tasks import parse_answer, parse_shares
+from .replies import parse_answer, parse_shares
 
 # %% ../nbs/07_predict.ipynb #c007
 def _score(lm, batch):

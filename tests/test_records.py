@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from alignsurvey.records import check_leakage, find_options, make_records, read_records, reorder, split_records, write_records
 from alignsurvey.survey import Survey
-from alignsurvey.tasks import parse_answer
+from alignsurvey.replies import parse_answer
+import alignsurvey.tasks # noqa: F401 (adds Survey.records)
 
 
 @pytest.fixture(scope='module')
