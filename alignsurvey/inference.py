@@ -12,9 +12,11 @@ import numpy as np, pandas as pd
 from scipy import sparse
 from .baselines import _refuse, _RULES, baseline_predictions, read_answers, read_forecast
 from .groups import COLUMNS, evaluate_groups
-from .intervals import holm, interval, p_value
+from .intervals import holm, interval, p_value, resamples
 from .metrics import brier_scores, f1_by_class, js_divergence, log_scores, rps_scores, total_variation, wasserstein
 from .records import check_leakage
+from .replies import knows_not
+from .values import evaluate_values, read_replies
 
 # %% ../nbs/08_inference.ipynb #c010
 @dataclass(frozen=True)
@@ -91,15 +93,6 @@ STATISTICS = (
     _mean('coverage', lambda b: np.nan_to_num(b.coverage), over='covered'))
 
 # %% ../nbs/08_inference.ipynb #c014
-def _draws(n, n_boot, seed):
-    "How often each of n clusters is drawn with replacement, (b, n) at a time (Efron & Tibshirani 1993, ch. 6)."
-    rng, chunk = np.random.default_rng(seed), max(1, 4_000_000//n)
-    yield np.ones((1, n))
-    for start in range(0, n_boot, chunk):
-        b = min(chunk, n_boot - start)
-        at = rng.integers(n, size=(b, n)) + n*np.arange(b)[:, None]
-        yield np.bincount(at.ravel(), minlength=b*n).reshape(b, n).astype(float)
-
 def _totals(a, parts, n_boot, seed):
     "Weighted sums of each part's contributions in each draw, and the sum of weights last: (1 + n_boot, F + 1)."
     n, sums = a.cluster.max() + 1, []
@@ -107,12 +100,12 @@ def _totals(a, parts, n_boot, seed):
         to_cluster = sparse.csr_array((w, (a.cluster[rows], np.arange(len(rows)))), shape=(n, len(rows)))
         sums.append(to_cluster @ np.c_[x, np.ones(len(rows))])
     ends, sums = np.cumsum([s.shape[1] for s in sums])[:-1], np.hstack(sums)
-    return np.split(np.vstack([draw @ sums for draw in _draws(n, n_boot, seed)]), ends, axis=1)
+    return np.split(np.vstack([draw @ sums for draw in resamples(n, n_boot, seed)]), ends, axis=1)
 
 def _means(total): # NaN in draws where nobody is left
     return np.divide(total[:, :-1], total[:, -1:], out=np.full(total[:, :-1].shape, np.nan), where=total[:, -1:] > 0)
 
-# %% ../nbs/08_inference.ipynb #c016
+# %% ../nbs/08_inference.ipynb #c015
 def _items(s, a, f):
     "Questions that a statistic can score for a predictor, and why not the others."
     every, ranked = list(range(len(a.names))), [j for j, x in enumerate(a.positions) if x is not None]
@@ -141,7 +134,7 @@ def _with_mean(each):
     n = (~np.isnan(v)).sum(0)
     return {None: np.divide(np.nansum(v, 0), n, out=np.full(len(n), np.nan), where=n > 0), **each}
 
-# %% ../nbs/08_inference.ipynb #c017
+# %% ../nbs/08_inference.ipynb #c016
 def _replicates(a, f, statistics, used, n_boot, seed):
     "Every metric of one predictor: (statistic, question or None for overall) -> value in the sample, then in each draw, (1 + n_boot,)."
     parts, at, out, blocks = [], {}, {}, [_block(a, f, j) for j in range(len(a.names))]
@@ -160,7 +153,7 @@ def _replicates(a, f, statistics, used, n_boot, seed):
         out.update({(s, question): v for question, v in values.items()})
     return out
 
-# %% ../nbs/08_inference.ipynb #c025
+# %% ../nbs/08_inference.ipynb #c024
 def _noise_floor(a, statistics, counts, n_boot, seed):
     "Distances that sampling these respondents alone gives, as `_replicates`; the mean over draws first. `counts`: q is sampled too."
     rows, out = [np.flatnonzero(a.item == j) for j in range(len(a.names))], {}
@@ -173,7 +166,7 @@ def _noise_floor(a, statistics, counts, n_boot, seed):
         out.update({(s, question): np.r_[np.nanmean(d), d] for question, d in (_with_mean(each) if each else {}).items()})
     return out
 
-# %% ../nbs/08_inference.ipynb #c029
+# %% ../nbs/08_inference.ipynb #c028
 _NUMBERS = ('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff')
 
 def _support(a, rows):
@@ -198,7 +191,7 @@ def _rows(a, values, used, about, alpha, note, test=False):
             'q_from': about['q_from'] if s.level == 'group' else None, 'note': '; '.join(filter(None, notes)) or None})
     return out
 
-# %% ../nbs/08_inference.ipynb #c031
+# %% ../nbs/08_inference.ipynb #c030
 def _own_note(a, f):
     "What the overall row of a metric should say about a predictor."
     def note(s):
@@ -226,11 +219,9 @@ def _adjust(table):
         table.loc[family.index, 'p_adj'] = holm(family.p)
     return table
 
-# %% ../nbs/08_inference.ipynb #c032
+# %% ../nbs/08_inference.ipynb #c031
 def _frames(records, predictions, predictors, train, baselines):
     "Every predictor's predictions, by name."
-    if isinstance(predictions, pd.DataFrame): predictions = {'model': predictions}
-    if not isinstance(predictions, dict): raise ValueError(f"predictions is a {type(predictions).__name__}: pass a frame, or a dict of frames by name")
     ids = records['record_id'][:]
     asked = {n: pd.DataFrame(dict(record_id=ids, probs=[g(r) for r in records], status='ok')) for n, g in (predictors or {}).items()}
     parts = [predictions, asked, baseline_predictions(train, records) if baselines else {}]
@@ -254,7 +245,7 @@ def _check_settings(names, metrics, versus, failure_rule, n_boot, alpha):
     for n in versus:
         if n not in names: raise ValueError(f"versus names {n!r}, which is no predictor: use some of {', '.join(names)}")
 
-# %% ../nbs/08_inference.ipynb #c034
+# %% ../nbs/08_inference.ipynb #c033
 def _drawn(about, n, draws, alpha, **where):
     low, high = interval(draws, alpha)
     return {**about, 'task': 'response', 'level': 'group', 'value': draws[0], 'ci_low': low, 'ci_high': high, 'n': n, 'n_eff': np.nan, **where}
@@ -286,28 +277,11 @@ def _calibration_rows(a, forecasts, alpha, n_boot, seed, bins=10):
                 out.append(_drawn({**dict.fromkeys(COLUMNS), **f.about}, int((at == b).sum()), d, alpha, level='individual', metric=metric, group_var='confidence bin', group=f'{b/bins:.1f}-{(b + 1)/bins:.1f}', q_from=None))
     return out
 
-# %% ../nbs/08_inference.ipynb #c035
-def evaluate(
-    records, # test records: Dataset, response task, individual or group level
-    predictions, # name -> prediction frame; or one frame, then named `model`
-    *,
-    train=None, # records that the tuned model saw, of the same level; baselines learn from them
-    metrics=None, # name -> f(y, q, positions), a score of one record; options in the codebook's order
-    predictors=None, # name -> g(record), probabilities over record['options']
-    baselines=True, # False: none; else uniform, and with `train` also majority, marginal and logistic
-    versus=None, # predictor(s) to compare every other with; default the first
-    failure_rule='missing', # how failures enter: missing, wrong or uniform
-    n_boot=1000, # resamples of clusters, 100 or more
-    seed=0, # of the resamples
-    alpha=.05, # 1 minus the level of the intervals
-)->pd.DataFrame: # one row a score, columns as in `COLUMNS`
-    "Score predictors on survey records. Raises ValueError naming predictor, record and remedy."
-    if len(records) and set(records['level']) == {'group'}:
-        if metrics or failure_rule == 'wrong': raise ValueError("records are of groups: they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
-        return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, n_boot=n_boot, seed=seed, alpha=alpha)
-    if train is not None: _check_strangers(train, records)
+# %% ../nbs/08_inference.ipynb #c034
+def _choices(records, predictions, train, metrics, predictors, baselines, versus, failure_rule, n_boot, seed, alpha):
+    "Scores of what is a choice among options."
     a, frames = read_answers(records), _frames(records, predictions, predictors, train, baselines)
-    versus = [versus] if isinstance(versus, str) else list(list(frames)[:1] if versus is None else versus)
+    versus = list(frames)[:1] if versus is None else versus
     _check_settings(frames, metrics or {}, versus, failure_rule, n_boot, alpha)
     statistics = STATISTICS + tuple(_custom(n, f) for n, f in (metrics or {}).items())
     forecasts = {n: read_forecast(n, frame, a, failure_rule) for n, frame in frames.items()}
@@ -325,4 +299,67 @@ def evaluate(
         note = 'what sampling these respondents alone gives' + ('; the choices counted as a second sample' if k == 'counts' else '')
         rows += _rows(a, floor, dict(answered=np.full(len(a.y), True)), dict(predictor='noise floor', q_from=k), alpha, lambda s: note)
     rows += _share_rows(a, forecasts.values(), alpha, n_boot, seed) + _calibration_rows(a, forecasts.values(), alpha, n_boot, seed)
-    return _adjust(pd.DataFrame(rows, columns=COLUMNS).astype({c: float if c in _NUMBERS else int if c == 'n' else 'str' for c in COLUMNS}))
+    return _adjust(_typed(rows).assign(task=records['task'][0]))
+
+def _typed(rows): return pd.DataFrame(rows, columns=COLUMNS).astype({c: float if c in _NUMBERS else int if c == 'n' else 'str' for c in COLUMNS})
+
+# %% ../nbs/08_inference.ipynb #c036
+def _known(records):
+    "Rows whose human answer can be met, and of these the choices."
+    known, choice = [], []
+    for i, (task, options, at, rule, answer) in enumerate(zip(*(records[c] for c in ('task', 'options', 'answer_index', 'rule', 'answer')))):
+        if (options or task != 'interview') and knows_not(options, at, answer): continue
+        known.append(i)
+        if task in ('response', 'stance') or (options and (task == 'interview' or (rule == 'exact' and at is not None))): choice.append(i)
+    return known, choice
+
+def _only(rows, records, predictions):
+    "These rows of the records, and predictions without those of the other rows."
+    rest = records.select(sorted({*range(len(records))} - {*rows}))['record_id'][:]
+    return records.select(rows), {n: f[~f.record_id.isin(rest)] if 'record_id' in f else f for n, f in predictions.items()}
+
+def _one_task(records):
+    if not len(records): raise ValueError("records are empty, so there is nobody to score: check what selected them")
+    if 'level' in records.column_names and len(levels := set(records['level'])) > 1: raise ValueError(f"records are of {' and '.join(sorted(levels))}: score each level by itself")
+    ids = pd.Series(records['record_id'][:])
+    if ids.duplicated().any(): raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice among the records: give each its own record_id")
+    if len(tasks := set(records['task'])) > 1: raise ValueError(f"records are of the tasks {', '.join(sorted(tasks))}: score each task by itself")
+    return tasks.pop()
+
+# %% ../nbs/08_inference.ipynb #c037
+def evaluate(
+    records, # test records of one task, individual or group level
+    predictions, # name -> prediction frame; or one frame, then named `model`; a frame with text alone is parsed
+    *,
+    train=None, # records that the tuned model saw, of the same level; baselines learn from them
+    metrics=None, # name -> f(y, q, positions), a score of one record; options in the codebook's order
+    predictors=None, # name -> g(record), probabilities over record['options']
+    baselines=True, # False: none; else uniform, and with `train` also majority, marginal and logistic
+    versus=None, # predictor(s) to compare every other with; default the first
+    failure_rule='missing', # how failures enter: missing, wrong or uniform
+    n_boot=1000, # resamples of clusters, 100 or more
+    seed=0, # of the resamples
+    alpha=.05, # 1 minus the level of the intervals
+)->pd.DataFrame: # one row a score, columns as in `COLUMNS`
+    "Score predictors on survey records. Raises ValueError naming predictor, record and remedy."
+    task, boot = _one_task(records), dict(n_boot=n_boot, seed=seed, alpha=alpha)
+    if isinstance(predictions, pd.DataFrame): predictions = {'model': predictions}
+    if not isinstance(predictions, dict): raise ValueError(f"predictions is a {type(predictions).__name__}: pass a frame, or a dict of frames by name")
+    versus = [versus] if isinstance(versus, str) else versus
+    if records['level'][0] == 'group':
+        if metrics or failure_rule == 'wrong': raise ValueError("records are of groups: they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
+        return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, **boot)
+    if train is not None: _check_strangers(train, records)
+    predictions = {n: read_replies(records, f) for n, f in predictions.items()}
+    known, choice = _known(records)
+    if not known: raise ValueError("no respondent gave an answer that could be met: all said that they don't know")
+    if (metrics or predictors) and not choice: raise ValueError("records have no options to choose from: leave metrics and predictors out")
+    parts = []
+    if choice:
+        learned = train and train.select(_known(train)[1])
+        parts.append(_choices(*_only(choice, records, predictions), learned, metrics, predictors, baselines, versus, failure_rule, **boot))
+    if len(choice) < len(known) or (task == 'stance' and any(records['reason'])):
+        parts.append(_typed(evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus, failure_rule=failure_rule, **boot).to_dict('records')))
+    if len(parts) == 2: parts[0] = parts[0][~parts[0].metric.isin(parts[1].metric)]
+    if len(known) < len(records): parts.append(_typed([dict(task=task, level='individual', metric='nonresponse', predictor='human', value=1 - len(known)/len(records), n=len(records), note=f'{len(records) - len(known):,} respondents did not know; left out of every score')]))
+    return pd.concat(parts, ignore_index=True)

@@ -101,7 +101,7 @@ def _reply(row, where):
     text = row.get('predict', row.get('prediction'))
     if not {'predict', 'prediction', 'error'} & set(row): raise ValueError(f"{where}: has neither `predict` nor `error`: it is no reply; read prompts with read_records")
     if text is None: return dict(text=None, status='error', why=str(row.get('error') or '`predict` is null'))
-    return dict(text=text if isinstance(text, str) else json.dumps(text, ensure_ascii=False), status='unparsed', why='not parsed yet')
+    return dict(text=text if isinstance(text, str) else json.dumps(text, ensure_ascii=False), status=None, why=None)    # what it says is for the task's parser
 
 def read_foreign_predictions(
     path, # replies as LLaMA-Factory (prompt, predict, label) or the benchmark's API scripts (predict or error) write them, .jsonl or .json

@@ -241,7 +241,7 @@ def changed(**fields):
 @pytest.mark.parametrize('records, message', [
     (RECORDS.select([]), 'records are empty'),
     (RECORDS.remove_columns('weight'), "records have no column 'weight'"),
-    (changed(task='stance'), "record 'toy/p0/q1' is not of the response task"),
+    (changed(task='stance'), 'records are of the tasks response, stance: score each task by itself'),
     (changed(options=None), "record 'toy/p0/q1' has no options"),
     (changed(answer_index=None), "record 'toy/p0/q1' has no options, or no answer_index"),
     (changed(answer_index=9), "record 'toy/p0/q1' has no options, or no answer_index among them"),
