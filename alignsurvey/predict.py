@@ -6,37 +6,44 @@
 __all__ = ['PREDICTION', 'ELICITATIONS', 'Journal', 'adapter_hash', 'predict', 'write_predictions', 'read_predictions']
 
 # %% ../nbs/07_predict.ipynb #c002
-import hashlib, json, sqlite3, time
+import hashlib, json, sqlite3, time, warnings
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 from .model import LM, _padded, answer_ids, option_logprobs, prompt_ids
 from .files import no_overwrite
+from .prefix import can_share, shared_generate, shared_option_logprobs
 from .records import answer_texts
 from .replies import parse_answer, parse_shares
 
 # %% ../nbs/07_predict.ipynb #c007
-def _score(lm, batch):
+def _score(lm, batch, max_tokens):
     "Option probabilities of a batch of records."
     prompts = [prompt_ids(lm, r['instruction'], r['input']) for r in batch]
     options = [[answer_ids(lm, t) for t in answer_texts(r['options'], r['answer_form'])] for r in batch]
-    logp = option_logprobs(lm.model, prompts, options, pad_id=lm.tokenizer.pad_token_id).double().cpu()
+    if max_tokens: logp = shared_option_logprobs(lm.model, prompts, options, max_tokens=max_tokens).double().cpu()
+    else: logp = option_logprobs(lm.model, prompts, options, pad_id=lm.tokenizer.pad_token_id).double().cpu()
     for r, p, o, l in zip(batch, prompts, options, logp.split([len(o) for o in options])):
         if not torch.isfinite(l).all(): yield dict(status='error', why='probability is not a number', tokens=len(p))
         else: yield dict(value=int(l.argmax()), probs=l.softmax(0).tolist(), coverage=float(l.exp().sum()), status='ok', tokens=len(p) + sum(map(len, o)))
 
 # %% ../nbs/07_predict.ipynb #c009
-def _greedy(lm, batch, max_new_tokens):
+def _greedy(lm, batch, max_tokens, max_new_tokens):
     "Greedy replies to a batch of records, parsed: the option named, or the shares stated."
-    ids, mask = _padded([prompt_ids(lm, r['instruction'], r['input']) for r in batch], lm.tokenizer.pad_token_id, 'left', lm.device)
-    out = lm.model.generate(input_ids=ids, attention_mask=mask, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, pad_token_id=lm.tokenizer.pad_token_id)
-    for r, reply, n in zip(batch, out[:, ids.shape[1]:], mask.sum(1).tolist()):
+    prompts = [prompt_ids(lm, r['instruction'], r['input']) for r in batch]
+    how = dict(do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
+    for r, p, reply in zip(batch, prompts, shared_generate(lm.model, prompts, pad_id=lm.tokenizer.pad_token_id, **how) if max_tokens else _generate(lm, prompts, how)):
         text = lm.tokenizer.decode(reply, skip_special_tokens=True).strip()
         states = r['answer_form'] == 'shares'
         found, status, why = (parse_shares if states else parse_answer)(text, r)
-        yield dict(text=text, value=None if states else found, probs=found if states else None, status=status, why=why, tokens=n + int((reply != lm.tokenizer.pad_token_id).sum()))
+        yield dict(text=text, value=None if states else found, probs=found if states else None, status=status, why=why, tokens=len(p) + int((reply != lm.tokenizer.pad_token_id).sum()))
 
-# %% ../nbs/07_predict.ipynb #c011
+# %% ../nbs/07_predict.ipynb #c010
+def _generate(lm, prompts, how):
+    ids, mask = _padded(prompts, lm.tokenizer.pad_token_id, 'left', lm.device)
+    return lm.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=lm.tokenizer.pad_token_id, **how)[:, ids.shape[1]:]
+
+# %% ../nbs/07_predict.ipynb #c012
 PREDICTION = ('record_id', 'text', 'value', 'probs', 'coverage', 'elicitation', 'status', 'why', 'seconds', 'tokens')
 
 class Journal:
@@ -62,7 +69,7 @@ class Journal:
     def __len__(self): return self.db.execute('select count(*) from answers').fetchone()[0]
     def close(self): self.db.close()
 
-# %% ../nbs/07_predict.ipynb #c014
+# %% ../nbs/07_predict.ipynb #c015
 ELICITATIONS = ('score', 'greedy', 'verbalize')
 
 def adapter_hash(
@@ -76,10 +83,16 @@ def _keys(records, settings):
     fields = ('instruction', 'input', 'options', 'answer_form')
     return [hashlib.sha256(json.dumps([settings, *row]).encode()).hexdigest() for row in zip(*(records[f] for f in fields))]
 
-def _batches(records, size):
-    "Row numbers in batches of similar prompt length."
-    by_length = np.argsort([len(i) + len(n) for i, n in zip(records['instruction'], records['input'])], kind='stable')
-    return [by_length[i:i + size].tolist() for i in range(0, len(by_length), size)]
+def _batches(records, size, shared):
+    "Row numbers in batches of prompts that start alike, or else of similar length."
+    prompts = [f'{i}\n{n}' for i, n in zip(records['instruction'], records['input'])]
+    order = sorted(range(len(prompts)), key=lambda i: prompts[i] if shared else len(prompts[i]))
+    return [order[i:i + size] for i in range(0, len(order), size)]
+
+def _can_share(lm):
+    ok, why = can_share(lm.model)
+    if not ok: warnings.warn(f"{why}: it is asked in ordinary batches, with the same answers in more time")
+    return ok
 
 def _check_records(records, elicitation):
     if not len(records): raise ValueError("there are no records to ask: check what selected them")
@@ -87,41 +100,44 @@ def _check_records(records, elicitation):
         if not o or len(o) < 2: raise ValueError(f"{r}: shows {len(o or [])} options: a response record needs at least two")
         if (form == 'shares') != (elicitation == 'verbalize'): raise ValueError(f"{r}: its answer_form is {form}, which {elicitation!r} can't ask for: use verbalize for shares, and score or greedy for an option")
 
-# %% ../nbs/07_predict.ipynb #c015
+# %% ../nbs/07_predict.ipynb #c016
 def predict(
     lm:LM, # a model, with or without an adapter
     records, # records to ask
     *,
     elicitation='score', # score: probabilities of the options; greedy: the model writes, the reply is parsed; verbalize: it states a group's shares
     journal=None, # SQLite file that keeps the answers; default keeps none
-    batch=16, # records at a time
+    batch=128, # records at a time, and written to the journal together
+    max_tokens=4096, # tokens in memory at a time, what prompts share counted once
     max_new_tokens=64, # of a written reply
+    share_prefixes=True, # compute once what prompts share, where the model can
 )->pd.DataFrame: # one row a record, in the records' order: record_id, text, value, probs, coverage, elicitation, status, why, seconds, tokens
     "Ask a model. Raises ValueError at records without options, an unknown elicitation or a file that is no journal."
     if elicitation not in ELICITATIONS: raise ValueError(f"elicitation is {elicitation!r}: use one of {', '.join(ELICITATIONS)}")
     _check_records(records, elicitation)
-    settings = [lm.base_hash, adapter_hash(lm), str(lm.dtype), elicitation, batch] + [max_new_tokens]*(elicitation != 'score')
+    share = max_tokens if share_prefixes and _can_share(lm) else 0
+    settings = [lm.base_hash, adapter_hash(lm), str(lm.dtype), elicitation, batch, share] + [max_new_tokens]*(elicitation != 'score')
     keys, log = _keys(records, settings), Journal(journal or ':memory:')
     known = log.known(keys)
     with tqdm(total=len(records), initial=sum(k in known for k in keys), desc=elicitation) as bar:
-        for rows in _batches(records, batch):
+        for rows in _batches(records, batch, share):
             if all(keys[i] in known for i in rows): continue
-            known.update(_ask(lm, records, keys, rows, elicitation, max_new_tokens, log))
+            known.update(_ask(lm, records, keys, rows, elicitation, share, max_new_tokens, log))
             bar.update(len(rows))
     log.close()
     frame = pd.DataFrame([{'record_id': r, 'elicitation': elicitation, **known[k]} for r, k in zip(records['record_id'], keys)], columns=PREDICTION)
     return frame.astype({'coverage': float, 'value': 'Int64'})
 
-def _ask(lm, records, keys, rows, elicitation, max_new_tokens, log):
+def _ask(lm, records, keys, rows, elicitation, share, max_new_tokens, log):
     "Answers of one batch by key, kept in the journal."
     start, asked = time.perf_counter(), records.select(rows).to_list()
-    with torch.no_grad(): answers = list(_score(lm, asked) if elicitation == 'score' else _greedy(lm, asked, max_new_tokens))
+    with torch.no_grad(): answers = list(_score(lm, asked, share) if elicitation == 'score' else _greedy(lm, asked, share, max_new_tokens))
     seconds = round((time.perf_counter() - start)/len(rows), 4)
     fresh = {keys[i]: dict(a, seconds=seconds) for i, a in zip(rows, answers)}
     log.add(fresh)
     return fresh
 
-# %% ../nbs/07_predict.ipynb #c024
+# %% ../nbs/07_predict.ipynb #c027
 def _plain_row(row): return {k: list(v) if isinstance(v, (list, np.ndarray)) else None if pd.isna(v) else v for k, v in row.items()}
 
 def write_predictions(

@@ -67,7 +67,7 @@ def attention_blocks(
     trie:Trie,
     *,
     size=64, # tokens a block
-)->dict: # groups: (query tokens (S, L), key tokens (S, P), mask (S, 1, L, P)) of S blocks; place: where each token's result lies
+)->dict: # groups: (query tokens (S, L), key tokens (S, P), mask (S, 1, L, P)) of S blocks; place: where each token's result lies; depth and its maximum: for windows
     "Cut a trie into blocks that see their ancestors and themselves."
     n, size = len(trie), min(size, len(trie))
     starts = np.arange(0, n, size)
@@ -84,19 +84,22 @@ def attention_blocks(
         rows.append(look.ravel())
     place = np.empty(n, int)
     place[np.concatenate(rows)] = np.arange(sum(map(len, rows)))
-    return dict(groups=groups, place=torch.from_numpy(place))
+    return dict(groups=groups, place=torch.from_numpy(place), depth=torch.from_numpy(trie.depth), deepest=int(trie.depth.max()))
 
 # %% ../nbs/05_prefix.ipynb #c019
 NAME = 'shared_prefix'
 
 def _rows(states): return states[0].transpose(0, 1).flatten(1)   # (1, heads, N, dim) -> (N, heads*dim)
 
-def _attend(module, query, key, value, attention_mask, *, scaling=None, dropout=0., prefix_blocks=None, **kwargs):
+def _within(mask, look, see, depth, window): return mask & (depth[look][:, None, :, None] - depth[see][:, None, None] < window)
+
+def _attend(module, query, key, value, attention_mask, *, scaling=None, dropout=0., sliding_window=None, prefix_blocks=None, **kwargs):
     "Attention function for transformers' AttentionInterface."
     if prefix_blocks is None: return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
     (heads, n, dim), shared, out = query.shape[1:], key.shape[1], []
     for look, see, mask in prefix_blocks['groups']:
         (blocks, size), group = look.shape, heads//shared
+        if sliding_window and sliding_window <= prefix_blocks['deepest']: mask = _within(mask, look, see, prefix_blocks['depth'], sliding_window)
         q = F.embedding(look, _rows(query)).view(blocks, size, shared, group, dim).permute(0, 2, 3, 1, 4).reshape(blocks, shared, group*size, dim)
         k, v = (F.embedding(see, _rows(x)).unflatten(2, (shared, -1)).transpose(1, 2) for x in (key, value))
         o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.repeat(1, 1, group, 1), dropout_p=dropout, scale=scaling)
@@ -125,7 +128,7 @@ def _inputs(trie, nodes, device, size=64):
     blocks = attention_blocks(trie, size=size)
     return dict(input_ids=to(trie.tokens)[None], position_ids=to(trie.depth)[None], logits_to_keep=to(nodes),
                 attention_mask=torch.empty(1, 1, 0, 0, device=device),   # of four dimensions, so that transformers makes none; nothing reads it
-                prefix_blocks=dict(groups=[tuple(map(to, g)) for g in blocks['groups']], place=to(blocks['place'])))
+                prefix_blocks=dict(blocks, groups=[tuple(map(to, g)) for g in blocks['groups']], place=to(blocks['place']), depth=to(blocks['depth'])))
 
 def shared_batch(
     sequences, # n lists of token ids
@@ -136,12 +139,14 @@ def shared_batch(
 )->dict: # inputs: arguments of the model's forward; row, target: where each token read is found; owner: its sequence
     "One batch for all sequences. Raises ValueError where nothing stands before what is read."
     for s, b in zip(sequences, starts):
-        if not 1 <= b < len(s): raise ValueError(f"a sequence of {len(s)} tokens can't be read from place {b}: at least one token must stand before, and one must be read")
+        if not 1 <= b < len(s):
+            raise ValueError(f"a sequence of {len(s)} tokens can't be read from place {b}: at least one token must stand before, and one must be read")
     trie = grow_trie([s[:-1] for s in sequences])
     nodes, row = np.unique(np.concatenate([p[b - 1:] for p, b in zip(trie.paths, starts)]), return_inverse=True)
     target = np.concatenate([s[b:] for s, b in zip(sequences, starts)])
     to = lambda x: torch.as_tensor(x, device=device)
-    return dict(inputs=dict(_inputs(trie, nodes, device, size), use_cache=False), row=to(row), target=to(target), owner=to(np.repeat(np.arange(len(sequences)), [len(s) - b for s, b in zip(sequences, starts)])))
+    owner = np.repeat(np.arange(len(sequences)), [len(s) - b for s, b in zip(sequences, starts)])
+    return dict(inputs=dict(_inputs(trie, nodes, device, size), use_cache=False), row=to(row), target=to(target), owner=to(owner))
 
 def read_logprobs(
     model, # causal language model inside `shared_attention`
@@ -161,12 +166,16 @@ def plan_batches(
     "Cut prompts into batches that share as much as they can."
     if not len(prompts): return []
     order, _, lengths, shared = _sorted_table(prompts)
-    batches, used = [], max_tokens
-    for i, n, s in zip(order, lengths, shared):
-        more = 0 if extra is None else extra[i]
-        if not batches or used + n - s + more > max_tokens: batches.append([]); used = s
-        batches[-1].append(i)
-        used += n - s + more
+    own = np.cumsum(lengths - shared + (0 if extra is None else np.array(extra)[order]))
+    batches, start = [], 0
+    while start < len(order):
+        room = max_tokens - shared[start] + (own[start - 1] if start else 0)
+        stop = max(start + 1, np.searchsorted(own, room, 'right'))
+        if stop < len(order):
+            back = max(start + 1, np.searchsorted(own, room - max_tokens//2))
+            stop -= shared[back:stop + 1][::-1].argmin()
+        batches.append([order[i] for i in range(start, stop)])
+        start = stop
     return batches
 
 # %% ../nbs/05_prefix.ipynb #c026
@@ -193,46 +202,47 @@ def shared_generate(
     prompts, # B lists of token ids; one that stands there twice gets two replies
     *,
     pad_id, # token id to fill with
+    rows=32, # replies written at a time
     **kwargs, # what transformers' `generate` takes, such as max_new_tokens, do_sample
 ): # token ids of the replies alone, filled up with pad_id, one row a prompt
     "Replies to prompts that start alike: one pass over their trie, then `generate`."
-    trie, (ids, mask) = grow_trie(prompts), _padded(prompts, pad_id, 'left', model.device)
-    cache, own, width = DynamicCache(), DynamicCache(), ids.shape[1]
+    trie, cache, out = grow_trie(prompts), DynamicCache(), []
     with torch.no_grad(), shared_attention(model): model(**_inputs(trie, [0], model.device), past_key_values=cache, use_cache=True)
-    nodes = np.stack([np.r_[np.zeros(width - len(p), int), p][:-1] for p in trie.paths])   # without the last token: generate needs one to start from
-    for i, layer in enumerate(cache.layers if width > 1 else ()): own.update(*(x[0][:, nodes].transpose(0, 1).contiguous() for x in (layer.keys, layer.values)), i)
-    out = model.generate(input_ids=ids, attention_mask=mask, past_key_values=own, pad_token_id=pad_id, **kwargs)
-    return out[:, width:]
+    for i in range(0, len(prompts), rows):
+        (ids, mask), own = _padded(prompts[i:i + rows], pad_id, 'left', model.device), DynamicCache()
+        width = ids.shape[1]
+        nodes = np.stack([np.r_[np.zeros(width - len(p), int), p][:-1] for p in trie.paths[i:i + rows]])   # without the last token: generate needs one to start from
+        for j, layer in enumerate(cache.layers if width > 1 else ()): own.update(*(x[0][:, nodes].transpose(0, 1).contiguous() for x in (layer.keys, layer.values)), j)
+        out += model.generate(input_ids=ids, attention_mask=mask, past_key_values=own, pad_token_id=pad_id, **kwargs)[:, width:]
+    return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad_id)
 
 # %% ../nbs/05_prefix.ipynb #c034
-def _obstacle(model, depth):
+def _obstacle(model):
     "What in a model's class and configuration stands against sharing, or ''."
     base = model.get_base_model() if hasattr(model, 'get_base_model') else model
     config, takes = base.config.get_text_config(), inspect.signature(type(base).forward).parameters
-    window = getattr(config, 'sliding_window', None)
-    slides = window and getattr(config, 'use_sliding_window', True) and 'sliding_attention' in (getattr(config, 'layer_types', None) or ['sliding_attention'])
     if base.config.is_encoder_decoder: return 'is an encoder-decoder'
-    if getattr(base, '_is_stateful', False) or set(getattr(config, 'layer_types', None) or ()) - {'full_attention', 'sliding_attention'}: return 'has layers that remember in another way than by attention to all tokens'
+    other = set(getattr(config, 'layer_types', None) or ()) - {'full_attention', 'sliding_attention'}
+    if other or getattr(base, '_is_stateful', False): return 'has layers that remember in another way than by attention to all tokens'
     if 'position_ids' not in takes or 'logits_to_keep' not in takes: return 'takes no position_ids or no logits_to_keep'
     if not getattr(base, '_supports_attention_backend', False): return "computes attention where transformers' AttentionInterface has no say"
     if 'mrope_section' in (getattr(config, 'rope_parameters', None) or ()): return 'gives tokens positions in several dimensions'
     if getattr(config, 'attn_logit_softcapping', None): return 'caps attention scores'
-    if slides and window < depth: return f'sees {window} tokens back, and a prompt has {depth}'
     return ''
 
 def can_share(
     model, # causal language model, with or without an adapter
-    *,
-    depth=0, # tokens of the longest sequence
 )->tuple: # (True, '') or (False, one sentence that says why not)
     "Does the model give the same numbers in shared batches? Where it does not, use ordinary batches."
     name = type(model.get_base_model() if hasattr(model, 'get_base_model') else model).__name__
-    if why := _obstacle(model, depth): return False, f"{name} can't share prefixes: it {why}"
+    if why := _obstacle(model): return False, f"{name} can't share prefixes: it {why}"
     trial, training = [[1, 2, 3, 4], [1, 2, 5, 6, 7]], model.training
     try:
         with torch.no_grad(), shared_attention(model.eval()): ours = read_logprobs(model, shared_batch(trial, [1, 1], device=model.device))
-        with torch.no_grad(): plain = torch.cat([model(input_ids=torch.tensor([s], device=model.device)).logits[0].float().log_softmax(-1)[range(len(s) - 1), s[1:]] for s in trial])
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e: return False, f"{name} can't share prefixes: a trial failed with {type(e).__name__}: {' '.join(str(e).split())[:100]}"
+        with torch.no_grad(): each = [model(input_ids=torch.tensor([s], device=model.device)).logits[0].float().log_softmax(-1) for s in trial]
+        plain = torch.cat([e[range(len(s) - 1), s[1:]] for s, e in zip(trial, each)])
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e:
+        return False, f"{name} can't share prefixes: a trial failed with {type(e).__name__}: {' '.join(str(e).split())[:100]}"
     finally: model.train(training)
     gap = (abs(ours - plain).max()/abs(plain).max()).item()
     if not gap < (1e-4 if model.dtype == torch.float32 else .03): return False, f"{name} can't share prefixes: a trial gave other numbers, by {gap:.0e}"
