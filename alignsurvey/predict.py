@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from .model import LM, _padded, answer_ids, option_logprobs, prompt_ids
 from .files import no_overwrite
 from .prefix import can_share, shared_generate, shared_option_logprobs
-from .records import answer_texts
-from .replies import parse_answer, parse_shares
+from .records import SHARE_FORMS, answer_texts
+from .replies import option_of, parse_answer
 
 # %% ../nbs/07_predict.ipynb #c007
 def _score(lm, batch, max_tokens):
@@ -34,9 +34,9 @@ def _greedy(lm, batch, max_tokens, max_new_tokens):
     how = dict(do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
     for r, p, reply in zip(batch, prompts, shared_generate(lm.model, prompts, pad_id=lm.tokenizer.pad_token_id, **how) if max_tokens else _generate(lm, prompts, how)):
         text = lm.tokenizer.decode(reply, skip_special_tokens=True).strip()
-        states = r['answer_form'] == 'shares'
-        found, status, why = (parse_shares if states else parse_answer)(text, r)
-        yield dict(text=text, value=None if states else found, probs=found if states else None, status=status, why=why, tokens=len(p) + int((reply != lm.tokenizer.pad_token_id).sum()))
+        states = r['answer_form'] in SHARE_FORMS
+        found, status, why = parse_answer(text, r)
+        yield dict(text=text, value=None if states else option_of(found, r), probs=found if states else None, status=status, why=why, tokens=len(p) + int((reply != lm.tokenizer.pad_token_id).sum()))
 
 # %% ../nbs/07_predict.ipynb #c010
 def _generate(lm, prompts, how):
@@ -80,7 +80,7 @@ def adapter_hash(
 
 def _keys(records, settings):
     "Content key of each record."
-    fields = ('instruction', 'input', 'options', 'answer_form')
+    fields = ('instruction', 'input', 'options', 'answer_form', 'task', 'question_id', 'rule')
     return [hashlib.sha256(json.dumps([settings, *row]).encode()).hexdigest() for row in zip(*(records[f] for f in fields))]
 
 def _batches(records, size, shared):
@@ -96,9 +96,9 @@ def _can_share(lm):
 
 def _check_records(records, elicitation):
     if not len(records): raise ValueError("there are no records to ask: check what selected them")
-    for r, o, form in zip(records['record_id'], records['options'], records['answer_form']):
-        if not o or len(o) < 2: raise ValueError(f"{r}: shows {len(o or [])} options: a response record needs at least two")
-        if (form == 'shares') != (elicitation == 'verbalize'): raise ValueError(f"{r}: its answer_form is {form}, which {elicitation!r} can't ask for: use verbalize for shares, and score or greedy for an option")
+    for r, o, form, task in zip(*(records[c] for c in ('record_id', 'options', 'answer_form', 'task'))):
+        if len(o or ()) < 2 and (elicitation != 'greedy' or task in ('response', 'stance')): raise ValueError(f"{r}: shows {len(o or [])} options, and {elicitation!r} needs at least two: give its options, or use greedy for free text")
+        if (form in SHARE_FORMS) != (elicitation == 'verbalize'): raise ValueError(f"{r}: its answer_form is {form}, which {elicitation!r} can't ask for: use verbalize for shares, and score or greedy for an option")
 
 # %% ../nbs/07_predict.ipynb #c016
 def predict(
