@@ -4,7 +4,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-SURVEYS = ['gss2018']  # folders of data/ whose terms allow passing them on, so they go into the wheel
+SURVEYS = ['gss2018', 'invented_interviews']  # folders of data/ whose terms allow passing them on, so they go into the wheel
 
 here = Path(__file__).parent
 config = ConfigParser()

@@ -9,10 +9,16 @@ __all__ = []
 from .codebook import Codebook
 from .survey import Survey
 from .records import check_leakage, describe_splits, read_records, reorder, split_records, write_records
+from .published import export_records, read_foreign_predictions
+from .replies import parse_answer
 from .tasks import crossings
+from .interviews import Interviews
+from .foundation import foundation
+import alignsurvey.dialogues
 from .model import load_model
 from .sft import sft
 from .predict import predict, read_predictions, write_predictions
 from .baselines import temperature_scale
 from .inference import evaluate
+from .judge import api_judge, judge, judge_scores, lm_judge
 from .report import difference_table, plot_calibration, plot_scores, plot_shares, report, run_card, score_table

@@ -195,7 +195,7 @@ def report(
 # %% ../nbs/10_cli.ipynb #c017
 DEMOS = dict(
     gss=dict(survey='gss2018', variables=['age', 'sex', 'race', 'degree', 'partyid', 'polviews'], attributes=['sex', 'degree', 'partyid'],
-        full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'], respondents=82, test=.55, fit=60),
+        full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'], respondents=172, test=.5, fit=100),
         quick=dict(items=['natroad', 'natsci', 'natmass'], respondents=24, test=.5, fit=15)),
     ess=dict(survey='ess10no', variables=['agea', 'female', 'region', 'eduyrs', 'hinctnta'], attributes=['female', 'region'],
         full=dict(items=['imbgeco', 'imueclt', 'imwbcnt', 'lrscale'], respondents=90, test=.5, fit=40),
