@@ -2,7 +2,7 @@
 
 Ways: shared prefixes; TRL's padded batches; TRL's packing. The model is the embedded one, with LoRA on all linear layers, and the survey the General Social Survey.
 Run: make bench, or python benchmarks/prefix_training.py [--rounds 5] [--items 17 6 1]. Writes benchmarks/prefix_training.json and .png."""
-import argparse, json, resource, statistics, subprocess, sys, tempfile, time, warnings
+import argparse, json, re, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 import numpy as np, torch
 from datasets import Dataset
@@ -79,7 +79,7 @@ def trainers(records, wanted=('shared', 'padded', 'packed')):
                 continue
             plain = Dataset.from_list([dict(input_ids=r['prompt'] + r['options'][0], completion_mask=[0]*len(r['prompt']) + [1]*len(r['options'][0])) for r in rows])
             how = dict(packing=True, max_length=2048, per_device_train_batch_size=1) if way == 'packed' else dict(max_length=None, per_device_train_batch_size=8)
-            args = SFTConfig(output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to='none', **how)
+            args = SFTConfig(output_dir=folder, completion_only_loss=True, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to='none', **how)
             made[way] = SFTTrainer(model=lm.model, args=args, train_dataset=plain, processing_class=lm.tokenizer, peft_config=_lora(recipe))
     return made
 
@@ -102,6 +102,7 @@ def one_size(items, rounds):
     rows = made['shared'].train_dataset
     with shared_attention(made['shared'].model):
         times = alternate(ways, rounds)
+        assert np.ptp([r.loss for r in ways.values()]) < 1e-3, {w: r.loss for w, r in ways.items()}   # the same loss, or the comparison is none
         mid = {w: statistics.median(t) for w, t in times.items()}
         tokens = len(grow_trie([r['prompt'] + r['options'][0] for r in rows]))
         detail = profile(ways['shared'], plain_matmul(made['shared'].model, min(2048, tokens)))
@@ -136,7 +137,7 @@ if __name__ == '__main__':
     if ask.memory:
         made = trainers(survey_records(ask.items[0], RESPONDENTS.get(ask.items[0], 2)), [ask.memory])[ask.memory]
         with shared_attention(made.model): step(made)()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20)
+        print(int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/2**20)   # ru_maxrss would count the parent process too
     else:
         results = [one_size(items, ask.rounds) for items in ask.items]
         memory = {way: round(peak_memory(way, ask.items[0]), 2) for way in ('shared', 'padded', 'packed')}
