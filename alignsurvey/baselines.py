@@ -148,7 +148,6 @@ def read_forecast(name, frame, a, rule='missing'):
     where = f"predictor {name!r}: "
     f, real = _matched(frame, a, where), a.shown >= 0
     ok = (f.status == 'ok').to_numpy()
-    if not ok.any(): raise ValueError(f"{where}all {len(ok)} predictions failed ({', '.join(f.status.unique())}): look at `why` and run again")
     q, has = _probabilities(f.probs.where(f.status == 'ok', None), a, where)
     value, coverage = (pd.to_numeric(f[c], errors='coerce').to_numpy(float, na_value=np.nan) for c in ('value', 'coverage'))
     chose = ~np.isnan(value)

@@ -107,7 +107,8 @@ def train(
     loss: Annotated[str, typer.Option(help='answer or option')] = 'answer',
     answer_share: Annotated[float, typer.Option(help='with --loss option: share of the answer loss')] = 0.,
     epochs: Annotated[float, typer.Option()] = 3, lr: Annotated[float, typer.Option()] = 1e-4,
-    batch: Annotated[int, typer.Option(help='records a step')] = 64, micro: Annotated[int, typer.Option(help='records in memory at a time')] = 8,
+    batch: Annotated[int, typer.Option(help='records a step')] = 64, max_tokens: Annotated[int, typer.Option(help='tokens in memory at a time')] = 2048,
+    micro: Annotated[int, typer.Option(help='records in memory at a time where prompts share nothing')] = 8,
     rank: Annotated[int, typer.Option(help='of the LoRA matrices')] = 8, seed: Seed = 0, overwrite: Overwrite = False):
     """Fine-tune a model on records by LoRA.
 
@@ -117,7 +118,7 @@ def train(
     _new(out/'sft.json', overwrite)
     from alignsurvey.model import load_model
     from alignsurvey.sft import sft
-    sft(load_model(model), data, out, overwrite=overwrite, loss=loss, answer_share=answer_share, epochs=epochs, lr=lr, batch=batch, micro=micro, rank=rank, seed=seed)
+    sft(load_model(model), data, out, overwrite=overwrite, loss=loss, answer_share=answer_share, epochs=epochs, lr=lr, batch=batch, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
     print(out)
 
 @_command
@@ -128,7 +129,7 @@ def predict(
     adapter: Annotated[Optional[Path], typer.Option(help="adapter's folder")] = None,
     elicitation: Annotated[str, typer.Option(help='score (probabilities of the options), greedy (the model writes) or verbalize (it states shares of a group)')] = 'score',
     journal: Annotated[Optional[Path], typer.Option(help='SQLite file that keeps answers as they come; default: beside OUT')] = None,
-    batch: Annotated[int, typer.Option(help='records at a time')] = 16, overwrite: Overwrite = False):
+    batch: Annotated[int, typer.Option(help='records at a time, and written to the journal together')] = 128, overwrite: Overwrite = False):
     """Ask a model; a killed run goes on where it stopped.
 
     Example: alignsurvey predict splits/test.jsonl tuned.jsonl --adapter adapter"""
@@ -157,6 +158,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help='.csv file for the scores')] = Path('scores.csv'),
     train: Annotated[Optional[Path], typer.Option(help='training records, for the baselines')] = None,
     failure_rule: Annotated[str, typer.Option(help='how an unusable answer enters: missing, wrong or uniform')] = 'missing',
+    min_n: Annotated[int, typer.Option(help='level group: groups with fewer answers are refused')] = 30,
     versus: Annotated[Optional[str], typer.Option(help='predictor to compare the others with; default the first')] = None,
     n_boot: Annotated[int, typer.Option(help='bootstrap draws')] = 1000, seed: Seed = 0, overwrite: Overwrite = False):
     """Score predictions against what respondents answered, beside baselines.
@@ -168,7 +170,7 @@ def evaluate(
     named = _named(predictions, test)
     from alignsurvey.inference import evaluate
     from alignsurvey.report import score_table
-    scores = evaluate(test, named, train=read_records(train) if train else None, failure_rule=failure_rule, versus=versus, n_boot=n_boot, seed=seed)
+    scores = evaluate(test, named, train=read_records(train) if train else None, failure_rule=failure_rule, min_n=min_n, versus=versus, n_boot=n_boot, seed=seed)
     scores.to_csv(out, index=False)
     print(score_table(scores).to_string(), out, sep='\n')
 

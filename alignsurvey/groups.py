@@ -44,8 +44,9 @@ def aggregate(
     return pd.DataFrame(rows)
 
 # %% ../nbs/07d_groups.ipynb #c011
-def _check_groups(records):
-    for r in records.select_columns(['record_id', 'target', 'n_eff', 'options']):
+def _check_groups(records, min_n):
+    for r in records.select_columns(['record_id', 'target', 'n', 'n_eff', 'options']):
+        if r['n'] is not None and r['n'] < min_n: raise ValueError(f"{r['record_id']}: rests on {r['n']} answers, fewer than {min_n}: leave it out, or pass a smaller min_n")
         if r['target'] is None or len(r['target']) != len(r['options']): raise ValueError(f"{r['record_id']}: has no target share for each option: make group records with survey.records(level='group')")
         if abs(sum(r['target']) - 1) > 1e-6 or min(r['target']) < 0: raise ValueError(f"{r['record_id']}: its target shares sum to {sum(r['target']):.4g}: divide by their sum")
         if not (r['n_eff'] or 0) > 0: raise ValueError(f"{r['record_id']}: n_eff is {r['n_eff']}: give the effective number of answers behind its shares")
@@ -119,10 +120,11 @@ def evaluate_groups(
     baselines=True, # False: none
     versus=None, # predictor(s) to compare every other with; default the first
     failure_rule='missing', # how failures enter: missing or uniform
+    min_n=30, # groups with fewer answers are refused
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
 )->pd.DataFrame: # one row a score, columns as in `COLUMNS`; `n` counts groups
     "Score shares of groups; `evaluate` calls this. Raises ValueError naming predictor, record and remedy."
-    _check_groups(records)
+    _check_groups(records, min_n)
     frames = {'model': predictions} if isinstance(predictions, pd.DataFrame) else dict(predictions)
     frames |= {n: pd.DataFrame([dict(record_id=r['record_id'], probs=list(g(r)), status='ok') for r in records]) for n, g in (predictors or {}).items()}
     frames |= _baselines(records, train) if baselines else {}

@@ -337,6 +337,7 @@ def evaluate(
     baselines=True, # False: none; else uniform, and with `train` also majority, marginal and logistic
     versus=None, # predictor(s) to compare every other with; default the first
     failure_rule='missing', # how failures enter: missing, wrong or uniform
+    min_n=30, # group level: groups with fewer answers are refused
     n_boot=1000, # resamples of clusters, 100 or more
     seed=0, # of the resamples
     alpha=.05, # 1 minus the level of the intervals
@@ -348,7 +349,7 @@ def evaluate(
     versus = [versus] if isinstance(versus, str) else versus
     if records['level'][0] == 'group':
         if metrics or failure_rule == 'wrong': raise ValueError("records are of groups: they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
-        return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, **boot)
+        return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, min_n=min_n, **boot).assign(task=task)
     if train is not None: _check_strangers(train, records)
     predictions = {n: read_replies(records, f) for n, f in predictions.items()}
     known, choice = _known(records)

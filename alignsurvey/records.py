@@ -127,6 +127,8 @@ def _read_answer(r, prompt, row):
     "Options as the prompt displays them, and which of them is the answer."
     shown = find_options(prompt)
     if r['options'] is None or ('task' not in row and set(shown) == set(r['options'])): r['options'] = shown or None
+    if shown and option_block(r['options']) not in prompt and set(shown) != {o.strip() for o in r['options']}:
+        raise ValueError(f"lists the options {', '.join(r['options'])}, but its prompt shows {', '.join(shown)}: make them agree")
     if r['options'] and r['answer_index'] is None and r['answer_form'] in FORMS:
         r['answer_index'], form = _answer_index(r['output'], r['options'])
         if 'answer_form' not in row: r['answer_form'] = form

@@ -81,3 +81,15 @@ def test_a_prediction_with_a_status_is_not_parsed_again():
     records = stances(['positive'], [None])
     frame = pd.DataFrame(dict(record_id=records['record_id'][:], text=['neutral'], status=['error'], why=['cut off'], value=[None]))
     assert read_replies(records, frame).status.tolist() == ['error']
+
+
+@pytest.mark.parametrize('rule, log_score', [('missing', None), ('uniform', np.log(3)), ('wrong', None)])
+def test_a_predictor_that_always_fails_is_scored_as_such(rule, log_score):
+    records = stances(['positive', 'negative', 'neutral'], [None]*3)
+    said = pd.DataFrame(dict(record_id=records['record_id'][:], text=['hm']*3))
+    table = evaluate(records, {'lost': said}, failure_rule=rule, **QUICK)
+    row = one(table, predictor='lost', metric='failed')
+    assert row.value == 1 and row.n == 3
+    accuracy = one(table, predictor='lost', metric='accuracy')
+    assert np.isnan(accuracy.value) if rule == 'missing' else accuracy.value == pytest.approx(1/3 if rule == 'uniform' else 0)
+    assert '3 unparsed' in accuracy.note

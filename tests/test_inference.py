@@ -268,7 +268,6 @@ def with_probs(i, p):
     (pd.concat([SAID, SAID[:1]]), "predictor 'model': record 'toy/p0/q0' has two predictions"),
     (SAID.replace({'record_id': {'toy/p0/q0': 'toy/p0/q9'}}), "record 'toy/p0/q9' is not among the records"),
     (SAID.assign(status='done'), "has an unknown status: use one of ok"),
-    (SAID.assign(status='refused'), "all 120 predictions failed (refused)"),
     (with_probs(0, None), "record 'toy/p0/q0' has status ok and neither probs nor value"),
     (with_probs(0, [.5, .5]), "record 'toy/p0/q0' has not one probability for each displayed option"),
     (with_probs(0, [.5, .6, -.1]), "record 'toy/p0/q0' has probabilities that are negative"),
