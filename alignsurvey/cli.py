@@ -174,6 +174,7 @@ def evaluate(
     scores.to_csv(out, index=False)
     print(score_table(scores).to_string(), out, sep='\n')
 
+# %% ../nbs/10_cli.ipynb #c016
 @_command
 def report(
     scores: Annotated[Path, typer.Option(help='.csv file of scores')],
@@ -194,7 +195,7 @@ def report(
     from alignsurvey.survey import Survey
     print(report(table, out, records=test, models=_names(models) or (), survey=Survey.load(survey) if survey else None, card=run_card(test, scores=scores.name), overwrite=overwrite))
 
-# %% ../nbs/10_cli.ipynb #c017
+# %% ../nbs/10_cli.ipynb #c018
 DEMOS = dict(
     gss=dict(survey='gss2018', variables=['age', 'sex', 'race', 'degree', 'partyid', 'polviews'], attributes=['sex', 'degree', 'partyid'],
         full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'], respondents=172, test=.5, fit=100),
@@ -236,7 +237,7 @@ def _tuned(lm, records, folder, settings):
     same = card and card['records_hash'] == records_hash(records) and card['base_hash'] == lm.base_hash and settings.items() <= card['recipe'].items()
     return load_model(lm.name, adapter=folder) if same else sft(lm, records, folder, overwrite=True, **settings)
 
-# %% ../nbs/10_cli.ipynb #c018
+# %% ../nbs/10_cli.ipynb #c019
 def run_demo(
     out='runs/demo', # folder for records, answers, adapter, scores and report; a finished one is left alone
     *,
@@ -273,6 +274,7 @@ def run_demo(
     card = run_card(test, train, task=task, model=lm.name, base_hash=lm.base_hash, elicitation='score', order='shuffled' if task in ('response', 'interview') else 'as declared', seed=seed, training=settings)
     return report(scores, out/'report.html', records=test, models=['zero-shot', 'tuned'], survey=survey, card=card)
 
+# %% ../nbs/10_cli.ipynb #c020
 @_command
 def demo(
     out: Annotated[Path, typer.Option(help='folder for everything that the run makes')] = Path('runs/demo'),
@@ -285,7 +287,7 @@ def demo(
     Example: alignsurvey demo --quick"""
     print(run_demo(out, survey=survey, task=task, quick=quick, seed=seed).resolve())
 
-# %% ../nbs/10_cli.ipynb #c019
+# %% ../nbs/10_cli.ipynb #c021
 def main():
     "Entry point of the `alignsurvey` command."
     app()

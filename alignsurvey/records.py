@@ -43,6 +43,7 @@ def answer_texts(
     if form not in FORMS: raise ValueError(f"answer_form is {form!r}: to choose an option, use one of {', '.join(FORMS)}")
     return [{'label_text': f'{l}. {o}', 'label': l, 'text': o}[form] for l, o in zip(letters(len(options)), options)]
 
+# %% ../nbs/01_records.ipynb #c009
 def share_lines(
     options, # response options in displayed order
     shares, # share of each, sum 1
@@ -66,7 +67,7 @@ def share_text(
     if form not in SHARE_FORMS: raise ValueError(f"answer_form is {form!r}: to state shares, use one of {', '.join(SHARE_FORMS)}")
     return json.dumps({o: f'{w}%' if form == 'json_percent' else w/100 for o, w in zip(options, _whole_percents(shares))}, ensure_ascii=False)
 
-# %% ../nbs/01_records.ipynb #c010
+# %% ../nbs/01_records.ipynb #c012
 _OPTION = re.compile(r'^([A-Z]{1,2})[.．、)）]\s*(\S.*?)\s*$')
 
 def find_options(
@@ -82,7 +83,7 @@ def find_options(
         if len(run) > 1: best = run
     return list(best)
 
-# %% ../nbs/01_records.ipynb #c013
+# %% ../nbs/01_records.ipynb #c015
 FIELDS = dict(record_id=None, task='response', level='individual', source=None, lang='en', respondent_id=None, question_id=None, question=None,
     family=None, wording='single', instruction='', input='', output='', options=None, scale='unknown', positions=None, answer=None, answer_index=None,
     answer_form='label_text', rule=None, reason=None, background=None, history=None, target=None, n=None, n_eff=None, weight=1.0, stratum=None, psu=None, wave=None, groups=None)
@@ -97,7 +98,7 @@ def _answer_index(output, options):
     folded = [o.casefold() for o in options]
     return (folded.index(output.strip().casefold()), 'text') if folded.count(output.strip().casefold()) == 1 else (None, 'label_text')
 
-# %% ../nbs/01_records.ipynb #c015
+# %% ../nbs/01_records.ipynb #c017
 def _complete(row, source, line):
     "A row of a file as a record: published names mapped, what the prompt holds read from it, ids derived."
     row = {**row, **{k: _as_text(row.get(k)) for k in ('instruction', 'input', 'output')}}
@@ -138,7 +139,7 @@ def _question(prompt):
     head = re.split(r'\n(?:选项[：:]\s*\n)?A[.．、)）]', prompt)[-2:][0] if find_options(prompt) else prompt
     return re.split(r'(?:Survey question|问卷问题)[：:]\s*\n', head)[-1].strip()
 
-# %% ../nbs/01_records.ipynb #c017
+# %% ../nbs/01_records.ipynb #c019
 def make_records(
     rows, # dicts with at least an instruction
     *,
@@ -176,7 +177,7 @@ def _tell_apart(rows, derived):
         r = rows[i]
         if len(prompts[r['record_id']]) > 1: r['record_id'] += '/' + _hash(r['instruction'] + r['input'], 6)
 
-# %% ../nbs/01_records.ipynb #c019
+# %% ../nbs/01_records.ipynb #c021
 def read_records(
     path, # .json or .jsonl, the Alpaca fields alone will do; or a folder with data sets in it; or `folder:name`
     name=None, # which data set of a folder, as its dataset_info.json or the file's path names it
@@ -217,7 +218,7 @@ def write_records(
     part.replace(path)
     return path
 
-# %% ../nbs/01_records.ipynb #c024
+# %% ../nbs/01_records.ipynb #c026
 def _order(how, r, seed, pin_last):
     free = [i for i, o in enumerate(r['options']) if o not in pin_last]
     if how == 'shuffle': random.Random(f"{seed}/{r['record_id']}").shuffle(free)
@@ -234,7 +235,7 @@ def _rewrite(r, order):
     output = answer_texts(options, r['answer_form'])[at] if at is not None else share_text(options, target, r['answer_form']) if target and r['answer_form'] in SHARE_FORMS else r['output']
     return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
 
-# %% ../nbs/01_records.ipynb #c025
+# %% ../nbs/01_records.ipynb #c027
 def reorder(
     records:Dataset, # records with options
     how='shuffle', # shuffle: an order of its own for each record; reverse: last option first
@@ -253,7 +254,7 @@ def reorder(
         return {k: [r[k] for r in rows] for k in needed}
     return records.map(many, batched=True, input_columns=needed, features=records.features, load_from_cache_file=False, desc='reorder')
 
-# %% ../nbs/01_records.ipynb #c028
+# %% ../nbs/01_records.ipynb #c030
 _UNITS = dict(respondent='respondent_id', item='family', wave='wave')    # group-level records carry their group as respondent
 
 def _key(records, by):
@@ -284,7 +285,7 @@ def check_leakage(
             if k in seen: raise ValueError(f"{by} {k!r} is in both {seen[k]} and {name}: split again with split_records(records, by={by!r})")
             seen[k] = name
 
-# %% ../nbs/01_records.ipynb #c029
+# %% ../nbs/01_records.ipynb #c031
 def _assigned(records, by, shares, seed, stratify):
     "Split of each record by one kind of unit: members of a stratum ranked by hash, then cut by the shares."
     key = _key(records, by)
@@ -327,7 +328,7 @@ def describe_splits(
     "What each split holds."
     return pd.DataFrame({name: dict(records=len(part), **{f'{u}s': _key(part, u).nunique() for u in ('respondent', 'item')}) for name, part in splits.items()}).T
 
-# %% ../nbs/01_records.ipynb #c034
+# %% ../nbs/01_records.ipynb #c036
 def records_hash(
     records:Dataset, # records
 )->str: # 16 hex digits; the order of rows makes no difference
