@@ -213,7 +213,7 @@ def _asked(records):
     ks = sorted({len(o) for o in frame.options if o is not None})
     what = dict(role=f"{len(frame):,} attributes of {n:,} held-out respondents, predicted from what they said", interview=f"{len(frame):,} next turns of {n:,} held-out respondents",
         stance=f"{len(frame):,} stances of {n:,} held-out {'groups' if group else 'respondents'}", response=f"{len(frame):,} answers of {n:,} held-out {'groups' if group else 'respondents'}")[task]
-    items = '' if task == 'interview' and not ks else f" to {frame.question_id.nunique()} {'attributes' if task == 'role' else 'items'}{' with ' + ' or '.join(map(str, ks)) + ' categories' if ks else ''}: {', '.join(frame.question_id.unique()[:30])}"
+    items = '' if task == 'interview' and not ks else f"{'' if task == 'role' else f' to {frame.question_id.nunique()} items'}{' with ' + ' or '.join(map(str, ks)) + ' categories' if ks else ''}: {', '.join(frame.question_id.unique()[:30])}"
     return (what + items + f". An answer is {_HOW[frame.answer_form.iloc[0]]}. " + ('A questionnaire read as a dialogue: nobody spoke freely, and answers are scored as options. ' if task == 'interview' and ks else '')
         + ('Answers are weighted by the survey weights.' if frame.weight.nunique() > 1 else 'The survey data give no weights that differ: every respondent counts the same.'))
 
