@@ -69,7 +69,7 @@ def _shares_of(name, frame, records, rule):
     unknown = ~frame.record_id.isin(records['record_id'][:])
     if unknown.any(): raise ValueError(f"predictor {name!r}: record {frame.record_id[unknown].iloc[0]!r} is not among the records: pass the records that were predicted")
     by, out = frame.set_index('record_id'), []
-    for id, options in zip(records['record_id'], records['options']):
+    for id, options in zip(records['record_id'][:], records['options'][:]):
         if id not in by.index: raise ValueError(f"predictor {name!r}: record {id!r} has no prediction: resume the run, or add a row with status 'error'")
         ok, p = by.status[id] == 'ok', by.probs[id]
         if ok and (p is None or np.ndim(p) == 0 or len(p) != len(options) or abs(sum(p) - 1) > 1e-4 or min(p) < 0): raise ValueError(f"predictor {name!r}: record {id!r} has no shares that sum to 1, one for each option: give probs, or another status")

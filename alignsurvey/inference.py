@@ -233,7 +233,7 @@ def _frames(records, predictions, predictors, train, baselines):
 
 def _check_strangers(train, test):
     "Refuse test records whose respondents were trained on, unless their questions are all new."
-    units = lambda r, *names: set(zip(*(r[n] for n in names)))
+    units = lambda r, *names: set(zip(*(r[n][:] for n in names)))
     if units(train, 'source', 'family') & units(test, 'source', 'family'): check_leakage(dict(train=train, test=test))
 
 def _check_settings(names, metrics, versus, failure_rule, n_boot, alpha):
@@ -307,7 +307,7 @@ def _typed(rows): return pd.DataFrame(rows, columns=COLUMNS).astype({c: float if
 def _known(records):
     "Rows whose human answer can be met, and of these the choices."
     known, choice = [], []
-    for i, (task, options, at, rule, answer) in enumerate(zip(*(records[c] for c in ('task', 'options', 'answer_index', 'rule', 'answer')))):
+    for i, (task, options, at, rule, answer) in enumerate(zip(*(records[c][:] for c in ('task', 'options', 'answer_index', 'rule', 'answer')))):
         if (options or task != 'interview') and knows_not(options, at, answer): continue
         known.append(i)
         if task in ('response', 'stance') or (options and (task == 'interview' or (rule == 'exact' and at is not None))): choice.append(i)
@@ -320,10 +320,10 @@ def _only(rows, records, predictions):
 
 def _one_task(records):
     if not len(records): raise ValueError("records are empty, so there is nobody to score: check what selected them")
-    if 'level' in records.column_names and len(levels := set(records['level'])) > 1: raise ValueError(f"records are of {' and '.join(sorted(levels))}: score each level by itself")
+    if 'level' in records.column_names and len(levels := set(records['level'][:])) > 1: raise ValueError(f"records are of {' and '.join(sorted(levels))}: score each level by itself")
     ids = pd.Series(records['record_id'][:])
     if ids.duplicated().any(): raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice among the records: give each its own record_id")
-    if len(tasks := set(records['task'])) > 1: raise ValueError(f"records are of the tasks {', '.join(sorted(tasks))}: score each task by itself")
+    if len(tasks := set(records['task'][:])) > 1: raise ValueError(f"records are of the tasks {', '.join(sorted(tasks))}: score each task by itself")
     return tasks.pop()
 
 # %% ../nbs/08_inference.ipynb #c037

@@ -81,11 +81,11 @@ def adapter_hash(
 def _keys(records, settings):
     "Content key of each record."
     fields = ('instruction', 'input', 'options', 'answer_form', 'task', 'question_id', 'rule')
-    return [hashlib.sha256(json.dumps([settings, *row]).encode()).hexdigest() for row in zip(*(records[f] for f in fields))]
+    return [hashlib.sha256(json.dumps([settings, *row]).encode()).hexdigest() for row in zip(*(records[f][:] for f in fields))]
 
 def _batches(records, size, shared):
     "Row numbers in batches of prompts that start alike, or else of similar length."
-    prompts = [f'{i}\n{n}' for i, n in zip(records['instruction'], records['input'])]
+    prompts = [f'{i}\n{n}' for i, n in zip(records['instruction'][:], records['input'][:])]
     order = sorted(range(len(prompts)), key=lambda i: prompts[i] if shared else len(prompts[i]))
     return [order[i:i + size] for i in range(0, len(order), size)]
 
@@ -96,7 +96,7 @@ def _can_share(lm):
 
 def _check_records(records, elicitation):
     if not len(records): raise ValueError("there are no records to ask: check what selected them")
-    for r, o, form, task in zip(*(records[c] for c in ('record_id', 'options', 'answer_form', 'task'))):
+    for r, o, form, task in zip(*(records[c][:] for c in ('record_id', 'options', 'answer_form', 'task'))):
         if len(o or ()) < 2 and (elicitation != 'greedy' or task in ('response', 'stance')): raise ValueError(f"{r}: shows {len(o or [])} options, and {elicitation!r} needs at least two: give its options, or use greedy for free text")
         if (form in SHARE_FORMS) != (elicitation == 'verbalize'): raise ValueError(f"{r}: its answer_form is {form}, which {elicitation!r} can't ask for: use verbalize for shares, and score or greedy for an option")
 
@@ -125,7 +125,7 @@ def predict(
             known.update(_ask(lm, records, keys, rows, elicitation, share, max_new_tokens, log))
             bar.update(len(rows))
     log.close()
-    frame = pd.DataFrame([{'record_id': r, 'elicitation': elicitation, **known[k]} for r, k in zip(records['record_id'], keys)], columns=PREDICTION)
+    frame = pd.DataFrame([{'record_id': r, 'elicitation': elicitation, **known[k]} for r, k in zip(records['record_id'][:], keys)], columns=PREDICTION)
     return frame.astype({'coverage': float, 'value': 'Int64'})
 
 def _ask(lm, records, keys, rows, elicitation, share, max_new_tokens, log):

@@ -333,5 +333,5 @@ def records_hash(
     records:Dataset, # records
 )->str: # 16 hex digits; the order of rows makes no difference
     "Fingerprint of prompts and answers."
-    rows = zip(records['record_id'], records['instruction'], records['input'], records['output'])
+    rows = zip(*(records[c][:] for c in ('record_id', 'instruction', 'input', 'output')))
     return hashlib.sha256('\n'.join(sorted(json.dumps(r) for r in rows)).encode()).hexdigest()[:16]

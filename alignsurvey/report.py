@@ -218,7 +218,7 @@ def _asked(records):
         + ('Answers are weighted by the survey weights.' if frame.weight.nunique() > 1 else 'The survey data give no weights that differ: every respondent counts the same.'))
 
 def _warnings(records, survey):
-    mixed = sorted({q for q, w in zip(records['question_id'], records['wording']) if w == 'mixed'})
+    mixed = sorted({q for q, w in zip(records['question_id'][:], records['wording'][:]) if w == 'mixed'})
     notes = [survey.codebook.about['notes']] if survey is not None and survey.codebook.about.get('notes') else []
     return ([f"wording: mixed. The data merge differently worded forms of {', '.join(mixed)}; the model saw one of them. Differences between human and model may be differences of wording."] if mixed else []) + notes
 
