@@ -88,7 +88,7 @@ def wrong(folder):
     yield ['predict', 'nowhere.jsonl', 'o.jsonl'], ['nowhere.jsonl', 'no such file']
     yield ['train', 'good.jsonl', 'a', '--loss', 'rank'], ["'rank'", 'answer, option']
     yield ['split', 'good.jsonl', 's', '--test', '2'], ['test is 2.0', 'between 0 and 1']
-    yield ['evaluate', '--records', 'good.jsonl', '--predictions', 'taken.jsonl'], ['taken.jsonl', 'not a file of predictions']
+    yield ['evaluate', '--records', 'good.jsonl', '--predictions', 'taken.jsonl'], ['taken.jsonl', 'line 1', 'not valid JSON']
 
 
 def test_wrong_input(cli, study, tmp_path):
