@@ -359,7 +359,7 @@ def evaluate(
     if choice:
         learned = train and train.select(_known(train)[1])
         parts.append(_choices(*_only(choice, records, predictions), learned, metrics, predictors, baselines, versus, failure_rule, **boot))
-    if len(choice) < len(known) or (task == 'stance' and any(records['reason'])):
+    if len(choice) < len(known) or (task == 'stance' and any(records['reason'][:])):
         parts.append(_typed(evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus, failure_rule=failure_rule, **boot).to_dict('records')))
     if len(parts) == 2: parts[0] = parts[0][~parts[0].metric.isin(parts[1].metric)]
     if len(known) < len(records): parts.append(_typed([dict(task=task, level='individual', metric='nonresponse', predictor='human', value=1 - len(known)/len(records), n=len(records), note=f'{len(records) - len(known):,} respondents did not know; left out of every score')]))

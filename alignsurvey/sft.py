@@ -195,8 +195,8 @@ def _can_share(lm):
 
 def _respondents(records):
     "Who answered each record; a record without a respondent stands for itself."
-    who = records['respondent_id'] if 'respondent_id' in records.column_names else [None]*len(records)
-    source = records['source'] if 'source' in records.column_names else ['']*len(records)
+    who = records['respondent_id'][:] if 'respondent_id' in records.column_names else [None]*len(records)
+    source = records['source'][:] if 'source' in records.column_names else ['']*len(records)
     return [i if w is None else f"{s}/{w}" for i, (s, w) in enumerate(zip(source, who))]
 
 def _save(trainer, lm, records, recipe, shared, out):

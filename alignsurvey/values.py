@@ -41,8 +41,8 @@ def _record_scores(records, f, rule):
         right = [is_correct(parse_answer(s, r)[0], r) for s, r in zip(said, rows)]
         x, gone = pd.DataFrame({'accuracy': [np.nan if c is None else float(c) for c in right]}), np.array([c is None for c in right])
     elif task == 'stance':
-        x, gone = text_scores([s and parse_reason(s) for s in said], records['reason'][:], REASON_SCORES), np.array([not r for r in records['reason']])
-    else: x, gone = text_scores([s and parse_answer(s, r)[0] for s, r in zip(said, rows)], records['answer'][:], TURN_SCORES), np.array([not a for a in records['answer']])
+        x, gone = text_scores([s and parse_reason(s) for s in said], records['reason'][:], REASON_SCORES), np.array([not r for r in records['reason'][:]])
+    else: x, gone = text_scores([s and parse_answer(s, r)[0] for s, r in zip(said, rows)], records['answer'][:], TURN_SCORES), np.array([not a for a in records['answer'][:]])
     lost = (f.status != 'ok').to_numpy() & ~gone
     x[lost] = 0. if rule == 'wrong' else np.nan
     if 'length_ratio' in x: x.loc[lost, 'length_ratio'] = np.nan    # an answer that was not given has no length
@@ -90,7 +90,7 @@ def _rows_of(x, units, item, names, about, task, metric, n_boot, seed, alpha, te
 def _majority(train, records):
     "The answer that training respondents gave most often to each question, as a predictor."
     common = pd.DataFrame(dict(q=train['question_id'][:], a=train['output'][:])).groupby('q').a.agg(lambda a: a.mode().iloc[0])
-    return pd.DataFrame(dict(record_id=records['record_id'][:], text=[common.get(q) for q in records['question_id']]))
+    return pd.DataFrame(dict(record_id=records['record_id'][:], text=[common.get(q) for q in records['question_id'][:]]))
 
 def evaluate_values(
     records, # records of one task: role, stance or interview
