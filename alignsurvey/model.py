@@ -120,11 +120,18 @@ def _with_adapter(lm, adapter):
     from peft import PeftModel
     path = Path(adapter)
     if not (path/'adapter_model.safetensors').exists(): raise FileNotFoundError(f"{adapter}: holds no adapter_model.safetensors: give the folder that sft wrote")
-    card = path/'sft.json'
-    if card.exists() and (want := json.loads(card.read_text())['base_hash']) != lm.base_hash:
-        raise ValueError(f"{adapter}: was trained on {json.loads(card.read_text())['base']} (weights {want}), not on {lm.name} (weights {lm.base_hash}): load that base")
-    model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
+    card = json.loads((path/'sft.json').read_text()) if (path/'sft.json').exists() else {}
+    if card and card['base_hash'] != lm.base_hash:
+        raise ValueError(f"{adapter}: was trained on {card['base']} (weights {card['base_hash']}), not on {lm.name} (weights {lm.base_hash}): load that base")
+    if (path/'merged').exists(): lm = _merged(_with_adapter(lm, path/'merged'))
+    try: model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
+    except (RuntimeError, ValueError) as e:
+        raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {_wanted(path)}: load that base ({' '.join(str(e).split())[:100]} …)") from None
     return LM(model, lm.tokenizer, lm.name, lm.base_hash, str(adapter))
+
+def _merged(lm): return LM(lm.model.merge_and_unload(), lm.tokenizer, lm.name, lm.base_hash)
+
+def _wanted(adapter): return json.loads((adapter/'adapter_config.json').read_text()).get('base_model_name_or_path') or 'another model'
 
 # %% ../nbs/04_model.ipynb #c014
 def _user(instruction, input): return [dict(role='user', content=instruction + (f'\n{input}' if input else ''))]

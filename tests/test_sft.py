@@ -1,0 +1,272 @@
+"Fine-tuning on a tiny random model: stages and their lineage, losses, validation, a run that is killed and goes on, and what is said when something is wrong."
+import json, os, random, shutil, signal, subprocess, sys, time
+from pathlib import Path
+import numpy as np, pandas as pd, pytest, torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from alignsurvey.lineage import adapter_hash, lineage
+from alignsurvey.losses import _tokenised
+from alignsurvey.model import load_model, option_logprobs
+from alignsurvey.records import make_records
+from alignsurvey.sft import sft
+
+TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+SMALL = dict(loss='option', lr=.01, batch=4, micro=2, rank=2, alpha=4, epochs=2, seed=3)
+
+
+def save_tiny(folder, seed=0, hidden=32):
+    "A random model of a few thousand weights that reads bytes, as a folder on disk."
+    special = ['<|end|>', '<|user|>', '<|assistant|>']
+    words = special + sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(models.BPE(vocab={w: i for i, w in enumerate(words)}, merges=[]))
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token='<|end|>', pad_token='<|end|>', additional_special_tokens=special[1:])
+    tokenizer.chat_template = TEMPLATE
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=hidden, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                                         max_position_embeddings=512, bos_token_id=0, eos_token_id=0, pad_token_id=0))
+    for p in model.parameters(): torch.nn.init.normal_(p, std=.2)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def people(n=6, first=0):
+    "Two answers each of n people, which their age decides."
+    rows = []
+    for i in range(first, first + n):
+        for q in ('roads', 'parks'):
+            rows.append(dict(record_id=f's/{i}/{q}', source='s', respondent_id=str(i), question_id=q, instruction=f'age {20 + 7*i}. {q}?', options=['more', 'less'], answer_form='text',
+                             answer_index=i % 2, output=['more', 'less'][i % 2], task='response'))
+    return make_records(rows)
+
+
+def groups():
+    rows = [dict(record_id=f's/{g}', source='s', respondent_id=g, question_id='roads', level='group', task='response', instruction=f'{g}. roads?', options=['more', 'same', 'less'], answer_form='text',
+                 target=p, n=n) for g, p, n in [('women', [.7, .2, .1], 300), ('men', [.1, .2, .7], 200), ('others', [1., 0., 0.], 40)]]
+    return make_records(rows)
+
+
+def answers(lm, records, loss='option'):
+    rows = list(_tokenised(lm, records, loss))
+    with torch.no_grad(): return option_logprobs(lm.model, [r['prompt'] for r in rows], [r['options'] for r in rows])
+
+
+def weights(folder): return load_file(Path(folder)/'adapter_model.safetensors')
+
+
+def card(folder): return json.loads((Path(folder)/'sft.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory): return save_tiny(tmp_path_factory.mktemp('model')/'tiny')
+
+
+@pytest.fixture(scope='module')
+def first(base, tmp_path_factory):
+    out = tmp_path_factory.mktemp('stage')/'first'
+    return sft(load_model(base), people(), out, stage='foundation', **{**SMALL, 'epochs': 1}), out
+
+
+def test_two_stages_and_what_they_say_of_themselves(base, first, tmp_path):
+    one, folder = first
+    before = answers(one, people())
+    for policy in ('continue', 'merge', 'fresh'):
+        two = sft(one, people(4, 6), tmp_path/policy, adapter_policy=policy, **SMALL)
+        history = lineage(tmp_path/policy)
+        assert [h['stage'] for h in history] == (['task'] if policy == 'fresh' else ['foundation', 'task'])
+        assert history[-1]['policy'] == policy and history[-1]['adapter_hash'] == adapter_hash(tmp_path/policy)
+        if policy != 'fresh': assert history[0]['adapter_hash'] == adapter_hash(folder) and history[0]['records_hash'] == card(folder)['records_hash']
+        assert card(tmp_path/policy)['base_hash'] == card(folder)['base_hash'] == load_model(base).base_hash
+        assert not (tmp_path/policy/'checkpoints').exists()
+        assert torch.equal(answers(load_model(base, adapter=tmp_path/policy), people()), answers(two, people()))
+    assert torch.equal(answers(one, people()), before)      # the first stage is what it was
+
+
+def test_a_stage_starts_where_its_policy_says(base, first, tmp_path):
+    "After a step so small that nothing moves, continue and merge still answer as the first stage does, and fresh as the base."
+    one, still = first[0], {**SMALL, 'lr': 1e-12, 'epochs': 1}
+    said = {p: answers(sft(one, people(), tmp_path/p, adapter_policy=p, **still), people()) for p in ('continue', 'merge', 'fresh')}
+    stage_one, plain = answers(one, people()), answers(load_model(base), people())
+    assert (stage_one - plain).abs().max() > 1e-3
+    for p, like in {'continue': stage_one, 'merge': stage_one, 'fresh': plain}.items(): assert (said[p] - like).abs().max() < 1e-4, p
+
+
+def test_a_third_stage_loads_from_its_folder_alone(base, first, tmp_path):
+    one, still = first[0], {**SMALL, 'epochs': 1}
+    two = sft(one, people(), tmp_path/'two', adapter_policy='merge', **still)
+    three = sft(two, people(), tmp_path/'three', adapter_policy='merge', **still)
+    four = sft(three, people(), tmp_path/'four', adapter_policy='continue', **still)
+    said = answers(four, people())
+    for name in ('two', 'three'): shutil.rmtree(tmp_path/name)
+    assert torch.equal(answers(load_model(base, adapter=tmp_path/'four'), people()), said)
+    assert [h['policy'] for h in lineage(tmp_path/'four')] == ['fresh', 'merge', 'merge', 'continue']
+
+
+def test_an_adapter_for_another_base_is_refused(first, tmp_path):
+    other, wide = save_tiny(tmp_path/'other', seed=1), save_tiny(tmp_path/'wide', hidden=48)
+    with pytest.raises(ValueError, match=f"was trained on .*tiny .*, not on {other}"): load_model(other, adapter=first[1])
+    shutil.copytree(first[1], tmp_path/'elsewhere', ignore=shutil.ignore_patterns('sft.json'))
+    with pytest.raises(ValueError, match='does not fit .*wide: it is made for .*tiny: load that base'): load_model(wide, adapter=tmp_path/'elsewhere')
+
+
+def test_policies_that_cannot_hold(base, first, tmp_path):
+    with pytest.raises(ValueError, match='carries an adapter already: say with adapter_policy'): sft(first[0], people(), tmp_path/'x')
+    with pytest.raises(ValueError, match='carries no adapter to merge'): sft(load_model(base), people(), tmp_path/'x', adapter_policy='merge')
+    with pytest.raises(ValueError, match="its rank is 2, so it can't be continued with rank 4"): sft(first[0], people(), tmp_path/'x', adapter_policy='continue', rank=4)
+    with pytest.raises(ValueError, match='holds the adapter that is to be trained further'): sft(first[0], people(), first[1], adapter_policy='continue', overwrite=True)
+    with pytest.raises(ValueError, match="stage is 'warmup': use one of foundation, task"): sft(load_model(base), people(), tmp_path/'x', stage='warmup')
+    assert not (tmp_path/'x').exists()
+
+
+@pytest.mark.parametrize('loss', ['answer', 'option'])
+def test_sharing_changes_nothing_but_the_time(base, tmp_path, loss):
+    for s in (True, False): sft(load_model(base), people(), tmp_path/str(s), share_prefixes=s, **{**SMALL, 'loss': loss, 'batch': 3, 'micro': 1})
+    a, b = (pd.read_csv(tmp_path/s/'loss.csv').loss for s in ('True', 'False'))
+    assert np.allclose(a, b, rtol=1e-4)
+
+
+def test_distribution_comes_to_the_shares_of_groups(base, tmp_path):
+    settings = dict(loss='distribution', lr=.02, batch=3, micro=1, rank=4, epochs=40, answer_share=.1, warmup=.05)
+    shared, plain = (sft(load_model(base), groups(), tmp_path/str(s), share_prefixes=s, **settings) for s in (True, False))
+    a, b = (pd.read_csv(tmp_path/s/'loss.csv').loss for s in ('True', 'False'))
+    assert np.allclose(a[:10], b[:10], rtol=1e-3)
+    p = np.array(groups()['target'])
+    q = lambda lm: answers(lm, groups(), 'distribution').reshape(3, 3).softmax(1).numpy()
+    distance = lambda lm: abs(q(lm) - p).sum(1)/2
+    assert (distance(shared) < .1).all() and (distance(load_model(base)) > .15).any()
+
+
+def test_groups_count_by_the_people_behind_them(base, tmp_path):
+    "The first loss is the mean of the divergences, each times its n over the mean n."
+    lm = load_model(base)
+    sft(lm, groups(), tmp_path/'a', loss='distribution', batch=3, micro=1, epochs=1)
+    p, n = torch.tensor(groups()['target']), torch.tensor(groups()['n']).float()
+    q = answers(lm, groups(), 'distribution').reshape(3, 3).log_softmax(1)
+    kl = (torch.xlogy(p, p) - p*q).sum(1)
+    assert pd.read_csv(tmp_path/'a'/'loss.csv').loss[0] == pytest.approx((n*kl).sum().item()/n.sum().item(), rel=1e-4)
+    with pytest.raises(ValueError, match="s/0/roads: has no shares or no n: loss='distribution' needs group records"): sft(lm, people(), tmp_path/'b', loss='distribution')
+
+
+RUN = """
+import sys, torch
+sys.path.insert(0, sys.argv[4])
+from test_sft import *
+settings = json.loads(sys.argv[3])
+score = lambda lm: answers(lm, people(2, 20)).mean().item()**2
+sft(load_model(sys.argv[1]), people(10), sys.argv[2], save_every=2, **(dict(validate=score, validate_every=3, patience=50) if settings.pop('validated') else {}), **settings)
+"""
+
+
+def start(base, out, settings): return subprocess.Popen([sys.executable, '-c', RUN, base, str(out), json.dumps(settings), str(Path(__file__).parent)],
+                                                        env=dict(os.environ, TQDM_DISABLE='1', OMP_NUM_THREADS='1'), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(process):
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said.decode()[-2000:]
+
+
+@pytest.mark.parametrize('validated', [False, True], ids=['', 'validated'])
+def test_killed_and_resumed_is_as_if_nothing_had_been(base, tmp_path, validated):
+    settings = {**SMALL, 'epochs': 12, 'dropout': .1, 'validated': validated}
+    finish(start(base, tmp_path/'whole', settings))
+    rng, kills, reached = random.Random(5), 0, []
+    for _ in range(3):
+        process, folder = start(base, tmp_path/'cut', settings), tmp_path/'cut'/'checkpoints'
+        seen = {p.name for p in folder.glob('checkpoint-*')}
+        while process.poll() is None and not {p.parent.name for p in folder.glob('*/whole')} - seen: time.sleep(.005)
+        time.sleep(rng.random()*.2)
+        if process.poll() is None: kills += 1
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        reached.append(max(int(p.parent.name.split('-')[1]) for p in folder.glob('*/whole')))
+    assert reached == sorted(set(reached)), 'a run began anew in place of going on'
+    assert kills == 3 and not (tmp_path/'cut'/'sft.json').exists()
+    finish(start(base, tmp_path/'cut', settings))
+    a, b = weights(tmp_path/'whole'), weights(tmp_path/'cut')
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert pd.read_csv(tmp_path/'whole'/'loss.csv').equals(pd.read_csv(tmp_path/'cut'/'loss.csv'))
+    if validated: assert pd.read_csv(tmp_path/'whole'/'validation.csv').equals(pd.read_csv(tmp_path/'cut'/'validation.csv'))
+
+
+def interrupted(base, out, **kw):
+    "A run that ends in the middle, at its fifth step."
+    def stop(lm):
+        if lm.adapter == 'step 5': raise KeyboardInterrupt
+        return 1.
+    with pytest.raises(KeyboardInterrupt): sft(load_model(base), people(), out, validate=stop, validate_every=1, **SMALL, **kw)
+
+
+def test_an_unfinished_run_is_not_mixed_with_another(base, tmp_path):
+    interrupted(base, tmp_path/'a')
+    assert sorted(p.name for p in (tmp_path/'a'/'checkpoints').glob('*/whole')) == ['whole']*len(list((tmp_path/'a'/'checkpoints').glob('checkpoint-*')))
+    with pytest.raises(ValueError, match='holds an unfinished run with another lr'): sft(load_model(base), people(), tmp_path/'a', validate=lambda lm: 1., validate_every=1, **{**SMALL, 'lr': .02})
+    with pytest.raises(ValueError, match='holds an unfinished run with another records'): sft(load_model(base), people(5), tmp_path/'a', validate=lambda lm: 1., validate_every=1, **SMALL)
+    sft(load_model(base), people(), tmp_path/'a', overwrite=True, **SMALL)
+    assert card(tmp_path/'a')['steps'] == 6
+
+
+def test_the_best_step_is_kept_and_a_run_ends_early(base, tmp_path):
+    scores, seen = iter([3., 2., 4., 5., 6., 7.]), {}
+    def validate(lm):
+        assert not lm.model.training and not torch.is_grad_enabled()
+        seen[lm.adapter] = answers(lm, people())
+        return next(scores)
+    tuned = sft(load_model(base), people(8), tmp_path/'a', validate=validate, validate_every=2, patience=2, **{**SMALL, 'epochs': 6})
+    table = pd.read_csv(tmp_path/'a'/'validation.csv')
+    assert table.step.tolist() == [2, 4, 6, 8] and table.score.tolist() == [3, 2, 4, 5]
+    assert card(tmp_path/'a')['best_step'] == 4 and card(tmp_path/'a')['steps'] == 8
+    assert (answers(tuned, people()) - seen['step 4']).abs().max() < 1e-5
+    assert (answers(tuned, people()) - seen['step 8']).abs().max() > 1e-4
+
+
+def test_a_validation_that_gives_no_number(base, tmp_path):
+    with pytest.raises(ValueError, match='validate gave nan at step 2: it must give a number'): sft(load_model(base), people(), tmp_path/'a', validate=lambda lm: float('nan'), validate_every=2, **SMALL)
+
+
+def test_records_over_the_limit_are_counted(base, tmp_path):
+    longest = people().map(lambda r, i: {'instruction': r['instruction'] + ' and so on'*(30 if i in (3, 7) else 0)}, with_indices=True)
+    with pytest.warns(UserWarning, match='2 of 12 records have more than 200 tokens and are left out, s/1/parks the first'):
+        sft(load_model(base), longest, tmp_path/'a', limit=200, **SMALL)
+    assert card(tmp_path/'a')['records'] == 10 and card(tmp_path/'a')['left_out'] == 2
+    with pytest.raises(ValueError, match='all 12 records have more than 5 tokens'): sft(load_model(base), people(), tmp_path/'b', limit=5, **SMALL)
+    beyond = people().map(lambda r: {'instruction': r['instruction'] + ' and so on'*60})
+    with pytest.raises(ValueError, match='all 12 records have more than 512 tokens'): sft(load_model(base), beyond, tmp_path/'b', **SMALL)     # the model's own limit
+
+
+def test_a_loss_that_is_no_number(base, tmp_path):
+    with pytest.raises(ValueError, match=r'the loss is not a number at step \d+: lower lr \(now 1e\+20\); no adapter was saved'):
+        sft(load_model(base), people(), tmp_path/'a', save_every=1, trainer_args=dict(max_grad_norm=0), **{**SMALL, 'lr': 1e20, 'warmup': 0})
+    assert not (tmp_path/'a'/'adapter_model.safetensors').exists()
+
+
+def test_nothing_to_train_on(base, tmp_path):
+    with pytest.raises(ValueError, match='there are no training records'): sft(load_model(base), people().select([]), tmp_path/'a')
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    place = tmp_path/'disk'
+    place.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', place], capture_output=True).returncode: pytest.skip('a small disk needs the right to mount one')
+    yield place
+    subprocess.run(['umount', '-l', place])
+
+
+def test_a_full_disk(base, small_disk):
+    "Checkpoints fill it: the run ends in a sentence; with room again it goes on from what was whole."
+    settings, filler = {**SMALL, 'epochs': 4}, small_disk/'filler'
+    def fill(lm):
+        if lm.adapter == 'step 4':
+            with open(filler, 'wb') as f: f.write(bytes(max(0, shutil.disk_usage(small_disk).free - 40_000)))
+        return 1.
+    with pytest.raises(OSError, match='the disk is full: free some space and call again with the same settings'):
+        sft(load_model(base), people(), small_disk/'a', validate=fill, validate_every=2, **settings)
+    filler.unlink()
+    left = [p.parent.name for p in (small_disk/'a'/'checkpoints').glob('*/whole')]
+    assert left == ['checkpoint-2'] and load_model(base, adapter=small_disk/'a'/'checkpoints'/'checkpoint-2')
+    asked = []
+    sft(load_model(base), people(), small_disk/'a', validate=lambda lm: asked.append(lm.adapter) or 1., validate_every=2, **settings)
+    assert asked == ['step 4', 'step 6', 'step 8', 'step 10', 'step 12'] and card(small_disk/'a')['steps'] == 12
