@@ -104,13 +104,18 @@ def train(
     records: Annotated[Path, typer.Argument(help='training records')],
     out: Annotated[Path, typer.Argument(help='folder for the adapter')],
     model: Annotated[str, typer.Option(help='smollm2-135m (embedded), a folder, a .gguf file or a hub id')] = 'smollm2-135m',
-    loss: Annotated[str, typer.Option(help='answer or option')] = 'answer',
-    answer_share: Annotated[float, typer.Option(help='with --loss option: share of the answer loss')] = 0.,
-    epochs: Annotated[float, typer.Option()] = 3, lr: Annotated[float, typer.Option()] = 1e-4,
+    adapter: Annotated[Optional[Path], typer.Option(help="folder of an earlier stage's adapter")] = None,
+    adapter_policy: Annotated[Optional[str], typer.Option(help='what becomes of it: continue, merge (into the base, then a new one) or fresh')] = None,
+    stage: Annotated[str, typer.Option(help='foundation (one epoch) or task (three)')] = 'task',
+    loss: Annotated[str, typer.Option(help='answer, option or distribution (shares of groups)')] = 'answer',
+    answer_share: Annotated[float, typer.Option(help='with --loss option or distribution: share of the answer loss')] = 0.,
+    epochs: Annotated[Optional[float], typer.Option(help="default: the stage's")] = None, lr: Annotated[float, typer.Option()] = 1e-4,
     batch: Annotated[int, typer.Option(help='records a step')] = 64, max_tokens: Annotated[int, typer.Option(help='tokens in memory at a time')] = 2048,
     micro: Annotated[int, typer.Option(help='records in memory at a time where prompts share nothing')] = 8,
-    rank: Annotated[int, typer.Option(help='of the LoRA matrices')] = 8, seed: Seed = 0, overwrite: Overwrite = False):
-    """Fine-tune a model on records by LoRA.
+    limit: Annotated[int, typer.Option(help='tokens of a record; longer ones are left out and counted')] = 2048,
+    rank: Annotated[Optional[int], typer.Option(help="of the LoRA matrices; default 8, or a continued adapter's")] = None,
+    save_every: Annotated[int, typer.Option(help='steps between checkpoints')] = 100, seed: Seed = 0, overwrite: Overwrite = False):
+    """Fine-tune a model on records by LoRA; a killed run goes on from its last checkpoint.
 
     Example: alignsurvey train splits/train.jsonl adapter --loss option --lr 1e-3 --batch 8 --epochs 1"""
     from alignsurvey.records import read_records
@@ -118,7 +123,8 @@ def train(
     _new(out/'sft.json', overwrite)
     from alignsurvey.model import load_model
     from alignsurvey.sft import sft
-    sft(load_model(model), data, out, overwrite=overwrite, loss=loss, answer_share=answer_share, epochs=epochs, lr=lr, batch=batch, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
+    given = dict(loss=loss, answer_share=answer_share, epochs=epochs, lr=lr, batch=batch, limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
+    sft(load_model(model, adapter=adapter), data, out, stage=stage, adapter_policy=adapter_policy, save_every=save_every, overwrite=overwrite, **{k: v for k, v in given.items() if v is not None})
     print(out)
 
 @_command

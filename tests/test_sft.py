@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from alignsurvey.lineage import adapter_hash, lineage
 from alignsurvey.losses import _tokenised
 from alignsurvey.model import load_model, option_logprobs
-from alignsurvey.records import make_records
+from alignsurvey.records import make_records, write_records
 from alignsurvey.sft import sft
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -244,6 +244,18 @@ def test_a_loss_that_is_no_number(base, tmp_path):
 
 def test_nothing_to_train_on(base, tmp_path):
     with pytest.raises(ValueError, match='there are no training records'): sft(load_model(base), people().select([]), tmp_path/'a')
+
+
+def test_from_the_command_line(base, cli, tmp_path):
+    write_records(people(), tmp_path/'train.jsonl')
+    small = ['--model', base, '--loss', 'option', '--batch', 4, '--micro', 2]
+    assert cli('train', tmp_path/'train.jsonl', tmp_path/'one', '--stage', 'foundation', '--rank', 2, *small)[0] == 0
+    code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'two', '--adapter', tmp_path/'one', *small)
+    assert code == 2 and 'say with adapter_policy' in said.splitlines()[-1]
+    code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'two', '--adapter', tmp_path/'one', '--adapter-policy', 'continue', *small)
+    assert code == 0, said
+    assert card(tmp_path/'one')['steps'] == 3 and card(tmp_path/'two')['steps'] == 9      # one epoch, then three
+    assert card(tmp_path/'two')['recipe']['rank'] == 2 and [h['stage'] for h in lineage(tmp_path/'two')] == ['foundation', 'task']
 
 
 @pytest.fixture
