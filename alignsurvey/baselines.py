@@ -159,7 +159,7 @@ def read_forecast(name, frame, a, rule='missing'):
     choice = np.where(ok[:, None], choice, flat if rule == 'uniform' else 0)
     answered, asked = ok | (rule == 'uniform'), '+'.join(map(str, f.elicitation.dropna().unique()))
     used = dict(all=np.full(len(ok), True), judged=answered | (rule == 'wrong'), answered=answered, covered=~np.isnan(coverage))
-    about = dict(predictor=name, elicitation=asked or None, q_from='mean_of_individuals' if has.any() else 'counts', failure_rule=rule)
+    about = dict(predictor=name, elicitation=asked or None, q_from='mean_of_individuals' if has.any() and asked != 'sample' else 'counts', failure_rule=rule)
     failed = ', '.join(f'{n:,} {k}' for k, n in f.status[~ok].value_counts().items())
     return Forecast(name, np.where(ok[:, None], q if has.any() else choice, flat), choice, ok, used, bool(has.any()), coverage, about,
         frame.attrs.get('note', ''), failed)

@@ -14,7 +14,7 @@ from .metrics import js_divergence, total_variation, wasserstein
 # %% ../nbs/07d_groups.ipynb #c007
 COLUMNS = ('task', 'level', 'metric', 'question_id', 'group_var', 'group', 'predictor', 'versus', 'elicitation', 'q_from', 'failure_rule',
     'value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n', 'n_eff', 'note')
-_FROM = dict(score='group_prompt', verbalize='stated')
+_FROM = dict(score='group_prompt', verbalize='stated', sample='counts')
 
 def _q_from(frame, name):
     "How a predictor's shares were made; raises ValueError where they were made in several ways."
