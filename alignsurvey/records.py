@@ -219,12 +219,14 @@ def write_records(
     return path
 
 # %% ../nbs/01_records.ipynb #c026
-ORDERS = ('shuffle', 'reverse', 'cyclic', 'all')
+ORDERS = ('shuffle', 'reverse', 'keep', 'cyclic', 'all')
 
 def _n_orders(how, record_id, options, pin_last):
     "How many records one record becomes."
     if not options: raise ValueError(f"{record_id}: has no options to reorder")
-    k = sum(o not in pin_last for o in options)
+    free = [o not in pin_last for o in options]
+    k = sum(free)
+    if how in ('cyclic', 'all') and not all(free[:k]): raise ValueError(f"{record_id}: its pinned options don't stand last yet, so its answers could not be put back on it: first use reorder(records, 'keep', pin_last=…)")
     if how == 'all' and k > 4: raise ValueError(f"{record_id}: its {k} options have {math.factorial(k)} orders: use cyclic, or pin some last")
     return dict(cyclic=max(k, 1), all=math.factorial(k)).get(how, 1)
 
@@ -233,7 +235,7 @@ def _order(how, r, seed, pin_last, turn):
     if how == 'shuffle': random.Random(f"{seed}/{r['record_id']}").shuffle(free)
     elif how == 'reverse': free.reverse()
     elif how == 'cyclic': free = free[turn:] + free[:turn]
-    else: free = list(next(itertools.islice(itertools.permutations(free), turn, None)))
+    elif how == 'all': free = list(next(itertools.islice(itertools.permutations(free), turn, None)))
     return free + [i for i, o in enumerate(r['options']) if o in pin_last]
 
 def _rewrite(r, order):
@@ -249,7 +251,7 @@ def _rewrite(r, order):
 # %% ../nbs/01_records.ipynb #c027
 def reorder(
     records:Dataset, # records with options
-    how='shuffle', # shuffle: an order of its own for each record; reverse: last option first; cyclic: each option first once; all: every order, for up to 4 options
+    how='shuffle', # shuffle: an order of its own for each record; reverse: last option first; keep: as it is, but for pinned options; cyclic: each option first once; all: every order, for up to 4 options
     *,
     seed=0, # of the shuffle; the same seed gives the same orders
     pin_last=(), # options that stay last, such as "don't know"

@@ -168,7 +168,7 @@ async def _probe(server):
             return dict(mode='score', logprobs=tops[0]) if given and given[0].top_logprobs else dict(mode='sample', logprobs=0)
     return dict(mode='sample', logprobs=0)
 
-def _pause(i): return min(30., .1*2**i)*random.uniform(.5, 1)
+def _pause(i): return min(8., .1*2**i)*random.uniform(.5, 1)
 
 # %% ../nbs/07a_server.ipynb #c017
 class Traffic:

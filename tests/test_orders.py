@@ -55,7 +55,7 @@ def test_failed_orders_are_told_and_left_out():
     got = average_orders(asked, p)
     assert list(got.status) == ['ok', 'refused'] and got.why[0] == '1 of 4 orders failed' and list(got.orders) == [3, 0]
     with pytest.raises(ValueError, match='has no prediction'): average_orders(asked, p.iloc[1:])
-    with pytest.raises(ValueError, match='use shuffle, reverse, cyclic or all'): reorder(survey(1), 'random')
+    with pytest.raises(ValueError, match='use shuffle, reverse, keep, cyclic or all'): reorder(survey(1), 'random')
 
 
 def test_five_options_have_too_many_orders():

@@ -1,0 +1,76 @@
+"An OpenAI-compatible server that stands in for a real one, faults included. Run it in a process of its own: python stub_server.py '{...}' prints its port."
+import asyncio, hashlib, json, math, random, sys
+
+FAULTS = ('429', '500', 'timeout', 'cut', 'html', 'empty', 'filter')
+
+
+class Stub:
+    "Settings: latency (s), faults (share of requests), logprobs, seed, hang (s that a timeout takes), price per what `prompt_tokens` counts."
+    def __init__(self, latency=0., faults=0., logprobs=True, seed=0, hang=3., retry_after=.2, prompt_tokens=None, code=None):
+        self.latency, self.faults, self.logprobs, self.hang, self.retry_after, self.code = latency, faults, logprobs, hang, retry_after, code
+        self.rng, self.served, self.active, self.most, self.billed, self.kinds = random.Random(seed), {}, 0, 0, 0, {}
+        self.prompt_tokens = prompt_tokens or (lambda messages: len(messages[0]['content'])//4)
+
+    async def handle(self, reader, writer):
+        try:
+            while line := await reader.readline():
+                length = 0
+                while (head := await reader.readline()).strip():
+                    name, _, value = head.decode().partition(':')
+                    if name.lower() == 'content-length': length = int(value)
+                    if name.lower() == 'authorization': key = value.split()[-1]
+                body = json.loads(await reader.readexactly(length)) if length else None
+                if line.startswith(b'GET'): self.send(writer, 200, dict(served=self.served, most=self.most, billed=self.billed, kinds=self.kinds))
+                elif self.code: self.send(writer, self.code, dict(error=dict(message=f'no such thing, said to {key}')))
+                else: await self.chat(writer, body)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError): pass
+        finally: writer.close()
+
+    async def chat(self, writer, body):
+        self.active += 1
+        self.most = max(self.most, self.active)
+        try:
+            kind = self.rng.choice(FAULTS) if self.rng.random() < self.faults and body['max_tokens'] != 1 else None
+            self.kinds[kind or 'ok'] = self.kinds.get(kind or 'ok', 0) + 1
+            await asyncio.sleep(self.hang if kind == 'timeout' else self.latency)
+        finally: self.active -= 1
+        if kind == '429': return self.send(writer, 429, dict(error=dict(message='slow down')), **{'Retry-After': str(self.retry_after)})
+        if kind == '500': return self.send(writer, 500, dict(error=dict(message='oops')))
+        if kind == 'html': return self.send(writer, 200, '<html><body>Sign in</body></html>', html=True)
+        if kind == 'cut':
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"id": ')
+            await writer.drain()
+            raise ConnectionError
+        if body.get('logprobs') and not self.logprobs: return self.send(writer, 400, dict(error=dict(message='logprobs: not supported')))
+        self.send(writer, 200, self.reply(body, kind))
+
+    def reply(self, body, kind):
+        prompt = body['messages'][0]['content']
+        asked = self.prompt_tokens(body['messages'])
+        self.billed += asked
+        if kind is None: self.served[prompt] = self.served.get(prompt, 0) + 1
+        a = int(hashlib.sha256(prompt.encode()).hexdigest()[:6], 16)/16**6
+        text = 'A' if (a if body['temperature'] == 0 else random.Random(body['seed']).random()) < .6 else 'B'
+        top = [dict(token=t, logprob=math.log(p), bytes=None) for t, p in (('A', .05 + .9*a), ('B', .94 - .9*a), ('x', .005))]
+        given = dict(content=[dict(token='A', logprob=top[0]['logprob'], bytes=None, top_logprobs=top)]) if body.get('logprobs') else None
+        choice = dict(index=0, finish_reason='content_filter' if kind == 'filter' else 'stop', message=dict(role='assistant', content='' if kind == 'filter' else text), logprobs=given)
+        return dict(id='1', object='chat.completion', created=0, model=body['model'], choices=[] if kind == 'empty' else [choice],
+                    usage=dict(prompt_tokens=asked, completion_tokens=1, total_tokens=asked + 1))
+
+    def send(self, writer, code, body, html=False, **headers):
+        data = (body if html else json.dumps(body)).encode()
+        headers = {'Content-Type': 'text/html' if html else 'application/json', 'Content-Length': len(data), **headers}
+        writer.write(f'HTTP/1.1 {code} X\r\n'.encode() + ''.join(f'{k}: {v}\r\n' for k, v in headers.items()).encode() + b'\r\n' + data)
+
+
+async def main(settings):
+    if settings.pop('tokenizer', None):
+        from alignsurvey.server import _tokenizer
+        tokenizer = _tokenizer('smollm2-135m')
+        settings['prompt_tokens'] = lambda m: len(tokenizer.apply_chat_template(m, add_generation_prompt=True)['input_ids'])
+    server = await asyncio.start_server(Stub(**settings).handle, '127.0.0.1', 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+if __name__ == '__main__': asyncio.run(main(json.loads(sys.argv[1])))
