@@ -18,6 +18,8 @@ import alignsurvey.dialogues
 from .model import load_model
 from .sft import sft
 from .predict import predict, read_predictions, write_predictions
+from .server import connect, estimate, run_status
+from .orders import average_orders, position_bias
 from .baselines import temperature_scale
 from .inference import evaluate
 from .judge import api_judge, judge, judge_scores, lm_judge

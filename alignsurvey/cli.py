@@ -127,6 +127,7 @@ def train(
     sft(load_model(model, adapter=adapter), data, out, stage=stage, adapter_policy=adapter_policy, save_every=save_every, overwrite=overwrite, **{k: v for k, v in given.items() if v is not None})
     print(out)
 
+# %% ../nbs/10_cli.ipynb #c015
 @_command
 def predict(
     records: Annotated[Path, typer.Argument(help='records to ask')],
@@ -161,6 +162,7 @@ def predict(
     frame = predict(lm, data, journal=journal or out.with_suffix('.sqlite'), batch=batch, temperature=temperature, seed=seed, **how)
     print(write_predictions(frame, out, overwrite=overwrite))
 
+# %% ../nbs/10_cli.ipynb #c016
 def _server(model, address, key_variable, concurrency, timeout, tries, prices, budget):
     from alignsurvey.server import connect
     try: prices = tuple(float(p) for p in prices.split(',')) if prices else (0., 0.)
@@ -185,7 +187,7 @@ def status(journal: Annotated[Path, typer.Argument(help='.sqlite file of a run, 
         print(f"{r['model']}, {r['elicitation']}: {r['answered']:,} of {r['total']:,} answered, {r['failed']:,} failed{rate}{money}")
         for kind, n in r['kinds'].items(): print(f"  {n:,} {kind}")
 
-# %% ../nbs/10_cli.ipynb #c015
+# %% ../nbs/10_cli.ipynb #c018
 def _named(predictions, records):
     "Predictions by name: files that `predict` wrote, or replies of LLaMA-Factory and the benchmark's own scripts."
     from alignsurvey.predict import read_predictions
@@ -218,7 +220,7 @@ def evaluate(
     scores.to_csv(out, index=False)
     print(score_table(scores).to_string(), out, sep='\n')
 
-# %% ../nbs/10_cli.ipynb #c016
+# %% ../nbs/10_cli.ipynb #c019
 @_command
 def report(
     scores: Annotated[Path, typer.Option(help='.csv file of scores')],
@@ -239,7 +241,7 @@ def report(
     from alignsurvey.survey import Survey
     print(report(table, out, records=test, models=_names(models) or (), survey=Survey.load(survey) if survey else None, card=run_card(test, scores=scores.name), overwrite=overwrite))
 
-# %% ../nbs/10_cli.ipynb #c018
+# %% ../nbs/10_cli.ipynb #c021
 DEMOS = dict(
     gss=dict(survey='gss2018', variables=['age', 'sex', 'race', 'degree', 'partyid', 'polviews'], attributes=['sex', 'degree', 'partyid'],
         full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'], respondents=172, test=.5, fit=100),
@@ -281,7 +283,7 @@ def _tuned(lm, records, folder, settings):
     same = card and card['records_hash'] == records_hash(records) and card['base_hash'] == lm.base_hash and settings.items() <= card['recipe'].items()
     return load_model(lm.name, adapter=folder) if same else sft(lm, records, folder, overwrite=True, **settings)
 
-# %% ../nbs/10_cli.ipynb #c019
+# %% ../nbs/10_cli.ipynb #c022
 def run_demo(
     out='runs/demo', # folder for records, answers, adapter, scores and report; a finished one is left alone
     *,
@@ -318,7 +320,7 @@ def run_demo(
     card = run_card(test, train, task=task, model=lm.name, base_hash=lm.base_hash, elicitation='score', order='shuffled' if task in ('response', 'interview') else 'as declared', seed=seed, training=settings)
     return report(scores, out/'report.html', records=test, models=['zero-shot', 'tuned'], survey=survey, card=card)
 
-# %% ../nbs/10_cli.ipynb #c020
+# %% ../nbs/10_cli.ipynb #c023
 @_command
 def demo(
     out: Annotated[Path, typer.Option(help='folder for everything that the run makes')] = Path('runs/demo'),
@@ -331,7 +333,7 @@ def demo(
     Example: alignsurvey demo --quick"""
     print(run_demo(out, survey=survey, task=task, quick=quick, seed=seed).resolve())
 
-# %% ../nbs/10_cli.ipynb #c021
+# %% ../nbs/10_cli.ipynb #c024
 def main():
     "Entry point of the `alignsurvey` command."
     app()

@@ -61,7 +61,7 @@ def merge_draws(
     named = [d['value'] for d in draws if d['status'] == 'ok']
     failed = Counter((d['status'], d['why']) for d in draws if d['status'] != 'ok')
     lost, texts = sum(n for (s, _), n in failed.items() if s == 'error'), json.dumps([d.get('text') for d in draws], ensure_ascii=False)
-    total = dict(text=texts, coverage=len(named)/len(draws), tokens=sum(d.get('tokens') or 0 for d in draws))
+    total = dict(text=texts, coverage=len(named)/len(draws), **{c: sum(d.get(c) or 0 for d in draws) for c in ('tokens', 'seconds')})
     if not named: return dict(total, value=None, probs=None, **dict(zip(('status', 'why'), failed.most_common(1)[0][0])))
     counts = Counter(named)
     return dict(total, value=counts.most_common(1)[0][0], probs=[counts[i]/len(named) for i in range(k)], status='ok', why=f'{lost} of {len(draws)} draws failed' if lost else None)
@@ -151,7 +151,7 @@ def predict(
     lm, # a model, with or without an adapter; or a server
     records, # records to ask
     *,
-    elicitation='score', # score: probabilities of the options; greedy: the model writes, the reply is parsed; sample: it writes several times; verbalize: it states a group's shares; auto: score, or sample where a server gives no log probabilities
+    elicitation='score', # score, greedy (it writes, the reply is parsed), sample (it writes several times), verbalize (it states shares), or auto: score where the model gives probabilities, else sample
     journal=None, # SQLite file that keeps the answers; default keeps none
     batch=128, # records at a time, and written to the journal together
     max_tokens=4096, # tokens in memory at a time, what prompts share counted once
@@ -164,7 +164,8 @@ def predict(
     "Ask a model. Raises ValueError at records without options, an unknown elicitation or a file that is no journal."
     if elicitation == 'auto': elicitation = 'score' if isinstance(lm, LM) else lm.elicitation()
     if elicitation not in ELICITATIONS: raise ValueError(f"elicitation is {elicitation!r}: use auto or one of {', '.join(ELICITATIONS)}")
-    if elicitation == 'sample' and not (draws >= 1 and temperature > 0): raise ValueError(f"draws is {draws} and temperature {temperature}: sample needs at least one draw and a temperature above 0; greedy is temperature 0")
+    if elicitation == 'sample' and not (draws >= 1 and temperature > 0):
+        raise ValueError(f"draws is {draws} and temperature {temperature}: sample needs at least one draw and a temperature above 0; greedy is temperature 0")
     _check_records(records, elicitation)
     how = dict(max_new_tokens=max_new_tokens) | (dict(draws=draws, temperature=temperature, seed=seed) if elicitation == 'sample' else {})
     log = Journal(journal or ':memory:')

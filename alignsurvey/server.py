@@ -144,7 +144,8 @@ def _client(server):
 def _stopped(server, fault):
     key = os.environ.get(server.key_variable)
     said = ' '.join(fault.why.replace(key, '…').split())[:200] if key else ' '.join(fault.why.split())[:200]
-    return ConnectionError(f"{server.model} at {urlsplit(server.base_url or 'https://api.openai.com').hostname}: {said}: check address, model name and the key in {server.key_variable}; what was answered is kept")
+    where = urlsplit(server.base_url or 'https://api.openai.com').hostname
+    return ConnectionError(f"{server.model} at {where}: {said}: check address, model name and the key in {server.key_variable}; what was answered is kept")
 
 def _finish(coroutine):
     "The result of a coroutine, also where a notebook's own event loop is running."
@@ -324,7 +325,8 @@ def _collected(server, records, elicitation, log, how):
         run = _Run(server, log, name, bar, sum(_cost(server, a.get('asked'), a.get('written')) for a in known.values()))
         if len(known) < len(wanted): _finish(_all(run, _jobs(server, records, keys, known, elicitation, how), elicitation))
     known = log.known(wanted)
-    if run.full: raise ValueError(f"the budget of {server.budget:g} is used up after {len(known)} of {len(wanted)} answers, which cost {run.spent:.4f}: they are kept in the journal; raise the budget and run again")
+    if run.full:
+        raise ValueError(f"the budget of {server.budget:g} is used up after {len(known)} of {len(wanted)} answers, which cost {run.spent:.4f}: they are kept in the journal; raise the budget and run again")
     each = lambda key: known.get(key) or dict(status='error', why=run.failed.get(key, 'unknown'))
     return [merge_draws([each(key) for key in _draw_keys(k, how)], len(options)) if 'draws' in how else each(k) for k, options in zip(keys, records['options'])]
 
@@ -363,7 +365,8 @@ def run_status(
     "Progress, rate, failures by kind, time and money left. Raises FileNotFoundError, or ValueError at a file that is no journal."
     if not Path(journal).is_file(): raise FileNotFoundError(f"{journal}: no such file: give the .sqlite file that `predict` wrote")
     try:
-        with closing(sqlite3.connect(f'{Path(journal).resolve().as_uri()}?mode=ro', uri=True)) as db: return [_progress(db, run, json.loads(facts)) for run, facts in db.execute('select run, facts from runs order by rowid')]
+        with closing(sqlite3.connect(f'{Path(journal).resolve().as_uri()}?mode=ro', uri=True)) as db:
+            return [_progress(db, run, json.loads(facts)) for run, facts in db.execute('select run, facts from runs order by rowid')]
     except sqlite3.Error as e: raise ValueError(f"{journal}: is no journal of predictions ({e}): give the .sqlite file that `predict` wrote") from None
 
 def _progress(db, run, facts):

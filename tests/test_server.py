@@ -178,3 +178,14 @@ def test_the_command_line_prices_asks_and_tells_how_far_it_is(tmp_path, cli):
     code, out, err = cli('status', tmp_path/'p.sqlite')
     assert code == 0 and out.startswith('m, score: 30 of 30 answered, 0 failed') and 'spent 0.00' in out, err
     assert cli('status', tmp_path/'r.jsonl')[0] == 2 and cli('status', tmp_path/'none.sqlite')[0] == 2
+
+
+def test_draws_are_scored_as_counts():
+    from alignsurvey.inference import evaluate
+    records = prompts(40)
+    with stub() as (url, _): got = predict(connect('stub', base_url=url), records, elicitation='sample', draws=4)
+    scores = evaluate(records, {'drawn': got}, n_boot=100)
+    drawn = scores[scores.predictor == 'drawn']
+    assert set(drawn.q_from.dropna()) <= {'counts'} and set(drawn.elicitation) == {'sample'} and drawn.value.notna().any()
+    from alignsurvey.baselines import read_answers, read_forecast
+    assert read_forecast('drawn', got, read_answers(records)).about['q_from'] == 'counts'
