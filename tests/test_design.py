@@ -1,0 +1,93 @@
+"""Design-based estimates against R's `survey` package, really run, on its own `api` data: every estimate, standard error, design effect and
+interval under simple, stratified, one- and two-stage cluster designs and replicate weights. Skipped where Rscript or the package is missing
+(Debian and Ubuntu: apt-get install r-cran-survey)."""
+import shutil, subprocess
+import numpy as np, pandas as pd, pytest
+from alignsurvey.design import means, ratios, replicate_design, shares, survey_design
+
+R = r'''
+suppressMessages(library(survey)); data(api); set.seed(1); out <- commandArgs(TRUE)[1]
+designs <- list(srs=svydesign(id=~1, fpc=~fpc, data=apisrs), strat=svydesign(id=~1, strata=~stype, fpc=~fpc, weights=~pw, data=apistrat),
+  clus1=svydesign(id=~dnum, fpc=~fpc, weights=~pw, data=apiclus1), clus2=svydesign(id=~dnum+snum, fpc=~fpc1+fpc2, data=apiclus2),
+  clus2wr=svydesign(id=~dnum, weights=~pw, data=apiclus2))
+for (n in c('JK1', 'bootstrap', 'mse')) {
+  d <- as.svrepdesign(designs$clus1, type=if (n == 'mse') 'JK1' else n, mse=n == 'mse', compress=FALSE); designs[[n]] <- d }
+designs$JKn <- as.svrepdesign(designs$strat, type='JKn', compress=FALSE)
+brr <- apistrat[apistrat$stype != 'E',]; brr <- brr[order(brr$stype, brr$snum),]; brr$pair <- rep(1:(nrow(brr)/2), each=2)
+b <- svydesign(id=~1, strata=~pair, weights=~pw, data=brr)
+designs$BRR <- as.svrepdesign(b, type='BRR', compress=FALSE); designs$Fay <- as.svrepdesign(b, type='Fay', fay.rho=.3, compress=FALSE)
+rows <- list()
+add <- function(d, what, domain, est, deff, low=NA, high=NA) rows[[length(rows) + 1]] <<-
+  data.frame(design=d, what=what, domain=domain, estimate=as.numeric(coef(est)), se=as.numeric(SE(est)), deff=deff, low=low, high=high)
+for (n in names(designs)) {
+  d <- designs[[n]]; v <- d$variables; is.rep <- inherits(d, 'svyrep.design')
+  write.csv(v[, intersect(names(v), c('api00','api99','enroll','api.stu','awards','stype','sch.wide','dnum','snum','fpc','fpc1','fpc2','pw','pair'))], file.path(out, paste0(n, '.csv')), row.names=FALSE)
+  if (is.rep) { write.csv(weights(d, 'analysis'), file.path(out, paste0(n, '_rep.csv')), row.names=FALSE)
+    write.csv(data.frame(w=weights(d, 'sampling')), file.path(out, paste0(n, '_w.csv')), row.names=FALSE)
+    write.csv(data.frame(scale=d$scale*d$rscales), file.path(out, paste0(n, '_scale.csv')), row.names=FALSE) }
+  for (dom in c('all', unique(as.character(v$stype)))) {
+    s <- if (dom == 'all') d else subset(d, stype == dom)
+    m <- svymean(~api00, s, deff='replace'); ci <- confint(m, df=degf(s)); add(n, 'mean', dom, m, deff(m)[[1]], ci[1], ci[2])
+    m <- svymean(~I(api00 - api99), s, deff='replace'); add(n, 'paired', dom, m, deff(m)[[1]])
+    q <- svyciprop(~I(awards == 'Yes'), s, method='logit', df=degf(s)); m <- svymean(~I(as.numeric(awards == 'Yes')), s, deff='replace')
+    add(n, 'share', dom, m, deff(m)[[1]], attr(q, 'ci')[1], attr(q, 'ci')[2])
+    r <- svyratio(~api.stu, ~enroll, s); add(n, 'ratio', dom, r, NA)
+  }
+}
+write.csv(do.call(rbind, rows), file.path(out, 'r.csv'), row.names=FALSE)
+'''
+COLUMNS = dict(srs=dict(fpc='fpc'), strat=dict(stratum='stype', fpc='fpc', weight='pw'), clus1=dict(psu='dnum', fpc='fpc', weight='pw'),
+    clus2=dict(psu=['dnum', 'snum'], fpc=['fpc1', 'fpc2']), clus2wr=dict(psu='dnum', weight='pw'))
+REPLICATED = ['JK1', 'mse', 'bootstrap', 'JKn', 'BRR', 'Fay']
+
+
+@pytest.fixture(scope='module')
+def r(tmp_path_factory):
+    "What R says, and the folder with its data."
+    if not shutil.which('Rscript'): pytest.skip('Rscript is not installed')
+    if subprocess.run(['Rscript', '-e', 'library(survey)'], capture_output=True).returncode: pytest.skip("R's survey package is not installed")
+    out = tmp_path_factory.mktemp('r')
+    (out/'run.R').write_text(R)
+    done = subprocess.run(['Rscript', str(out/'run.R'), str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out, pd.read_csv(out/'r.csv')
+
+
+def ours(name, out):
+    "The same design here."
+    f = pd.read_csv(out/f'{name}.csv')
+    if name in COLUMNS: return survey_design(f, **COLUMNS[name])
+    reps = pd.read_csv(out/f'{name}_rep.csv').set_axis(range(pd.read_csv(out/f'{name}_rep.csv', nrows=0).shape[1]), axis=1)
+    f = pd.concat([f.assign(w=pd.read_csv(out/f'{name}_w.csv').w), reps], axis=1)
+    scales = pd.read_csv(out/f'{name}_scale.csv').scale
+    return replicate_design(f, reps.columns, weight='w', kind='scales', scales=scales, mse=name == 'mse')
+
+
+@pytest.mark.parametrize('name', [*COLUMNS, *REPLICATED])
+def test_agrees_with_r(r, name):
+    out, said = r
+    said, d = said[said.design == name], ours(name, out)
+    assert len(said) >= 12
+    worst = 0
+    for row in said.itertuples():
+        where = None if row.domain == 'all' else d.frame.stype == row.domain
+        if row.what == 'ratio': mine = ratios(d, 'api.stu', bottom='enroll', where=where).iloc[0]
+        elif row.what == 'share': mine = shares(d, 'awards', where=where).set_index('answer').loc['Yes']
+        else: mine = means(d, 'api00' if row.what == 'mean' else (d.frame.api00 - d.frame.api99).to_numpy(), where=where).iloc[0]
+        pairs = [('estimate', row.estimate), ('se', row.se), ('deff', row.deff), ('ci_low', row.low), ('ci_high', row.high)]
+        for column, theirs in pairs:
+            # with replicate weights R refits the logit in each replicate; ours is the delta method's, as with linearisation
+            if np.isnan(theirs) or (row.what == 'share' and column.startswith('ci') and name in REPLICATED): continue
+            assert np.isclose(mine[column], theirs, rtol=5e-5, atol=1e-12), (name, row.what, row.domain, column, mine[column], theirs)
+            worst = max(worst, abs(mine[column]/theirs - 1) if theirs else 0)
+    print(f'{name}: largest relative difference {worst:.1e}')
+
+
+def test_kinds_of_replicate_weights_have_rs_scales(r):
+    out, _ = r
+    for name, kind, rho in [('JK1', 'JK1', 0), ('BRR', 'BRR', 0), ('Fay', 'Fay', .3)]:
+        d = ours(name, out)
+        columns = [c for c in d.frame if isinstance(c, int)]
+        scales = replicate_design(d.frame, columns, weight='w', kind=kind, rho=rho).scales
+        n = len(columns)    # R keeps the finite population correction of the design in JK1's scale
+        assert np.allclose(scales/d.scales, 1/(1 - 15/757) if kind == 'JK1' else 1), (name, scales[0], d.scales[0])
