@@ -30,6 +30,7 @@ class Answers:
     weight: np.ndarray     # (N,)
     respondent: np.ndarray # index, (N,)
     cluster: np.ndarray    # index, (N,)
+    stratum: np.ndarray = None # each cluster's stratum, an index (clusters,), where resamples are to stay within strata
 
 def _refuse(bad, ids, what, where=''):
     "Raise for the first bad record, by its id."
@@ -66,20 +67,33 @@ def _people(f):
 
 def read_units(
     records, # records of any task
+    *,
+    strata=False, # True: `attrs` has the stratum of each cluster
 )->pd.DataFrame: # record_id, source, respondent_id, psu, stratum, weight, and `person` and `cluster` as indices
     "Who stands behind each record. Raises ValueError at a weight that is negative or missing."
     f = records.select_columns(['record_id', 'source', 'respondent_id', 'weight', 'stratum', 'psu']).to_pandas()
     _check_weights(f)
     f['person'], f['cluster'] = _people(f)
+    if strata: f.attrs['stratum'] = _strata(f, f.cluster.to_numpy())
     return f
+
+def _strata(f, cluster):
+    "Each cluster's stratum as an index, (clusters,). Raises ValueError where a record has none, or a stratum has one cluster."
+    _refuse(f.stratum.isna(), f.record_id, "has no stratum: name its column in the codebook's `stratum`, or score with strata=False")
+    stratum = _index(f, 'source', 'stratum')[np.unique(cluster, return_index=True)[1]]
+    alone = np.flatnonzero(np.bincount(stratum) == 1)
+    at = np.isin(cluster, np.flatnonzero(np.isin(stratum, alone)))
+    _refuse(at, f.record_id, f"is in a stratum with one psu ({len(alone)} such): one shows no variance; merge it with a similar stratum, or score with strata=False")
+    return stratum
 
 def _check_weights(f):
     _refuse(~(np.isfinite(f.weight) & (f.weight >= 0)), f.record_id, "has a weight that is negative or missing: correct it")
     if not f.weight.any(): raise ValueError("all records have weight 0: fill the weights in, or set them to 1")
 
 # %% ../nbs/07b_baselines.ipynb #c009
-def read_answers(records, by_source=None):
-    "Records as `Answers`; `by_source` puts the survey before a question's name, as it does by default where there are several surveys."
+def read_answers(records, by_source=None, *, strata=False):
+    """Records as `Answers`; `by_source` puts the survey before a question's name, as it does by default where there are several surveys;
+    `strata` keeps each cluster's stratum. Raises ValueError naming the record."""
     f = _checked(records)
     by_source = f.source.nunique() > 1 if by_source is None else by_source
     item, names = pd.factorize(f.source + '/' + f.question_id if by_source else f.question_id)
@@ -98,7 +112,7 @@ def read_answers(records, by_source=None):
     shown, size, (person, cluster) = grid[0].astype(int), f['size'].to_numpy()[first], _people(f)
     return Answers(f.record_id.to_numpy(object), item, list(names), [tuple(texts[t[:k].astype(int)]) for t, k in zip(grid[1, first], size)],
         [x[:k] if ranked[i] else None for i, x, k in zip(first, grid[2, first], size)], list(f.scale[first]), shown,
-        (shown == f.answer_index.to_numpy()[:, None]).argmax(1), f.weight.to_numpy(float), person, cluster)
+        (shown == f.answer_index.to_numpy()[:, None]).argmax(1), f.weight.to_numpy(float), person, cluster, _strata(f, cluster) if strata else None)
 
 # %% ../nbs/07b_baselines.ipynb #c012
 _RULES = ('missing', 'wrong', 'uniform')

@@ -100,7 +100,7 @@ def _totals(a, parts, n_boot, seed):
         to_cluster = sparse.csr_array((w, (a.cluster[rows], np.arange(len(rows)))), shape=(n, len(rows)))
         sums.append(to_cluster @ np.c_[x, np.ones(len(rows))])
     ends, sums = np.cumsum([s.shape[1] for s in sums])[:-1], np.hstack(sums)
-    return np.split(np.vstack([draw @ sums for draw in resamples(n, n_boot, seed)]), ends, axis=1)
+    return np.split(np.vstack([draw @ sums for draw in resamples(n, n_boot, seed, stratum=a.stratum)]), ends, axis=1)
 
 def _means(total): # NaN in draws where nobody is left
     return np.divide(total[:, :-1], total[:, -1:], out=np.full(total[:, :-1].shape, np.nan), where=total[:, -1:] > 0)
@@ -278,9 +278,9 @@ def _calibration_rows(a, forecasts, alpha, n_boot, seed, bins=10):
     return out
 
 # %% ../nbs/08_inference.ipynb #c034
-def _choices(records, predictions, train, metrics, predictors, baselines, versus, failure_rule, n_boot, seed, alpha):
+def _choices(records, predictions, train, metrics, predictors, baselines, versus, failure_rule, n_boot, seed, alpha, strata):
     "Scores of what is a choice among options."
-    a, frames = read_answers(records), _frames(records, predictions, predictors, train, baselines)
+    a, frames = read_answers(records, strata=strata), _frames(records, predictions, predictors, train, baselines)
     versus = list(frames)[:1] if versus is None else versus
     _check_settings(frames, metrics or {}, versus, failure_rule, n_boot, alpha)
     statistics = STATISTICS + tuple(_custom(n, f) for n, f in (metrics or {}).items())
@@ -341,6 +341,7 @@ def evaluate(
     n_boot=1000, # resamples of clusters, 100 or more
     seed=0, # of the resamples
     alpha=.05, # 1 minus the level of the intervals
+    strata=False, # True: resamples stay within the records' strata (Rao & Wu), all of which need two clusters or more
 )->pd.DataFrame: # one row a score, columns as in `COLUMNS`
     "Score predictors on survey records. Raises ValueError naming predictor, record and remedy."
     task, boot = _one_task(records), dict(n_boot=n_boot, seed=seed, alpha=alpha)
@@ -348,6 +349,7 @@ def evaluate(
     if not isinstance(predictions, dict): raise ValueError(f"predictions is a {type(predictions).__name__}: pass a frame, or a dict of frames by name")
     versus = [versus] if isinstance(versus, str) else versus
     if records['level'][0] == 'group':
+        if strata: raise ValueError("records are of groups, whose members' strata are not known: score individual records, or pass strata=False")
         if metrics or failure_rule == 'wrong': raise ValueError("records are of groups: they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
         return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, min_n=min_n, **boot).assign(task=task)
     if train is not None: _check_strangers(train, records)
@@ -358,9 +360,9 @@ def evaluate(
     parts = []
     if choice:
         learned = train and train.select(_known(train)[1])
-        parts.append(_choices(*_only(choice, records, predictions), learned, metrics, predictors, baselines, versus, failure_rule, **boot))
-    if len(choice) < len(known) or (task == 'stance' and any(records['reason'][:])):
-        parts.append(_typed(evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus, failure_rule=failure_rule, **boot).to_dict('records')))
+        parts.append(_choices(*_only(choice, records, predictions), learned, metrics, predictors, baselines, versus, failure_rule, strata=strata, **boot))
+    if len(choice) < len(known) or (task == 'stance' and any(records['reason'])):
+        parts.append(_typed(evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus, failure_rule=failure_rule, strata=strata, **boot).to_dict('records')))
     if len(parts) == 2: parts[0] = parts[0][~parts[0].metric.isin(parts[1].metric)]
     if len(known) < len(records): parts.append(_typed([dict(task=task, level='individual', metric='nonresponse', predictor='human', value=1 - len(known)/len(records), n=len(records), note=f'{len(records) - len(known):,} respondents did not know; left out of every score')]))
     return pd.concat(parts, ignore_index=True)

@@ -13,16 +13,34 @@ def resamples(
     n:int, # clusters
     n_boot:int, # draws
     seed:int, # the same seed gives the same draws
-): # yields how often each cluster is drawn with replacement, (b, n) at a time; first the sample itself, (1, n)
-    "Bootstrap of clusters (Efron & Tibshirani 1993, ch. 6)."
+    *,
+    stratum=None, # stratum of each cluster, an index (n,): draws within strata; default: as if there were none
+    fraction=None, # share of each cluster's stratum that was sampled, (n,), for the finite population correction; default 0
+): # yields the factor of each cluster's weight, (b, n) at a time; first the sample itself, (1, n)
+    """Bootstrap of clusters (Efron & Tibshirani 1993, ch. 6): how often each is drawn. With strata the rescaled bootstrap of
+    Rao & Wu (1988, JASA 83): n - 1 of a stratum's n clusters, each counting n/(n - 1) times. Raises ValueError for a stratum with one cluster."""
     rng, chunk = np.random.default_rng(seed), max(1, 4_000_000//n)
     yield np.ones((1, n))
+    if stratum is not None: yield from _rao_wu(np.asarray(stratum), fraction, n_boot, rng, chunk); return
     for start in range(0, n_boot, chunk):
         b = min(chunk, n_boot - start)
         at = rng.integers(n, size=(b, n)) + n*np.arange(b)[:, None]
         yield np.bincount(at.ravel(), minlength=b*n).reshape(b, n).astype(float)
 
-# %% ../nbs/07c_intervals.ipynb #c008
+def _rao_wu(stratum, fraction, n_boot, rng, chunk):
+    "Factors of the rescaled bootstrap; all strata are drawn at once."
+    n, size = len(stratum), np.bincount(stratum)
+    if (size == 1).any(): raise ValueError(f"{(size == 1).sum()} strata have one cluster, the first in place {np.flatnonzero(size == 1)[0]}: "
+        "one cluster shows no variance; merge such strata with similar ones, or draw without strata")
+    order, start, drawn = np.argsort(stratum, kind='stable'), np.cumsum(size) - size, np.maximum(size - 1, 0)
+    first, high, blow = np.repeat(start, drawn), np.repeat(size, drawn), (size/np.maximum(drawn, 1))[stratum]
+    pull = np.ones(n) if fraction is None else np.sqrt(1 - np.asarray(fraction, float))
+    for s in range(0, n_boot, chunk):
+        b = min(chunk, n_boot - s)
+        at = order[first + rng.integers(high, size=(b, len(high)))] + n*np.arange(b)[:, None]
+        yield 1 - pull + pull*blow*np.bincount(at.ravel(), minlength=b*n).reshape(b, n)
+
+# %% ../nbs/07c_intervals.ipynb #c010
 def _usable(draws, centre):
     "Draws for an interval: none where one is infinite; moved to the sample's value where `centre`."
     d = draws[1:][~np.isnan(draws[1:])]

@@ -64,7 +64,7 @@ def _mean_draws(x, units, item, by_item, n_boot, seed):
     top, bottom = np.zeros(shape), np.zeros(shape)
     np.add.at(top, (units.cluster[has], item[has]), units.weight[has]*x[has])
     np.add.at(bottom, (units.cluster[has], item[has]), units.weight[has])
-    a, b = (np.vstack(part) for part in zip(*((d @ top, d @ bottom) for d in resamples(shape[0], n_boot, seed))))
+    a, b = (np.vstack(part) for part in zip(*((d @ top, d @ bottom) for d in resamples(shape[0], n_boot, seed, stratum=units.attrs.get('stratum')))))
     ratio = lambda a, b: np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
     each, known = ratio(a, b), b > 0
     overall = ratio(np.nansum(each, 1), known.sum(1).astype(float)) if by_item else ratio(a.sum(1), b.sum(1))
@@ -100,9 +100,10 @@ def evaluate_values(
     versus=None, # predictors to compare every other with; default the first
     failure_rule='missing', # how failures enter: missing or wrong
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
+    strata=False, # True: resamples stay within strata
 )->pd.DataFrame: # one row a score, columns as in `COLUMNS`
     "Score what is no choice; `evaluate` calls this. Raises ValueError naming predictor, record and remedy."
-    task, units = records['task'][0], read_units(records)
+    task, units = records['task'][0], read_units(records, strata=strata)
     item, names = pd.factorize(np.array(records['question_id'][:], dtype=object))
     frames = dict(predictions) | ({'majority': _majority(train, records)} if train is not None and task == 'role' and 'majority' not in predictions else {})
     scored, out = {}, []

@@ -4,6 +4,8 @@ interval under simple, stratified, one- and two-stage cluster designs and replic
 import shutil, subprocess
 import numpy as np, pandas as pd, pytest
 from alignsurvey.design import means, ratios, replicate_design, shares, survey_design
+from alignsurvey.inference import evaluate
+from alignsurvey.records import make_records
 
 R = r'''
 suppressMessages(library(survey)); data(api); set.seed(1); out <- commandArgs(TRUE)[1]
@@ -91,3 +93,42 @@ def test_kinds_of_replicate_weights_have_rs_scales(r):
         scales = replicate_design(d.frame, columns, weight='w', kind=kind, rho=rho).scales
         n = len(columns)    # R keeps the finite population correction of the design in JK1's scale
         assert np.allclose(scales/d.scales, 1/(1 - 15/757) if kind == 'JK1' else 1), (name, scales[0], d.scales[0])
+
+
+# resamples within strata
+
+def stratified(n_strata=8, psus=3, people=12, seed=0):
+    "Made-up records of a stratified cluster sample whose strata differ much, and two predictors."
+    rng = np.random.default_rng(seed)
+    f = pd.DataFrame([(h, c, i) for h in range(n_strata) for c in range(psus) for i in range(people)], columns=['stratum', 'psu', 'person'])
+    f['yes'] = (rng.random(len(f)) < .1 + .8*f.stratum/n_strata + .1*rng.normal(size=n_strata*psus)[f.stratum*psus + f.psu]).astype(int)
+    f['w'] = rng.uniform(.5, 2, len(f))
+    records = make_records([dict(task='response', instruction=f'{i}?', output='AB'[r.yes], options=['A', 'B'], answer='AB'[r.yes], answer_index=r.yes, scale='nominal',
+        source='made_up', respondent_id=str(i), question_id='q', weight=r.w, stratum=str(r.stratum), psu=str(r.psu)) for i, r in enumerate(f.itertuples())])
+    said = lambda p: pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=[[1 - x, x] for x in p]))
+    return f, records, dict(one=said(np.full(len(f), .7)), two=said(.21 + .6*f.stratum/n_strata))
+
+
+@pytest.mark.parametrize('metric', ['brier', 'accuracy'])
+def test_resamples_within_strata_have_the_linearised_standard_error(metric):
+    f, records, said = stratified()
+    score = lambda p: 2*(p - f.yes)**2 if metric == 'brier' else ((p > .5) == f.yes).astype(float)
+    one, two = score(np.full(len(f), .7)), score(.21 + .6*f.stratum/8)
+    se = means(survey_design(f, weight='w', stratum='stratum', psu='psu'), (one - two).to_numpy()).iloc[0]
+    widths = {}
+    for strata in (True, False):
+        table = evaluate(records, said, baselines=False, n_boot=4000, strata=strata)
+        row = table[(table.metric == metric) & (table.predictor == 'two') & (table.versus == 'one') & table.question_id.isna()].iloc[0]
+        assert np.isclose(row.value, -se.estimate)
+        widths[strata] = row.ci_high - row.ci_low
+    assert np.isclose(widths[True], 2*1.96*se.se, rtol=.08), (widths, se.se)
+    assert not np.isclose(widths[False], 2*1.96*se.se, rtol=.08)    # this test would see it if strata were forgotten
+
+
+def test_strata_that_cannot_be_resampled_are_named():
+    _, records, said = stratified(2, 2, 2)
+    with pytest.raises(ValueError, match="is in a stratum with one psu"):
+        some = records.select([0, 1, 4, 5, 6, 7])
+        evaluate(some, {n: f[f.record_id.isin(some['record_id'])] for n, f in said.items()}, baselines=False, strata=True)
+    with pytest.raises(ValueError, match="has no stratum: name its column"):
+        evaluate(records.remove_columns('stratum').add_column('stratum', [None]*len(records)), said, baselines=False, strata=True)
