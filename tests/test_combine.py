@@ -1,0 +1,44 @@
+"""PPI++ against the package of its authors, which lives in an environment of its own: its pins are not this library's.
+
+    python -m venv other && other/bin/pip install ppi-python
+    ALIGNSURVEY_PPI=other/bin/python python -m pytest tests/test_combine.py
+
+Without it the comparison is skipped."""
+import json, os, subprocess
+import numpy as np, pytest
+from alignsurvey.combine import ppi_mean
+
+OTHER = '''
+import json, sys, numpy as np
+from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
+out = []
+for c in json.load(sys.stdin):
+    y, f, g, w, v = (None if c[k] is None else np.array(c[k]) for k in ('y', 'f', 'g', 'w', 'v'))
+    low, high = ppi_mean_ci(y, f, g, alpha=.05, w=w, w_unlabeled=v, lam=c['trust'])
+    out.append([float(np.ravel(x)[0]) for x in (ppi_mean_pointestimate(y, f, g, w=w, w_unlabeled=v, lam=c['trust']), low, high)])
+json.dump(out, sys.stdout)
+'''
+
+
+def test_agrees_with_the_authors_package():
+    python = os.environ.get('ALIGNSURVEY_PPI')
+    if not python: pytest.skip('ALIGNSURVEY_PPI names no Python that has ppi-python')
+    rng, cases = np.random.default_rng(0), []
+    for i in range(60):
+        n, more = rng.integers(20, 200), rng.integers(50, 2000)
+        z = rng.normal(size=n + more)
+        y, f = (z[:n] + rng.normal(size=n) > 0).astype(float), rng.choice([0, .2, 1])*z + rng.normal(size=n + more)*rng.choice([.01, .3, 2])
+        cases.append(dict(y=y.tolist(), f=f[:n].tolist(), g=f[n:].tolist(), trust=[None, None, 0., 1., .4][i % 5],
+            w=rng.uniform(.3, 3, n).tolist() if i % 2 else None, v=rng.uniform(.3, 3, more).tolist() if i % 3 else None))
+    done = subprocess.run([python, '-c', OTHER], input=json.dumps(cases), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    mine = [ppi_mean(c['y'], c['f'], c['g'], weight=c['w'], more_weight=c['v'], trust=c['trust']) for c in cases]
+    assert np.allclose([[m['estimate'], m['low'], m['high']] for m in mine], json.loads(done.stdout), atol=1e-9)
+    trusts = [m['trust'] for m in mine]
+    assert min(trusts) == 0 and max(trusts) == 1 and any(0 < t < 1 and t != .4 for t in trusts)    # clipped and chosen ones are among them
+
+
+def test_a_useless_simulator_costs_nothing():
+    rng = np.random.default_rng(1)
+    ratio = [(r := ppi_mean(rng.random(100) < .3, rng.random(100), rng.random(1000)))['se']/r['human_se'] for _ in range(300)]
+    assert max(ratio) <= 1.02
