@@ -48,8 +48,9 @@ def _codes(frame, names, what):
         if n not in frame: raise ValueError(f"{what} {n!r} is not a column: use one of {', '.join(map(str, frame.columns))}")
         if frame[n].isna().any(): raise ValueError(f"{what} {n!r} is empty in row {frame.index[frame[n].isna()][0]}: fill it in, or leave the row out")
     if not names: return np.zeros(len(frame), int), ['all']
-    code, found = pd.factorize(pd.MultiIndex.from_frame(frame[names]))
-    return code, ['/'.join(map(str, f)) for f in found]
+    code = frame.groupby(names, sort=False).ngroup().to_numpy()
+    first = np.unique(code, return_index=True)[1]
+    return code, frame[names].iloc[first].astype(str).agg('/'.join, axis=1).tolist() if len(names) > 1 else frame[names[0]].iloc[first].astype(str).tolist()
 
 def _list(x): return [] if x is None else [x] if isinstance(x, str) else list(x)
 
