@@ -127,7 +127,7 @@ def content_keys(
 )->list: # one key a record
     "Content key of each record. Draws are keyed by the record's id too, or two respondents with the same prompt would share their draws."
     fields = ('instruction', 'input', 'options', 'answer_form', 'task', 'question_id', 'rule') + ('record_id',)*(settings[0] == 'sample')
-    return [hashlib.sha256(json.dumps([settings, *row]).encode()).hexdigest() for row in zip(*(records[f] for f in fields))]
+    return [hashlib.sha256(json.dumps([settings, *row]).encode()).hexdigest() for row in zip(*(records[f][:] for f in fields))]
 
 def _batches(records, size, shared):
     "Row numbers in batches of prompts that start alike, or else of similar length."
@@ -171,7 +171,7 @@ def predict(
     log = Journal(journal or ':memory:')
     try: answers = _collect(lm, records, elicitation, log, how, batch, max_tokens if share_prefixes and _can_share(lm) else 0) if isinstance(lm, LM) else lm.collect(records, elicitation, log, **how)
     finally: log.close()
-    frame = pd.DataFrame([{'record_id': r, 'elicitation': elicitation, **a} for r, a in zip(records['record_id'], answers)], columns=PREDICTION)
+    frame = pd.DataFrame([{'record_id': r, 'elicitation': elicitation, **a} for r, a in zip(records['record_id'][:], answers)], columns=PREDICTION)
     return frame.astype({'coverage': float, 'value': 'Int64'})
 
 # %% ../nbs/07_predict.ipynb #c020

@@ -80,7 +80,7 @@ def _positions(rows, records, outputs, name):
         for i, r in enumerate(rows):
             if r.get('record_id') not in at: raise ValueError(f"{name}: row {i + 1}: its record_id {r.get('record_id')!r} is not among the {len(ids):,} records: {lost}")
         return [at[r['record_id']] for r in rows]
-    found, labels = _by_prompt(rows, [_squeeze(i + x) for i, x in zip(records['instruction'], records['input'])]), [_label(r) for r in rows]
+    found, labels = _by_prompt(rows, [_squeeze(i + x) for i, x in zip(records['instruction'][:], records['input'][:])]), [_label(r) for r in rows]
     in_order = all(_agrees(l, o) and (not f or i in f) for i, (l, o, f) in enumerate(zip(labels, outputs, found)))
     if in_order and len(rows) == len(ids) and (any(labels) or any(found)):
         cut = sum(not f and bool(_prompt(r)) for f, r in zip(found, rows))

@@ -259,7 +259,7 @@ def reorder(
     "Change the displayed order of the options. Raises ValueError where a record shows none, or too many for all."
     if how not in ORDERS: raise ValueError(f"how is {how!r}: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
     needed = ['record_id', 'instruction', 'input', 'output', 'options', 'answer_index', 'answer_form', 'positions', 'target']
-    turns = [range(_n_orders(how, i, o, pin_last)) for i, o in zip(records['record_id'], records['options'])]
+    turns = [range(_n_orders(how, i, o, pin_last)) for i, o in zip(records['record_id'][:], records['options'][:])]
     several, which = how in ('cyclic', 'all'), [t for turn in turns for t in turn]
     if several: records = records.select([i for i, turn in enumerate(turns) for _ in turn])
     def many(*columns):

@@ -328,7 +328,7 @@ def _collected(server, records, elicitation, log, how):
     if run.full:
         raise ValueError(f"the budget of {server.budget:g} is used up after {len(known)} of {len(wanted)} answers, which cost {run.spent:.4f}: they are kept in the journal; raise the budget and run again")
     each = lambda key: known.get(key) or dict(status='error', why=run.failed.get(key, 'unknown'))
-    return [merge_draws([each(key) for key in _draw_keys(k, how)], len(options)) if 'draws' in how else each(k) for k, options in zip(keys, records['options'])]
+    return [merge_draws([each(key) for key in _draw_keys(k, how)], len(options)) if 'draws' in how else each(k) for k, options in zip(keys, records['options'][:])]
 
 # %% ../nbs/07a_server.ipynb #c027
 def estimate(
