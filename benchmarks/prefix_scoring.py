@@ -3,16 +3,15 @@
 Ways: `shared` scores every option of every record, `padded` does so in padded batches of 16; `shared_letter` and `padded_letter` read only the letter's token, in one forward;
 `generate` lets the model write 8 tokens in padded batches of 16.
 Run: make bench, or python benchmarks/prefix_scoring.py [--rounds 5] [--items 17 6 1]. Writes benchmarks/prefix_scoring.json and .png."""
-import argparse, json, statistics, warnings
-from pathlib import Path
+import statistics
 import torch
-from transformers.utils import logging as hf_logging
 from alignsurvey.model import _padded, answer_ids, load_model, option_logprobs, prompt_ids
 from alignsurvey.prefix import grow_trie, shared_option_logprobs
 from alignsurvey.records import answer_texts
-from prefix_training import RESPONDENTS, alternate, plain_matmul, profile, survey_records
+from prefix_training import alternate, command_line, keep, plain_matmul, profile, survey_records
 
 BATCH = 16
+RESPONDENTS = {17: 4, 6: 8, 1: 32}   # for so many items; others: four
 
 
 def padded_batches(prompts):
@@ -44,7 +43,7 @@ def ways(lm, prompts, options, letters):
 
 
 def one_size(lm, items, rounds):
-    records = survey_records(items, 2*RESPONDENTS.get(items, 2))
+    records = survey_records(items, RESPONDENTS.get(items, 4))
     prompts = [prompt_ids(lm, r['instruction'], r['input']) for r in records]
     options = [[answer_ids(lm, t) for t in answer_texts(r['options'], r['answer_form'])] for r in records]
     letters = [[answer_ids(lm, chr(65 + k))[:1] for k in range(len(o))] for o in options]
@@ -60,25 +59,18 @@ def one_size(lm, items, rounds):
                 largest_difference_letter=float((run['shared_letter'].found.exp() - run['padded_letter'].found.exp()).abs().max()), shared_step=detail)
 
 
-def plot(results, path):
+def plot(found):
     import pandas as pd, seaborn as sns
-    rows = [(r['items'], name, r[key]) for r in results for name, key in (('writing 8 tokens', 'faster_than_generate'), ('padded options', 'faster_than_padded'), ('padded letters', 'faster_letter'))]
-    ax = sns.barplot(pd.DataFrame(rows, columns=['items', 'against', 'faster']), x='items', y='faster', hue='against', palette='colorblind', order=[r['items'] for r in results])
+    against = {'writing 8 tokens': 'faster_than_generate', 'padded options': 'faster_than_padded', 'padded letters': 'faster_letter'}
+    rows = [(r['items'], name, r[key]) for r in found['results'] for name, key in against.items()]
+    ax = sns.barplot(pd.DataFrame(rows, columns=['items', 'against', 'faster']), x='items', y='faster', hue='against', palette='colorblind', order=[r['items'] for r in found['results']])
     ax.axhline(1, color='#444444')
     for bars in ax.containers: ax.bar_label(bars, fmt='%.1fx')
     ax.set(title='Asking with shared prefixes', xlabel='items a respondent answers', ylabel='times faster')
-    ax.figure.savefig(path, dpi=120, bbox_inches='tight')
+    return ax
 
 
 if __name__ == '__main__':
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument('--rounds', type=int, default=5)
-    ask.add_argument('--items', type=int, nargs='+', default=[17, 6, 1])
-    ask = ask.parse_args()
-    warnings.filterwarnings('ignore'); hf_logging.set_verbosity_error(); hf_logging.disable_progress_bar()
+    ask = command_line(__doc__).parse_args()
     lm = load_model()
-    found = dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=[one_size(lm, items, ask.rounds) for items in ask.items])
-    here = Path(__file__)
-    here.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
-    plot(found['results'], here.with_suffix('.png'))
-    print(json.dumps(found, indent=1))
+    keep(__file__, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=[one_size(lm, items, ask.rounds) for items in ask.items]), plot)

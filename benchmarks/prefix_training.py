@@ -8,14 +8,15 @@ import numpy as np, torch
 from datasets import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as hf_logging
+from alignsurvey.losses import Recipe, _tokenised
 from alignsurvey.model import load_model
 from alignsurvey.prefix import grow_trie, shared_attention
 from alignsurvey.records import reorder
-from alignsurvey.sft import Recipe, _lora, _respondents, _sft_config, _tokenised, _trainer
+from alignsurvey.sft import _lora, _respondents, _sft_config, _trainer
 from alignsurvey.survey import Survey
 import alignsurvey.tasks
 
-RESPONDENTS = {17: 2, 6: 4, 1: 16}   # for so many items; others: two
+RESPONDENTS = {17: 2, 6: 2, 1: 6}   # for so many items; others: two
 
 
 def survey_records(items, respondents):
@@ -111,38 +112,52 @@ def one_size(items, rounds):
                 faster=round(min(mid['padded'], mid['packed'])/mid['shared'], 2), shared_step=detail)
 
 
+def peak_gib(): return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/2**20   # ru_maxrss would count the parent process too
+
+
 def peak_memory(way, items):
     "GiB of a process that does nothing but one step of one way."
     got = subprocess.run([sys.executable, __file__, '--memory', way, '--items', str(items)], capture_output=True, text=True, check=True)
     return float(got.stdout.split()[-1])
 
 
-def plot(results, path):
+def keep(script, found, draw):
+    "Results beside the script as JSON, their plot as PNG, and on the screen."
+    here = Path(script)
+    here.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+    draw(found).figure.savefig(here.with_suffix('.png'), dpi=120, bbox_inches='tight')
+    print(json.dumps(found, indent=1))
+
+
+def command_line(about):
+    "The command line of a script that compares."
+    warnings.filterwarnings('ignore'); hf_logging.set_verbosity_error(); hf_logging.disable_progress_bar()
+    ask = argparse.ArgumentParser(description=about)
+    ask.add_argument('--rounds', type=int, default=5)
+    ask.add_argument('--items', type=int, nargs='+', default=[17, 6, 1])
+    return ask
+
+
+def plot(found):
     import seaborn as sns
+    results = found['results']
     x, y = [r['items'] for r in results], [r['faster'] for r in results]
     ax = sns.barplot(x=[str(i) for i in x], y=y, color='#0072B2')
     ax.axhline(1, color='#444444')
     for i, v in enumerate(y): ax.text(i, v, f'{v:.1f}x', ha='center', va='bottom')
     ax.set(title='Training with shared prefixes, against the faster of padding and packing', xlabel='items a respondent answers', ylabel='times faster')
-    ax.figure.savefig(path, dpi=120, bbox_inches='tight')
+    return ax
 
 
 if __name__ == '__main__':
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument('--rounds', type=int, default=5)
-    ask.add_argument('--items', type=int, nargs='+', default=[17, 6, 1])
+    ask = command_line(__doc__)
     ask.add_argument('--memory', help=argparse.SUPPRESS)
     ask = ask.parse_args()
-    warnings.filterwarnings('ignore'); hf_logging.set_verbosity_error(); hf_logging.disable_progress_bar()
     if ask.memory:
         made = trainers(survey_records(ask.items[0], RESPONDENTS.get(ask.items[0], 2)), [ask.memory])[ask.memory]
         with shared_attention(made.model): step(made)()
-        print(int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/2**20)   # ru_maxrss would count the parent process too
+        print(peak_gib())
     else:
         results = [one_size(items, ask.rounds) for items in ask.items]
         memory = {way: round(peak_memory(way, ask.items[0]), 2) for way in ('shared', 'padded', 'packed')}
-        found = dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=results, peak_gib=dict(items=ask.items[0], **memory))
-        here = Path(__file__)
-        here.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
-        plot(results, here.with_suffix('.png'))
-        print(json.dumps(found, indent=1))
+        keep(__file__, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=results, peak_gib=dict(items=ask.items[0], **memory)), plot)
