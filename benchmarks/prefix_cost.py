@@ -1,13 +1,13 @@
-"""What does sharing prefixes cost and save, by items a respondent and by length of what is shared? Does memory stay flat, and does bfloat16 pay?
+"""What does sharing prefixes cost and save, by items a respondent and by length of what is shared? Does memory stay flat, and do bfloat16 and a dense mask pay?
 
 The embedded model and the General Social Survey; 34 items are its items in two orders of their options. Times are set beside the number of tokens that a trie has: where
 the one predicts the other, the token count is the cost. `attributes`: twelve questions about one interview, as in social role modelling.
-Run: make bench, or python benchmarks/prefix_cost.py [--rounds 5]. Writes benchmarks/prefix_cost.json and .png."""
+Run: make bench, or python benchmarks/prefix_cost.py [--rounds 3]. Writes benchmarks/prefix_cost.json and .png."""
 import statistics, subprocess, sys
 import numpy as np, torch
 from datasets import concatenate_datasets
 from alignsurvey.model import answer_ids, load_model, prompt_ids
-from alignsurvey.prefix import grow_trie, shared_attention
+from alignsurvey.prefix import grow_trie, read_logprobs, shared_attention, shared_batch
 from alignsurvey.records import reorder
 from alignsurvey.survey import Survey
 from prefix_scoring import padded_batches, ways
@@ -93,6 +93,20 @@ def bfloat16(lm, rounds):
                 training=dict(seconds={w: round(s, 3) for w, s in step_.items()}, loss=dict(fp32=train.loss, bf16=kept['train'])))
 
 
+def forms(rounds):
+    "Seconds of a pass, forward alone and with its backward, by the size of attention's blocks; the whole trie as one block is a dense mask."
+    made = trainers(survey_records(17, 4), ['shared'])['shared']
+    prompts = made.train_dataset['prompt'][:]
+    sizes = {str(n): n for n in (16, 32, 64, 128, 256)} | {'dense': len(grow_trie(prompts))}
+    batches = {w: shared_batch(prompts, [len(p) - 1 for p in prompts], size=n) for w, n in sizes.items()}
+    ask = {w: lambda b=b: read_logprobs(made.model.eval(), b).sum() for w, b in batches.items()}
+    learn = {w: lambda b=b: read_logprobs(made.model.train(), b).sum().backward() for w, b in batches.items()}
+    with shared_attention(made.model):
+        with torch.no_grad(): asking = alternate(ask, rounds)
+        training = alternate(learn, rounds)
+    return dict(tokens=sizes['dense'], **{k: {w: round(statistics.median(t), 3) for w, t in times.items()} for k, times in dict(asking=asking, training=training).items()})
+
+
 def memory():
     "GiB at the peak of a process that scores, or trains on, 17 items of so many respondents."
     run = lambda what, n: round(float(subprocess.run([sys.executable, __file__, '--memory', what, str(n)], capture_output=True, text=True, check=True).stdout.split()[-1]), 2)
@@ -136,7 +150,7 @@ def plot(found):
 
 
 if __name__ == '__main__':
-    ask = command_line(__doc__)
+    ask = command_line(__doc__, rounds=3)
     ask.add_argument('--memory', nargs=2)
     ask = ask.parse_args()
     if ask.memory:
@@ -145,7 +159,7 @@ if __name__ == '__main__':
     else:
         lm = load_model()
         found = dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, items=by_items(lm, ask.rounds), lengths=by_length(lm, ask.rounds), attributes=attributes(lm, ask.rounds),
-                     training=training(ask.rounds), bfloat16=bfloat16(lm, ask.rounds), peak_gib=memory())
+                     training=training(ask.rounds), bfloat16=bfloat16(lm, ask.rounds), forms=forms(ask.rounds), peak_gib=memory())
         both = found['items'] + found['lengths']
         found['misfit'] = dict(asking=misfit(both, lambda r: r['seconds']['shared'], lambda r: r['tokens']['shared']), training=misfit(found['training'], lambda r: r['seconds'], lambda r: r['tokens']))
         keep(__file__, found, plot)

@@ -71,6 +71,6 @@ def plot(found):
 
 
 if __name__ == '__main__':
-    ask = command_line(__doc__).parse_args()
+    ask = command_line(__doc__, items=[17, 6, 1]).parse_args()
     lm = load_model()
     keep(__file__, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=[one_size(lm, items, ask.rounds) for items in ask.items]), plot)

@@ -129,12 +129,12 @@ def keep(script, found, draw):
     print(json.dumps(found, indent=1))
 
 
-def command_line(about):
+def command_line(about, *, rounds=5, items=None):
     "The command line of a script that compares."
     warnings.filterwarnings('ignore'); hf_logging.set_verbosity_error(); hf_logging.disable_progress_bar()
     ask = argparse.ArgumentParser(description=about)
-    ask.add_argument('--rounds', type=int, default=5)
-    ask.add_argument('--items', type=int, nargs='+', default=[17, 6, 1])
+    ask.add_argument('--rounds', type=int, default=rounds)
+    if items: ask.add_argument('--items', type=int, nargs='+', default=items)
     return ask
 
 
@@ -150,7 +150,7 @@ def plot(found):
 
 
 if __name__ == '__main__':
-    ask = command_line(__doc__)
+    ask = command_line(__doc__, items=[17, 6, 1])
     ask.add_argument('--memory', help=argparse.SUPPRESS)
     ask = ask.parse_args()
     if ask.memory:
