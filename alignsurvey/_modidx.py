@@ -270,7 +270,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                         'alignsurvey.interviews._checked_turns': ( 'interviews.html#_checked_turns',
                                                                                    'alignsurvey/interviews.py'),
                                         'alignsurvey.interviews._joined': ('interviews.html#_joined', 'alignsurvey/interviews.py'),
-                                        'alignsurvey.interviews._json_rows': ('interviews.html#_json_rows', 'alignsurvey/interviews.py'),
                                         'alignsurvey.interviews._people': ('interviews.html#_people', 'alignsurvey/interviews.py'),
                                         'alignsurvey.interviews._rows_of': ('interviews.html#_rows_of', 'alignsurvey/interviews.py'),
                                         'alignsurvey.interviews._unnested': ('interviews.html#_unnested', 'alignsurvey/interviews.py')},

@@ -6,12 +6,12 @@
 __all__ = ['SPEAKERS', 'Interviews']
 
 # %% ../nbs/03a_interviews.ipynb #c002
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .files import code_text, read_table
+from .rows import read_rows
 from .survey import Survey
 
 # %% ../nbs/03a_interviews.ipynb #c007
@@ -19,26 +19,11 @@ _NEEDED = ('respondent_id', 'turn', 'speaker', 'text')
 SPEAKERS = {**dict.fromkeys('interviewer moderator question q 采访者 访谈者 访员 提问 问'.split(), 'interviewer'),
             **dict.fromkeys('respondent interviewee participant answer a 受访者 被访者 回答 答'.split(), 'respondent')}
 
-def _json_rows(path):
-    "Objects of a .json or .jsonl file, and what to call the place of each."
-    text = path.read_text(encoding='utf-8-sig')
-    try: rows = json.loads(text) if text.lstrip().startswith('[') else None
-    except json.JSONDecodeError as e: raise ValueError(f"{path.name}: line {e.lineno}: is not valid JSON: {e.msg}: correct it") from None
-    if rows is not None: return rows, [f'record {i + 1}' for i in range(len(rows))]
-    rows, places = [], []
-    for i, line in enumerate(text.splitlines()):
-        if not line.strip(): continue
-        try: rows.append(json.loads(line)); places.append(f'line {i + 1}')
-        except json.JSONDecodeError as e: raise ValueError(
-            f"{path.name}: line {i + 1}: is not valid JSON: {e.msg}: write one object a line, or an array of them") from None
-    return rows, places
-
-def _unnested(rows, places, name):
+def _unnested(rows, name):
     "One object a turn, where objects of people hold lists of turns."
     flat, at = [], []
-    for r, place in zip(rows, places):
-        if not isinstance(r, dict): raise ValueError(f"{name}: {place}: is not an object with fields: {str(r)[:40]}")
-        inner = r.get('turns')
+    for i, r in enumerate(rows):
+        inner, place = r.get('turns'), f'record {i + 1}'
         if inner is None: flat.append(r); at.append(place); continue
         if not isinstance(inner, list) or not all(isinstance(t, dict)
             for t in inner): raise ValueError(f"{name}: {place}, field 'turns': is not a list of objects: give each turn its speaker and text")
@@ -53,7 +38,7 @@ def _rows_of(path, encoding=None):
     if path.suffix.lower() not in ('.json', '.jsonl'):
         frame, _ = read_table(path, encoding=encoding)
         return frame, [f'row {i + 2}' for i in range(len(frame))]
-    rows, places = _unnested(*_json_rows(path), path.name)
+    rows, places = _unnested(read_rows(path, unwrap=False), path.name)
     if not rows: raise ValueError(f"{path.name}: holds nothing: check that the file is the one you meant")
     return pd.DataFrame(rows), places
 

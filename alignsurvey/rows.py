@@ -61,6 +61,8 @@ def _unwrap(value, name):
 # %% ../nbs/00_rows.ipynb #c011
 def read_rows(
     path, # a file with JSON in it: an array, one object a line, or either wrapped once more; UTF-8
+    *,
+    unwrap=True, # take off what is wrapped around the list of rows
 )->list: # one dict a row
     "Rows of a file as they are. Prints a sentence where a known fault was put right; raises FileNotFoundError, or ValueError naming file and line."
     path = Path(path)
@@ -69,8 +71,9 @@ def read_rows(
     except UnicodeDecodeError as e: raise ValueError(f"{path.name}: byte {e.start:,} is not UTF-8 text: save the file as UTF-8") from None
     repairs = []
     if not text.strip(): rows = []
-    elif _has_lines(text): rows = _unwrap([_parse(l, path.name, i, repairs) for i, l in _lines(text)], path.name)
-    else: rows = _unwrap(_parse(text, path.name, 1, repairs), path.name)
+    elif _has_lines(text): rows = [_parse(l, path.name, i, repairs) for i, l in _lines(text)]
+    else: rows = _parse(text, path.name, 1, repairs)
+    rows = _unwrap(rows, path.name) if unwrap else rows if isinstance(rows, list) else [rows]
     for i, r in enumerate(rows):
         if not isinstance(r, dict): raise ValueError(f"{path.name}: record {i + 1} is not an object with fields, but {str(r)[:40]!r}: give each row its fields by name")
     for fault in dict.fromkeys(f for _, f in repairs):

@@ -189,7 +189,7 @@ def test_foundation_leaves_a_test_out(town):
 GOOD = [dict(respondent_id='a', turn=1, speaker='Q', text='Why?'), dict(respondent_id='a', turn=2, speaker='A', text='So.')]
 
 
-@pytest.mark.parametrize('text, said', [('[{"respondent_id": "a"', 'x.json: line 1: is not valid JSON'), ('[]', 'x.json: holds nothing'), ('[3]', 'x.json: record 1: is not an object'),
+@pytest.mark.parametrize('text, said', [('[{"respondent_id": "a"', 'x.json: line 1: is not valid JSON'), ('[]', 'x.json: holds nothing'), ('[3]', 'x.json: record 1 is not an object'),
     ('[{"respondent_id": "a", "turns": "hello"}]', "x.json: record 1, field 'turns': is not a list"), ('[{"respondent_id": "a", "turn": 1, "speaker": "Q"}]', "x.json: has no field 'text'"),
     (json.dumps([GOOD[0], {**GOOD[1], 'speaker': 'Ann'}]), "x.json: record 2, field 'speaker': 'Ann' is neither"), (json.dumps([GOOD[0], {**GOOD[1], 'turn': 'two'}]), "record 2, field 'turn': 'two' is not a number"),
     (json.dumps([GOOD[0], {**GOOD[1], 'text': '  '}]), "record 2, field 'text': '  ' is no text"), (json.dumps([GOOD[0], {**GOOD[1], 'text': ['x']}]), "record 2, field 'text'"),
