@@ -496,6 +496,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                      'alignsurvey.records.check_leakage': ('records.html#check_leakage', 'alignsurvey/records.py'),
                                      'alignsurvey.records.describe_splits': ('records.html#describe_splits', 'alignsurvey/records.py'),
                                      'alignsurvey.records.find_options': ('records.html#find_options', 'alignsurvey/records.py'),
+                                     'alignsurvey.records.join_records': ('records.html#join_records', 'alignsurvey/records.py'),
                                      'alignsurvey.records.letters': ('records.html#letters', 'alignsurvey/records.py'),
                                      'alignsurvey.records.make_records': ('records.html#make_records', 'alignsurvey/records.py'),
                                      'alignsurvey.records.option_block': ('records.html#option_block', 'alignsurvey/records.py'),

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['FORMS', 'SHARE_FORMS', 'FIELDS', 'ORDERS', 'letters', 'option_block', 'answer_texts', 'share_lines', 'share_text',
-           'find_options', 'make_records', 'read_records', 'write_records', 'reorder', 'check_leakage', 'split_records',
-           'describe_splits', 'records_hash']
+           'find_options', 'make_records', 'read_records', 'write_records', 'join_records', 'reorder', 'check_leakage',
+           'split_records', 'describe_splits', 'records_hash']
 
 # %% ../nbs/01_records.ipynb #c002
 import hashlib, itertools, json, math, random, re
 from pathlib import Path
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, pyarrow as pa
 from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 from .files import no_overwrite
@@ -219,6 +219,16 @@ def write_records(
     return path
 
 # %% ../nbs/01_records.ipynb #c026
+def join_records(
+    *parts, # `Dataset`s of records, of any surveys and tasks
+)->Dataset: # one after the other
+    "Records of several surveys or tasks as one. Raises ValueError where an id stands twice."
+    tables = [p.with_format('arrow')[:].replace_schema_metadata() for p in parts]
+    ids = pd.Series(pa.concat_arrays([c for t in tables for c in t['record_id'].chunks]).to_pylist())
+    if ids.duplicated().any(): raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice: give each survey a source of its own, or leave one of the two out")
+    return Dataset(pa.concat_tables(tables, promote_options='permissive').combine_chunks())
+
+# %% ../nbs/01_records.ipynb #c029
 ORDERS = ('shuffle', 'reverse', 'keep', 'cyclic', 'all')
 
 def _n_orders(how, record_id, options, pin_last):
@@ -248,7 +258,7 @@ def _rewrite(r, order):
     output = answer_texts(options, r['answer_form'])[at] if at is not None else share_text(options, target, r['answer_form']) if target and r['answer_form'] in SHARE_FORMS else r['output']
     return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
 
-# %% ../nbs/01_records.ipynb #c027
+# %% ../nbs/01_records.ipynb #c030
 def reorder(
     records:Dataset, # records with options
     how='shuffle', # shuffle: an order of its own for each record; reverse: last option first; keep: as it is, but for pinned options; cyclic: each option first once; all: every order, for up to 4 options
@@ -270,7 +280,7 @@ def reorder(
         return {k: [r[k] for r in rows] for k in needed}
     return records.map(many, batched=True, with_indices=True, input_columns=needed, features=records.features, load_from_cache_file=False, desc='reorder')
 
-# %% ../nbs/01_records.ipynb #c031
+# %% ../nbs/01_records.ipynb #c034
 _UNITS = dict(respondent='respondent_id', item='family', wave='wave')    # group-level records carry their group as respondent
 
 def _key(records, by):
@@ -301,7 +311,7 @@ def check_leakage(
             if k in seen: raise ValueError(f"{by} {k!r} is in both {seen[k]} and {name}: split again with split_records(records, by={by!r})")
             seen[k] = name
 
-# %% ../nbs/01_records.ipynb #c032
+# %% ../nbs/01_records.ipynb #c035
 def _assigned(records, by, shares, seed, stratify):
     "Split of each record by one kind of unit: members of a stratum ranked by hash, then cut by the shares."
     key = _key(records, by)
@@ -344,7 +354,7 @@ def describe_splits(
     "What each split holds."
     return pd.DataFrame({name: dict(records=len(part), **{f'{u}s': _key(part, u).nunique() for u in ('respondent', 'item')}) for name, part in splits.items()}).T
 
-# %% ../nbs/01_records.ipynb #c037
+# %% ../nbs/01_records.ipynb #c040
 def records_hash(
     records:Dataset, # records
 )->str: # 16 hex digits; the order of rows makes no difference
