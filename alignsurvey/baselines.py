@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np, pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from .metrics import smooth_shares
 
 # %% ../nbs/07b_baselines.ipynb #c007
@@ -188,14 +189,16 @@ def _baseline_frame(q, a, note):
     frame.attrs['note'] = note
     return frame
 
-def _indicators(train, test):
-    "Background variables as 0/1 columns, missing as a category of its own, and each column's variable; None where there are none."
+def _background(train, test):
+    "Background variables that both sides have, as text, missing as a category of its own."
     x, z = (pd.DataFrame([g or {} for g in r['groups'][:]]) for r in (train, test))
-    shared = [c for c in x if c in z]
-    if not shared: return None, None, None
-    x, z = (v[shared].fillna('').astype(str) for v in (x, z))
+    return [v[[c for c in x if c in z]].fillna('').astype(str) for v in (x, z)]
+
+def _indicators(x, z):
+    "Categories as 0/1 columns, and each column's variable; None where there are no variables."
+    if not x.shape[1]: return None, None, None
     encoder = OneHotEncoder(handle_unknown='ignore', dtype=float).fit(x)
-    return encoder.transform(x), encoder.transform(z), np.repeat(shared, [len(c) for c in encoder.categories_])
+    return encoder.transform(x), encoder.transform(z), np.repeat(x.columns, [len(c) for c in encoder.categories_])
 
 def _logistic(x, y, w, z, k):
     "Logistic probabilities of k options for rows z; strength of the penalty by cross-validation where there is enough to choose by."
@@ -206,18 +209,38 @@ def _logistic(x, y, w, z, k):
     q[:, model.classes_] = model.predict_proba(z)
     return smooth_shares(w.sum()*q)
 
-# %% ../nbs/07b_baselines.ipynb #c019
+# %% ../nbs/07b_baselines.ipynb #c020
+def _boosted(x, y, w, z, k):
+    "Gradient boosting probabilities of k options for rows z of categories, tuned inside training alone."
+    share, (seen, n) = smooth_shares(np.bincount(y, w, minlength=k)), np.unique(y, return_counts=True)
+    if len(seen) < 2 or n.min() < 10: return share
+    code = OrdinalEncoder(handle_unknown='use_encoded_value', unknown_value=np.nan, max_categories=250).fit(x)
+    a, b = code.transform(x), code.transform(z)
+    fit = lambda leaves, rounds, **how: HistGradientBoostingClassifier(max_leaf_nodes=leaves, max_iter=rounds, learning_rate=.1, min_samples_leaf=10, categorical_features=[True]*a.shape[1],
+        random_state=0, **how).fit(a, y, sample_weight=w)
+    tried = {n: fit(n, 100, early_stopping=True, validation_fraction=.2, n_iter_no_change=5).validation_score_ for n in (3, 8)}
+    leaves = max(tried, key=lambda n: tried[n].max())
+    rounds = int(tried[leaves].argmax())    # 0: no tree helps
+    if not rounds: return share
+    q = np.zeros((len(z), k))
+    q[:, seen] = fit(leaves, rounds, early_stopping=False).predict_proba(b)
+    return smooth_shares(w.sum()*q)
+
+# %% ../nbs/07b_baselines.ipynb #c021
 def baseline_predictions(
     train, # records that a tuned model saw; None gives uniform alone
     test, # records to predict
-)->dict: # uniform, majority, marginal, logistic -> predictions
+    *,
+    boosting=False, # True: gradient boosting too
+)->dict: # uniform, majority, marginal, logistic, boosting -> predictions
     "Predictions that take no language model. Raises ValueError where a record is on both sides."
     a = read_answers(test, None if train is None else set(test['source']) <= set(train['source']))
     flat = (a.shown >= 0)/(a.shown >= 0).sum(1, keepdims=True)
     if train is None: return {'uniform': _baseline_frame(flat, a, '')}
     t = read_answers(train, set(test['source']) <= set(train['source']))
     _refuse(pd.Index(a.ids).isin(t.ids), a.ids, "is in both train and test: split again with split_records")
-    q, (x, z, of), unseen = {n: flat.copy() for n in ('majority', 'marginal', 'logistic')}, _indicators(train, test), 0
+    known, new = _background(train, test)
+    q, (x, z, of), unseen = {n: flat.copy() for n in ('majority', 'marginal', 'logistic') + ('boosting',)*boosting}, _indicators(known, new), 0
     for j, name in enumerate(a.names):
         i, rows, k = t.names.index(name) if name in t.names else -1, a.item == j, len(a.options[j])
         at = (t.item == i) & (t.weight > 0)
@@ -226,13 +249,15 @@ def baseline_predictions(
         y, w = t.y[at], t.weight[at]/t.weight[at].mean()
         count = np.bincount(y, w, minlength=k)
         q['majority'][rows, :k], q['marginal'][rows, :k] = np.eye(k)[count.argmax()], smooth_shares(count)
-        told = np.flatnonzero(of != name.split('/')[-1]) if x is not None else []    # an attribute that is asked for is not told
-        q['logistic'][rows, :k] = _logistic(x[at][:, told], y, w, z[rows][:, told], k) if len(told) else smooth_shares(count)
+        told = [c for c in known if c != name.split('/')[-1]]    # an attribute that is asked for is not told
+        columns = np.flatnonzero(np.isin(of, told)) if told else []
+        q['logistic'][rows, :k] = _logistic(x[at][:, columns], y, w, z[rows][:, columns], k) if told else smooth_shares(count)
+        if boosting: q['boosting'][rows, :k] = _boosted(known.loc[at, told], y, w, new.loc[rows, told], k) if told else smooth_shares(count)
     note = f'from {len(train):,} training records' + (f'; {unseen} of {len(a.names)} questions not in training: uniform' if unseen else '')
-    notes = dict(logistic=note + ('; no background variables: training shares' if x is None else ''))
-    return {'uniform': _baseline_frame(flat, a, ''), **{n: _baseline_frame(p, a, notes.get(n, note)) for n, p in q.items()}}
+    none = '' if known.shape[1] else '; no background variables: training shares'
+    return {'uniform': _baseline_frame(flat, a, ''), **{n: _baseline_frame(p, a, note + (none if n in ('logistic', 'boosting') else '')) for n, p in q.items()}}
 
-# %% ../nbs/07b_baselines.ipynb #c025
+# %% ../nbs/07b_baselines.ipynb #c029
 def temperature_scale(
     fit_records, # training records, whose answers may be used
     fit_predictions, # the predictor's predictions for them, with probs

@@ -224,7 +224,7 @@ def _frames(records, predictions, predictors, train, baselines):
     "Every predictor's predictions, by name."
     ids = records['record_id'][:]
     asked = {n: pd.DataFrame(dict(record_id=ids, probs=[g(r) for r in records], status='ok')) for n, g in (predictors or {}).items()}
-    parts = [predictions, asked, baseline_predictions(train, records) if baselines else {}]
+    parts = [predictions, asked, baseline_predictions(train, records, boosting=baselines == 'boosting') if baselines else {}]
     names = [n for part in parts for n in part]
     for n in names:
         if names.count(n) > 1 or n == 'noise floor': raise ValueError(f"two predictors are named {n!r}: rename yours")
@@ -334,7 +334,7 @@ def evaluate(
     train=None, # records that the tuned model saw, of the same level; baselines learn from them
     metrics=None, # name -> f(y, q, positions), a score of one record; options in the codebook's order
     predictors=None, # name -> g(record), probabilities over record['options']
-    baselines=True, # False: none; else uniform, and with `train` also majority, marginal and logistic
+    baselines=True, # False: none; else uniform, and with `train` also majority, marginal and logistic; 'boosting': gradient boosting too
     versus=None, # predictor(s) to compare every other with; default the first
     failure_rule='missing', # how failures enter: missing, wrong or uniform
     min_n=30, # group level: groups with fewer answers are refused
