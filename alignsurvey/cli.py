@@ -109,23 +109,42 @@ def train(
     stage: Annotated[str, typer.Option(help='foundation (one epoch) or task (three)')] = 'task',
     loss: Annotated[str, typer.Option(help='answer, option or distribution (shares of groups)')] = 'answer',
     answer_share: Annotated[float, typer.Option(help='with --loss option or distribution: share of the answer loss')] = 0.,
+    mix: Annotated[Optional[str], typer.Option(help='share of each task in what is drawn, such as role=1,response=2')] = None,
+    validation: Annotated[Optional[Path], typer.Option(help='held-out records, scored while it trains; the best step is kept')] = None,
+    validate_every: Annotated[int, typer.Option(help='steps between validations')] = 20,
+    patience: Annotated[Optional[int], typer.Option(help='validations without a better one before the run ends')] = None,
+    held_out: Annotated[Optional[Path], typer.Option(help='records of the test to come: refused where a stage has met their respondents')] = None,
     epochs: Annotated[Optional[float], typer.Option(help="default: the stage's")] = None, lr: Annotated[float, typer.Option()] = 1e-4,
     batch: Annotated[int, typer.Option(help='records a step')] = 64, max_tokens: Annotated[int, typer.Option(help='tokens in memory at a time')] = 2048,
     micro: Annotated[int, typer.Option(help='records in memory at a time where prompts share nothing')] = 8,
     limit: Annotated[int, typer.Option(help='tokens of a record; longer ones are left out and counted')] = 2048,
     rank: Annotated[Optional[int], typer.Option(help="of the LoRA matrices; default 8, or a continued adapter's")] = None,
+    estimate: Annotated[bool, typer.Option('--estimate', help='print steps, time and memory, and train nothing')] = False,
+    trainer_args: Annotated[Optional[str], typer.Option(help="""anything of TRL's SFTConfig as JSON, such as '{"report_to": "tensorboard"}'""")] = None,
     save_every: Annotated[int, typer.Option(help='steps between checkpoints')] = 100, seed: Seed = 0, overwrite: Overwrite = False):
     """Fine-tune a model on records by LoRA; a killed run goes on from its last checkpoint.
 
     Example: alignsurvey train splits/train.jsonl adapter --loss option --lr 1e-3 --batch 8 --epochs 1"""
     from alignsurvey.records import read_records
-    data = read_records(records)
-    _new(out/'sft.json', overwrite)
+    data, check, test = (read_records(f) if f else None for f in (records, validation, held_out))
+    if not estimate: _new(out/'sft.json', overwrite)
     from alignsurvey.model import load_model
+    from alignsurvey.fit import fit, fit_line
     from alignsurvey.sft import sft
-    given = dict(loss=loss, answer_share=answer_share, epochs=epochs, lr=lr, batch=batch, limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
-    sft(load_model(model, adapter=adapter), data, out, stage=stage, adapter_policy=adapter_policy, save_every=save_every, overwrite=overwrite, **{k: v for k, v in given.items() if v is not None})
+    given = dict(loss=loss, answer_share=answer_share, mix=_weights(mix), epochs=epochs, lr=lr, batch=batch, limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
+    lm, given = load_model(model, adapter=adapter), dict(stage=stage, adapter_policy=adapter_policy) | {k: v for k, v in given.items() if v is not None}
+    if estimate: return print(fit_line(fit(lm, data, **given)))
+    sft(lm, data, out, validate=check, validate_every=validate_every, patience=patience, held_out=test, save_every=save_every, overwrite=overwrite, trainer_args=_json(trainer_args), **given)
     print(out)
+
+def _weights(text):
+    "Weights of tasks: 'role=1,response=2' as a dict."
+    try: return {k: float(v) for k, v in (part.split('=') for part in text.split(','))} if text else None
+    except ValueError: raise ValueError(f"--mix {text}: give each task a weight, as in role=1,response=2") from None
+
+def _json(text):
+    try: return json.loads(text) if text else None
+    except ValueError as e: raise ValueError(f"--trainer-args {text}: is not JSON ({e})") from None
 
 # %% ../nbs/10_cli.ipynb #c015
 @_command
@@ -134,6 +153,7 @@ def predict(
     out: Annotated[Path, typer.Argument(help='.jsonl or .parquet file to write')],
     model: Annotated[str, typer.Option(help="smollm2-135m (embedded), a folder, a .gguf file or a hub id; with --server its name for the model")] = 'smollm2-135m',
     adapter: Annotated[Optional[Path], typer.Option(help="adapter's folder")] = None,
+    unseen: Annotated[str, typer.Option(help='what the adapter must not have been trained on: respondent, item or none')] = 'respondent',
     elicitation: Annotated[str, typer.Option(help='score (probabilities of the options), greedy (the model writes), sample (it writes several times), verbalize (it states shares of a group) or auto (score, or sample where a server gives no probabilities)')] = 'score',
     journal: Annotated[Optional[Path], typer.Option(help='SQLite file that keeps answers as they come; default: beside OUT')] = None,
     batch: Annotated[int, typer.Option(help='records at a time, and written to the journal together')] = 128,
@@ -159,7 +179,7 @@ def predict(
     if not server:
         from alignsurvey.model import load_model
         lm = load_model(model, adapter=adapter)
-    frame = predict(lm, data, journal=journal or out.with_suffix('.sqlite'), batch=batch, temperature=temperature, seed=seed, **how)
+    frame = predict(lm, data, journal=journal or out.with_suffix('.sqlite'), batch=batch, temperature=temperature, seed=seed, unseen=None if unseen == 'none' else unseen, **how)
     print(write_predictions(frame, out, overwrite=overwrite))
 
 # %% ../nbs/10_cli.ipynb #c016

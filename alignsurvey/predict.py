@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
-from .model import LM, _padded, answer_ids, option_logprobs, prompt_ids
+from .lineage import check_unseen, trained_on
+from .model import LM, _padded, answer_ids, option_logprobs, prompt_ids, weights_hash
 from .files import no_overwrite
 from .prefix import can_share, shared_generate, shared_option_logprobs
 from .records import SHARE_FORMS, answer_texts
@@ -118,8 +119,9 @@ ELICITATIONS = ('score', 'greedy', 'sample', 'verbalize')
 def adapter_hash(
     lm:LM, # a loaded model
 ): # 16 hex digits, or None without an adapter
-    "Fingerprint of the adapter's weights."
-    return hashlib.sha256((Path(lm.adapter)/'adapter_model.safetensors').read_bytes()).hexdigest()[:16] if lm.adapter else None
+    "Fingerprint of the adapter's weights; of one that is being trained, and is in no file yet, that of the whole model's."
+    file = Path(lm.adapter or '')/'adapter_model.safetensors'
+    return None if not lm.adapter else hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.exists() else weights_hash(lm.model)
 
 def content_keys(
     records, # records to ask
@@ -160,13 +162,15 @@ def predict(
     draws=10, # sample: replies to each record
     temperature=1., # sample: above 0; 1 draws from the model's own probabilities
     seed=0, # sample: another seed draws other replies
+    unseen='respondent', # what the adapter must not have been trained on: respondent, item, or None to ask whom it has met
 )->pd.DataFrame: # one row a record, in the records' order: record_id, text, value, probs, coverage, elicitation, status, why, seconds, tokens
-    "Ask a model. Raises ValueError at records without options, an unknown elicitation or a file that is no journal."
+    "Ask a model. Raises ValueError at records without options, respondents whom the adapter was trained on, an unknown elicitation or a file that is no journal."
     if elicitation == 'auto': elicitation = 'score' if isinstance(lm, LM) else lm.elicitation()
     if elicitation not in ELICITATIONS: raise ValueError(f"elicitation is {elicitation!r}: use auto or one of {', '.join(ELICITATIONS)}")
     if elicitation == 'sample' and not (draws >= 1 and temperature > 0):
         raise ValueError(f"draws is {draws} and temperature {temperature}: sample needs at least one draw and a temperature above 0; greedy is temperature 0")
     _check_records(records, elicitation)
+    if isinstance(lm, LM): check_unseen(trained_on(lm.adapter), records, unseen)
     how = dict(max_new_tokens=max_new_tokens) | (dict(draws=draws, temperature=temperature, seed=seed) if elicitation == 'sample' else {})
     log = Journal(journal or ':memory:')
     try: answers = _collect(lm, records, elicitation, log, how, batch, max_tokens if share_prefixes and _can_share(lm) else 0) if isinstance(lm, LM) else lm.collect(records, elicitation, log, **how)
@@ -201,7 +205,7 @@ def _ask(lm, batch, elicitation, share, how, key):
         decode = dict(do_sample=True, num_beams=1, temperature=float(how['temperature']), top_k=0, top_p=1., max_new_tokens=how['max_new_tokens'])
         return list(_sampled(lm, batch, share, decode, how['draws'], int(key[:12], 16)))    # the key holds the seed and the batch's first record
 
-# %% ../nbs/07_predict.ipynb #c033
+# %% ../nbs/07_predict.ipynb #c035
 def _plain_row(row): return {k: list(v) if isinstance(v, (list, np.ndarray)) else None if pd.isna(v) else v for k, v in row.items()}
 
 def write_predictions(

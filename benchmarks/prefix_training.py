@@ -8,11 +8,11 @@ import numpy as np, torch
 from datasets import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as hf_logging
-from alignsurvey.losses import Recipe, _tokenised
+from alignsurvey.losses import Recipe, _respondents, _tokenised
 from alignsurvey.model import load_model
 from alignsurvey.prefix import grow_trie, shared_attention
 from alignsurvey.records import reorder
-from alignsurvey.sft import _lora, _respondents, _sft_config, _trainer
+from alignsurvey.sft import _lora, _sft_config, _trainer
 from alignsurvey.survey import Survey
 import alignsurvey.tasks
 

@@ -2,14 +2,18 @@
 import json, os, random, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from alignsurvey.fit import fit
 from alignsurvey.lineage import adapter_hash, lineage
-from alignsurvey.losses import _tokenised
+from alignsurvey.losses import _collate_answers, _collate_shared, _part_loss, _tokenised, make_recipe
 from alignsurvey.model import load_model, option_logprobs
+from alignsurvey.predict import predict
+from alignsurvey.prefix import read_logprobs, shared_attention
 from alignsurvey.records import make_records, write_records
-from alignsurvey.sft import sft
+from alignsurvey.sft import held_out_score, sft
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 SMALL = dict(loss='option', lr=.01, batch=4, micro=2, rank=2, alpha=4, epochs=2, seed=3)
@@ -40,6 +44,16 @@ def people(n=6, first=0):
             rows.append(dict(record_id=f's/{i}/{q}', source='s', respondent_id=str(i), question_id=q, instruction=f'age {20 + 7*i}. {q}?', options=['more', 'less'], answer_form='text',
                              answer_index=i % 2, output=['more', 'less'][i % 2], task='response'))
     return make_records(rows)
+
+
+def mixed(n=10):
+    "Answers of n people, and an attribute of five others: two tasks."
+    jobs = [dict(record_id=f's/{i}/job', source='s', respondent_id=str(i), question_id='job', instruction=f'was {20 + 7*i}. job?', options=['none', 'some'], answer_form='text',
+                 answer_index=i % 2, output=['none', 'some'][i % 2], task='role') for i in range(100, 105)]
+    return make_records(people(n).to_list() + jobs)
+
+
+MIX = {'response': 2, 'role': 1}
 
 
 def groups():
@@ -120,9 +134,9 @@ def test_policies_that_cannot_hold(base, first, tmp_path):
     assert not (tmp_path/'x').exists()
 
 
-@pytest.mark.parametrize('loss', ['answer', 'option'])
-def test_sharing_changes_nothing_but_the_time(base, tmp_path, loss):
-    for s in (True, False): sft(load_model(base), people(), tmp_path/str(s), share_prefixes=s, **{**SMALL, 'loss': loss, 'batch': 3, 'micro': 1})
+@pytest.mark.parametrize('loss, mix', [('answer', None), ('option', None), ('option', MIX)])
+def test_sharing_changes_nothing_but_the_time(base, tmp_path, loss, mix):
+    for s in (True, False): sft(load_model(base), mixed() if mix else people(), tmp_path/str(s), share_prefixes=s, mix=mix, **{**SMALL, 'loss': loss, 'batch': 3, 'micro': 1})
     a, b = (pd.read_csv(tmp_path/s/'loss.csv').loss for s in ('True', 'False'))
     assert np.allclose(a, b, rtol=1e-4)
 
@@ -155,7 +169,7 @@ sys.path.insert(0, sys.argv[4])
 from test_sft import *
 settings = json.loads(sys.argv[3])
 score = lambda lm: answers(lm, people(2, 20)).mean().item()**2
-sft(load_model(sys.argv[1]), people(10), sys.argv[2], save_every=2, **(dict(validate=score, validate_every=3, patience=50) if settings.pop('validated') else {}), **settings)
+sft(load_model(sys.argv[1]), mixed(), sys.argv[2], mix=MIX, save_every=2, **(dict(validate=score, validate_every=3, patience=50) if settings.pop('validated') else {}), **settings)
 """
 
 
@@ -242,6 +256,87 @@ def test_a_loss_that_is_no_number(base, tmp_path):
     assert not (tmp_path/'a'/'adapter_model.safetensors').exists()
 
 
+def test_whom_either_stage_has_met_is_refused_by_name(base, first, tmp_path, cli):
+    "One respondent in both stages and one in the first alone are planted in what is held out."
+    one, planted = first[0], lambda i: make_records(people(3, 50).to_list() + people(1, i).to_list())    # the first stage met 0 to 5
+    said = "respondent 's/{}' of the {} is in the training data of stage '{}'"
+    still = {**SMALL, 'epochs': 1}
+    with pytest.raises(ValueError, match=said.format(2, 'held-out records', 'task')): sft(load_model(base), people(4), tmp_path/'x', held_out=planted(2), **still)
+    for i in (2, 5):
+        for policy in ('continue', 'merge'):
+            with pytest.raises(ValueError, match=said.format(i, 'held-out records', 'foundation')): sft(one, people(4, 2), tmp_path/'x', adapter_policy=policy, held_out=planted(i), **still)
+    with pytest.raises(ValueError, match=said.format(5, 'validation records', 'foundation')): sft(one, people(2, 2), tmp_path/'x', adapter_policy='merge', validate=planted(5), **still)
+    assert not (tmp_path/'x').exists()
+    two = sft(one, people(2, 2), tmp_path/'two', adapter_policy='merge', held_out=planted(60), **still)
+    with pytest.raises(ValueError, match=said.format(5, 'records', 'foundation')): predict(two, planted(5))
+    assert len(predict(two, planted(60))) == len(predict(two, planted(5), unseen=None)) == 8
+    with pytest.raises(ValueError, match="item 's/.*' of the records is in the training data"): predict(two, planted(60), unseen='item')
+    fresh = sft(one, people(2, 8), tmp_path/'fresh', adapter_policy='fresh', held_out=planted(5), **still)    # which has not met whom the first stage met
+    assert len(predict(fresh, planted(5))) == 8
+    write_records(planted(2), tmp_path/'test.jsonl')
+    code, _, told = cli('predict', tmp_path/'test.jsonl', tmp_path/'p.jsonl', '--model', base, '--adapter', tmp_path/'two')
+    assert code == 2 and "respondent 's/2' of the records is in the training data" in told and 'unseen' in told
+    assert 's/2' not in (tmp_path/'two'/'trained_on.json').read_text()
+
+
+def test_the_answer_loss_is_that_of_trl(base, tmp_path):
+    "Conversations that TRL reads and masks itself, and our records, with shared prefixes and without: the same tokens, the same loss."
+    from trl import SFTConfig, SFTTrainer
+    lm, records = load_model(base), people()
+    theirs = [dict(prompt=[dict(role='user', content=r['instruction'])], completion=[dict(role='assistant', content=r['output'])]) for r in records]
+    plain = dict(output_dir=str(tmp_path), use_cpu=True, report_to='none', max_length=None, per_device_train_batch_size=len(records), bf16=False)
+    trainer = SFTTrainer(model=lm.model, args=SFTConfig(**plain), train_dataset=Dataset.from_list(theirs), processing_class=lm.tokenizer)
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    with torch.no_grad(): wanted = trainer.compute_loss(lm.model, dict(batch)).item()
+    rows, recipe = list(_tokenised(lm, records, 'answer')), make_recipe('task', dict(max_tokens=100))
+    ours = _collate_answers(rows, lm.tokenizer.pad_token_id)
+    assert torch.equal(ours['input_ids'], batch['input_ids']) and torch.equal(ours['labels'], batch['labels'])
+    parts = _collate_shared(rows, recipe)['parts']
+    with torch.no_grad(), shared_attention(lm.model): shared = sum(_part_loss(read_logprobs(lm.model, p['batch']), p, recipe).item()/p['count'] for p in parts)
+    with torch.no_grad(): padded = lm.model(**ours).loss.item()
+    assert len(parts) > 1 and abs(shared - wanted) < 1e-5 and abs(padded - wanted) < 1e-5
+
+
+@pytest.mark.parametrize('how', [dict(), dict(share_prefixes=False), dict(loss='answer', share_prefixes=False), dict(mix=MIX)], ids=str)
+def test_an_estimate_counts_the_steps_and_changes_nothing(base, tmp_path, how):
+    lm, settings = load_model(base), {**SMALL, 'batch': 6, **how}
+    before = {k: v.clone() for k, v in lm.model.state_dict().items()}
+    torch.manual_seed(7)
+    found = fit(lm, mixed(), **settings)
+    drawn = torch.rand(1)
+    torch.manual_seed(7)
+    assert drawn == torch.rand(1) and all(torch.equal(v, before[k]) for k, v in lm.model.state_dict().items())
+    sft(lm, mixed(), tmp_path/'a', **settings)
+    assert found['steps'] == card(tmp_path/'a')['steps'] == card(tmp_path/'a')['fit']['steps'] == 10
+    rows = list(_tokenised(lm, mixed(), settings['loss']))
+    assert found['seconds'] > 0 and found['memory'] > 2e8 and found['tokens'] < 6*max(len(r['prompt']) + sum(map(len, r['options'])) for r in rows)
+
+
+def test_held_out_records_are_scored_as_their_task_is(base, tmp_path):
+    lm, free = load_model(base), make_records([dict(instruction='say', output='well then', task='interview', source='s', respondent_id='9')])
+    q = answers(lm, people()).reshape(-1, 2).log_softmax(1)
+    for share in (True, False):
+        score = lambda records: held_out_score(records, share_prefixes=share)(lm)
+        assert score(people()) == pytest.approx(-q[range(12), people()['answer_index'][:]].mean().item(), rel=1e-4)
+        assert score(free) == pytest.approx(-answers(lm, free, 'answer').item()/len(_tokenised(lm, free, 'answer').__next__()['options'][0]), rel=1e-4)
+        p, shares = answers(lm, groups(), 'distribution').reshape(3, 3).softmax(1).numpy(), np.array(groups()['target'])
+        assert score(groups()) == pytest.approx((abs(p - shares).sum(1)/2).mean(), rel=1e-4)
+        ranked = groups().map(lambda r: dict(scale='ordinal', positions=[0., 1., 2.]))
+        assert score(ranked) == pytest.approx((abs((p - shares).cumsum(1)[:, :2]).sum(1)/2).mean(), rel=1e-4)
+    with pytest.raises(ValueError, match='the held-out records are scored in 2 ways'): held_out_score(make_records(people().to_list() + free.to_list()))
+
+
+def test_what_trl_reports_to_is_told(base, tmp_path, monkeypatch):
+    from transformers import TrainerCallback
+    from transformers.integrations import INTEGRATION_TO_CALLBACK
+    told = []
+    class Recorder(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs): told.append((Path(args.output_dir).name, sorted(set(logs) & {'loss', 'eval_score'})))
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, 'tensorboard', Recorder)
+    sft(load_model(base), people(), tmp_path/'a', validate=people(2, 20), validate_every=3, trainer_args=dict(report_to='tensorboard'), **SMALL)
+    assert told.count(('checkpoints', ['loss'])) == 6 and told.count(('checkpoints', ['eval_score'])) == 2
+
+
 def test_nothing_to_train_on(base, tmp_path):
     with pytest.raises(ValueError, match='there are no training records'): sft(load_model(base), people().select([]), tmp_path/'a')
 
@@ -255,6 +350,14 @@ def test_from_the_command_line(base, cli, tmp_path):
     code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'two', '--adapter', tmp_path/'one', '--adapter-policy', 'continue', *small)
     assert code == 0, said
     assert card(tmp_path/'one')['steps'] == 3 and card(tmp_path/'two')['steps'] == 9      # one epoch, then three
+    line = cli('train', tmp_path/'train.jsonl', tmp_path/'three', '--estimate', '--adapter', tmp_path/'one', '--adapter-policy', 'merge', *small)[1]
+    assert line.startswith('9 steps of 4 records') and not (tmp_path/'three').exists()
+    write_records(people(3, 20), tmp_path/'validation.jsonl')
+    code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'three', '--validation', tmp_path/'validation.jsonl', '--validate-every', 2, '--mix', 'response=1', '--trainer-args', '{"max_steps": 4}', *small)
+    assert code == 0 and len(pd.read_csv(tmp_path/'three'/'validation.csv')) == 2 and card(tmp_path/'three')['fit']['steps'] == 4, said
+    for option, wrong, why in (('--mix', 'response', 'give each task a weight'), ('--trainer-args', 'x', 'is not JSON'), ('--held-out', tmp_path/'train.jsonl', 'of the held-out records is in the training data')):
+        code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'four', option, wrong, *small)
+        assert code == 2 and why in said
     assert card(tmp_path/'two')['recipe']['rank'] == 2 and [h['stage'] for h in lineage(tmp_path/'two')] == ['foundation', 'task']
 
 

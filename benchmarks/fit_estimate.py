@@ -1,0 +1,44 @@
+"""Is the estimate before a fine-tuning run any good? Predicted against measured, for three sizes of run with the embedded model.
+
+Each run is a process of its own: what `sft` predicts before its first step, then the seconds that training took and the process's peak of resident memory.
+Run: python benchmarks/fit_estimate.py [--runs small options padded]. Writes benchmarks/fit_estimate.json."""
+import argparse, json, resource, subprocess, sys, tempfile
+from pathlib import Path
+
+RUNS = {    # respondents, items of each, settings
+    'small': (12, 3, dict(loss='answer', batch=12, max_tokens=512, epochs=1)),
+    'options': (12, 8, dict(loss='option', batch=32, max_tokens=2048, epochs=1)),
+    'padded': (12, 2, dict(loss='answer', batch=8, micro=4, epochs=1, share_prefixes=False))}
+
+
+def one(name):
+    "Train, and print what was predicted and what was measured."
+    from alignsurvey.model import load_model
+    from alignsurvey.records import reorder
+    from alignsurvey.sft import sft
+    from alignsurvey.survey import Survey
+    import alignsurvey.tasks
+    respondents, items, settings = RUNS[name]
+    gss = Survey.load('gss2018')
+    records = reorder(gss.records('response', items=list(gss.codebook.items)[:items], respondents=respondents, answer_form='text', verbose=False))
+    with tempfile.TemporaryDirectory() as folder:
+        sft(load_model(), records, Path(folder)/'a', lr=1e-3, **settings)
+        card = json.loads((Path(folder)/'a'/'sft.json').read_text())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
+    print(json.dumps(dict(records=len(records), steps=card['steps'], tokens_a_step=card['fit']['tokens'], seconds_predicted=card['fit']['seconds'], seconds=card['seconds'],
+                          memory_predicted=card['fit']['memory'], memory=peak, of_seconds=round(card['fit']['seconds']/card['seconds'], 2), of_memory=round(card['fit']['memory']/peak, 2))))
+
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser()
+    p.add_argument('--runs', nargs='+', default=list(RUNS))
+    p.add_argument('--one')
+    args = p.parse_args()
+    if args.one: one(args.one)
+    else:
+        found = {}
+        for name in args.runs:
+            done = subprocess.run([sys.executable, __file__, '--one', name], check=True, capture_output=True, text=True)
+            found[name] = json.loads(done.stdout.splitlines()[-1])
+            print(name, json.dumps(found[name]))
+        Path(__file__).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
