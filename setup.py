@@ -54,6 +54,7 @@ setup(
         'Programming Language :: Python :: 3',
     ],
     packages=find_packages(include=['alignsurvey', 'alignsurvey.*']),
+    package_data={'alignsurvey': ['launch/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['alignsurvey = alignsurvey._modidx:d']},

@@ -17,6 +17,7 @@ from .foundation import foundation
 import alignsurvey.dialogues
 from .model import load_model
 from .sft import sft
+from .publish import adapter_card, fetch_dataset, merge, push
 from .predict import predict, read_predictions, write_predictions
 from .server import connect, estimate, run_status
 from .orders import average_orders, position_bias

@@ -9,6 +9,7 @@ __all__ = ['claim_folder', 'mark_whole', 'last_checkpoint', 'watch', 'disk_may_f
 import json, math, os, shutil
 from contextlib import contextmanager
 from pathlib import Path
+from .processes import wait_for_all
 
 # %% ../nbs/06_checkpoints.ipynb #c005
 def _checkpoints(folder): return sorted(Path(folder).glob('checkpoint-*'), key=lambda p: int(p.name.split('-')[1]))
@@ -60,6 +61,7 @@ def watch(lr):
             if not math.isfinite((logs or {}).get('loss', 0.)):
                 raise ValueError(f"the loss is not a number at step {state.global_step}: lower lr (now {lr}); no adapter was saved")
         def on_save(self, args, state, control, **kwargs):
+            wait_for_all()    # each process has written its random state
             if state.is_world_process_zero: mark_whole(Path(args.output_dir)/f'checkpoint-{state.global_step}')
     return Watch()
 

@@ -46,6 +46,7 @@ def check_policy(
     if policy not in (None, *POLICIES): raise ValueError(f"adapter_policy is {policy!r}: use one of {', '.join(POLICIES)}")
     if lm.adapter and policy is None:
         raise ValueError(f"{lm.adapter}: the model carries an adapter already: say with adapter_policy whether to continue it, to merge it into the base, or to train a fresh one")
+    if lm.quantise and policy == 'merge': raise ValueError(f"{lm.name}: an adapter can't be merged into a base that is in 4 bits: use adapter_policy='continue', or load the base without quantise")
     if not lm.adapter and policy in ('continue', 'merge'): raise ValueError(f"{lm.name}: carries no adapter to {policy}: load it with load_model(…, adapter=…), or use adapter_policy='fresh'")
     return policy or 'fresh'
 
@@ -55,7 +56,7 @@ def stage_start(
 )->LM: # what training starts from: with a trainable adapter for continue, without one otherwise
     "The model that a stage starts from."
     if not lm.adapter: return lm
-    own = load_model(lm.name, adapter=None if policy == 'fresh' else lm.adapter, device=str(lm.device), dtype=lm.dtype)
+    own = load_model(lm.name, adapter=None if policy == 'fresh' else lm.adapter, device=str(lm.device), dtype=lm.dtype, quantise=lm.quantise)
     if policy == 'merge': own.model, own.adapter = own.model.merge_and_unload(), None
     if policy == 'continue':
         own.model.peft_config['default'].inference_mode = False

@@ -151,11 +151,13 @@ def _wanted(rows): return {k: [r.get(k) for r in rows] for k in ('chosen', 'targ
 def _collate_options(rows):
     return dict(prompts=[r['prompt'] for r in rows], options=[r['options'] for r in rows], labels=_counted(len(rows)), **_wanted(rows))
 
+def _plan(rows, recipe): return plan_batches([r['prompt'] for r in rows], recipe.max_tokens, extra=[sum(map(len, r['options'])) for r in rows])
+
 def _collate_shared(rows, recipe):
     "The parts of a step: each a batch of prompts that share what they can."
     count = sum(len(r['options'][0]) for r in rows) if recipe.loss == 'answer' else len(rows)
     parts = []
-    for some in plan_batches([r['prompt'] for r in rows], recipe.max_tokens, extra=[sum(map(len, r['options'])) for r in rows]):
+    for some in _plan(rows, recipe):
         each = [(rows[i]['prompt'], o) for i in some for o in rows[i]['options']]
         batch = shared_batch([p + o for p, o in each], [len(p) for p, _ in each])
         parts.append(dict(batch=batch, sizes=[len(rows[i]['options']) for i in some], count=count, **_wanted([rows[i] for i in some])))

@@ -15,10 +15,11 @@ from datasets import Dataset
 from .checkpoints import claim_folder, disk_may_fill, watch, written_beside
 from .fit import _lora, _ready, estimate_run, fit_line
 from .lineage import adapter_hash, check_unseen, keep_merged, lineage, read_card, remembered, stage_start, trained_on
-from .losses import RespondentOrder, _collate_answers, _collate_options, _collate_shared, _part_loss, _record_losses, _tokenised
+from .losses import RespondentOrder, _collate_answers, _collate_options, _collate_shared, _part_loss, _plan, _record_losses, _tokenised
 from .metrics import total_variation, wasserstein
 from .model import LM, load_model, option_logprobs
 from .prefix import read_logprobs, shared_attention, shared_option_logprobs
+from .processes import first_alone, in_shares, meet, place, rows_at_a_time, unsharded
 from .records import SHARE_FORMS, records_hash
 
 # %% ../nbs/06_sft.ipynb #c007
@@ -27,18 +28,20 @@ def _trainer(recipe, order, shared, judge=None, **kw):    # order: a sampler, or
     if isinstance(order, list): order = RespondentOrder(order, recipe.seed)
     class Ordered(SFTTrainer):
         def _get_train_sampler(self, train_dataset=None): return order
+        def get_train_dataloader(self): return unsharded(super().get_train_dataloader())
         def mean_loss(self, total, n, own):
             if n is None: return total/own
             return total/n*(self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)   # n counts all devices, which average
         def evaluate(self, *args, **kwargs):
-            self.log(metrics := dict(eval_score=judge(self.accelerator.unwrap_model(self.model), self.state.global_step)))
+            score = judge(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            self.log(metrics := dict(eval_score=first_alone(lambda: score)))    # one number for all: it decides when they stop
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
             return metrics
     class OptionTrainer(Ordered):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             logp = option_logprobs(model, inputs['prompts'], inputs['options'], pad_id=self.processing_class.pad_token_id)
             losses = _record_losses(logp, list(map(len, inputs['options'])), inputs, recipe)
-            return self.mean_loss(losses.sum(), num_items_in_batch, len(losses))
+            return self.mean_loss(losses.sum()*(inputs['labels'] != -100).any(), num_items_in_batch, len(losses))
     class SharedTrainer(Ordered):
         def training_step(self, model, inputs, num_items_in_batch=None):
             total = 0.
@@ -46,10 +49,11 @@ def _trainer(recipe, order, shared, judge=None, **kw):    # order: a sampler, or
                 with self.accelerator.no_sync(model): total += super().training_step(model, part, num_items_in_batch)
             return total + super().training_step(model, inputs['parts'][-1], num_items_in_batch)
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            return self.mean_loss(_part_loss(read_logprobs(model, inputs['batch']), inputs, recipe), num_items_in_batch, inputs['count'])
-    if shared: return SharedTrainer(data_collator=partial(_collate_shared, recipe=recipe), **kw)
-    if recipe.loss != 'answer': return OptionTrainer(data_collator=_collate_options, **kw)
-    return Ordered(data_collator=partial(_collate_answers, fill=kw['processing_class'].pad_token_id), **kw)
+            total = _part_loss(read_logprobs(model, inputs['batch']), inputs, recipe)
+            return self.mean_loss(0*total if inputs.get('idle') else total, num_items_in_batch, inputs['count'])
+    if shared: return SharedTrainer(data_collator=in_shares(partial(_collate_shared, recipe=recipe), n_parts=lambda rows: len(_plan(rows, recipe)), one_part=lambda r: _collate_shared([r], recipe)['parts'][0]), **kw)
+    if recipe.loss != 'answer': return OptionTrainer(data_collator=in_shares(_collate_options), **kw)
+    return Ordered(data_collator=in_shares(partial(_collate_answers, fill=kw['processing_class'].pad_token_id)), **kw)
 
 # %% ../nbs/06_sft.ipynb #c009
 def _kind(record):
@@ -108,15 +112,17 @@ def _show_bar(trainer):
 # %% ../nbs/06_sft.ipynb #c013
 def _sft_config(recipe, folder, lm, n, shared, passed, save_every=None, validate_every=None):
     from trl import SFTConfig
-    steps = math.ceil(n/recipe.batch)*recipe.epochs
-    ours = dict(output_dir=folder, num_train_epochs=recipe.epochs, learning_rate=recipe.lr, per_device_train_batch_size=recipe.batch if shared else recipe.micro,
-        gradient_accumulation_steps=1 if shared else recipe.batch//recipe.micro, lr_scheduler_type='cosine', warmup_steps=math.ceil(recipe.warmup*steps), seed=recipe.seed,
+    steps, rows = math.ceil(n/recipe.batch)*recipe.epochs, recipe.batch if shared else rows_at_a_time(recipe.batch, recipe.micro)
+    ours = dict(output_dir=folder, num_train_epochs=recipe.epochs, learning_rate=recipe.lr, per_device_train_batch_size=rows,
+        gradient_accumulation_steps=recipe.batch//rows, lr_scheduler_type='cosine', warmup_steps=math.ceil(recipe.warmup*steps), seed=recipe.seed,
         logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', report_to='none', gradient_checkpointing=False, use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16,
         max_length=None, remove_unused_columns=False, dataset_kwargs=dict(skip_prepare_dataset=True))
     if save_every: ours.update(save_strategy='steps', save_steps=save_every, save_total_limit=2)    # two: one may be half written
     if validate_every: ours.update(save_strategy='steps', save_steps=validate_every, save_total_limit=3, eval_strategy='steps', eval_steps=validate_every,
         load_best_model_at_end=True, metric_for_best_model='eval_score', greater_is_better=False, restore_callback_states_from_checkpoint=True)
-    return SFTConfig(**{**ours, **passed})
+    config = SFTConfig(**{**ours, **passed})
+    config._n_gpu = min(config.n_gpu, 1)    # several GPUs are for several processes; in one the trainer would split batches that can't be split
+    return config
 
 # %% ../nbs/06_sft.ipynb #c015
 def sft(
@@ -140,6 +146,7 @@ def sft(
     "Fine-tune by LoRA. Raises ValueError at settings or records it can't use and at a loss that is not a number, FileExistsError where `out` holds an adapter, OSError at a full disk."
     out = Path(out)
     policy, recipe, rows, kept, order, shared = _ready(lm, records, stage, adapter_policy, share_prefixes, recipe)
+    meet(lm.device)
     if (out/'sft.json').exists() and not overwrite: raise FileExistsError(f"{out}: holds an adapter already: choose another folder, or pass overwrite=True")
     if lm.adapter and out.resolve() in (p := Path(lm.adapter).resolve(), *p.parents): raise ValueError(f"{out}: holds the adapter that is to be trained further: choose another folder")
     before, met = (lineage(lm.adapter), trained_on(lm.adapter)) if lm.adapter and policy != 'fresh' else ([], [])
@@ -151,12 +158,17 @@ def sft(
     card = dict(base=lm.name, base_hash=lm.base_hash, stage=stage, policy=policy, recipe=dataclasses.asdict(recipe), lineage=before, share_prefixes=shared,
         records=len(kept), left_out=len(records) - len(kept), records_hash=records_hash(records), validation_hash=records_hash(validation) if validation else None, device=str(lm.device), dtype=str(lm.dtype))
     every = validate_every if validate else None
-    going = claim_folder(out/'checkpoints', dict(card, trainer_args=trainer_args or {}, validate_every=every, patience=patience if validate else None), overwrite=overwrite)
+    run = dict(card, trainer_args=trainer_args or {}, validate_every=every, patience=patience if validate else None)
+    going = first_alone(lambda: claim_folder(out/'checkpoints', run, overwrite=overwrite))
     _train(stage_start(lm, policy), rows, order, out, card, recipe, going, judge=_judge(score, lm), patience=patience, met=met,
         args=lambda start: _sft_config(recipe, str(out/'checkpoints'), start, len(rows), shared, trainer_args or {}, save_every, every), before=lambda new: keep_merged(lm, policy, new))
-    if (out/'checkpoints'/'runs').exists(): shutil.move(out/'checkpoints'/'runs', out/f'runs-{time.strftime("%Y%m%d-%H%M%S")}')    # what report_to wrote there
+    first_alone(lambda: _tidy(out))
+    return load_model(lm.name, adapter=out, device=str(lm.device), dtype=lm.dtype, quantise=lm.quantise)
+
+def _tidy(out):
+    "Keep what `report_to` wrote, remove the checkpoints."
+    if (out/'checkpoints'/'runs').exists(): shutil.move(out/'checkpoints'/'runs', out/f'runs-{time.strftime("%Y%m%d-%H%M%S")}')
     shutil.rmtree(out/'checkpoints', ignore_errors=True)
-    return load_model(lm.name, adapter=out, device=str(lm.device), dtype=lm.dtype)
 
 # %% ../nbs/06_sft.ipynb #c016
 def _train(start, rows, order, out, card, recipe, going, *, judge, patience, met, args, before):
@@ -173,20 +185,24 @@ def _train(start, rows, order, out, card, recipe, going, *, judge, patience, met
             card['fit'] = estimate_run(trainer.model, rows, order, recipe, card['share_prefixes'], steps=trainer.args.max_steps)
             if trainer.is_world_process_zero(): print(fit_line(card['fit']))
             trainer.train(resume_from_checkpoint=str(going) if going else None)
-            with written_beside(out) as new:
-                before(new)
-                _save(trainer, card, met, new)
+            whole = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None    # which all processes must ask for
+            first_alone(lambda: _write(trainer, card, met, out, before, whole))
     finally:
         trainer.model.unload()
         start.model.eval().config.use_cache = True
 
 # %% ../nbs/06_sft.ipynb #c017
-def _save(trainer, card, met, new):
-    "Adapter, logs and card into a new folder."
+def _write(trainer, card, met, out, before, whole):
+    with written_beside(out) as new:
+        before(new)
+        _save(trainer, card, met, new, whole)
+
+def _save(trainer, card, met, new, whole=None):
+    "Adapter, logs and card into a new folder; `whole`: all weights, where processes hold parts of them."
     import peft, transformers, trl
     history, lr = trainer.state.log_history, card['recipe']['lr']
-    if not all(torch.isfinite(p).all() for p in trainer.model.parameters() if p.requires_grad): raise ValueError(f"the weights are not numbers after the last step: lower lr (now {lr}); no adapter was saved")
-    trainer.model.save_pretrained(new)
+    if not all(torch.isfinite(p).all() for p in (whole.values() if whole else (p for p in trainer.model.parameters() if p.requires_grad))): raise ValueError(f"the weights are not numbers after the last step: lower lr (now {lr}); no adapter was saved")
+    trainer.model.save_pretrained(new, state_dict=whole)
     log = pd.DataFrame([{'step': h['step'], 'loss': h['loss'], 'lr': h['learning_rate']} for h in history if 'loss' in h])
     log.to_csv(new/'loss.csv', index=False)
     scores = pd.DataFrame([{'step': h['step'], 'score': h['eval_score']} for h in history if 'eval_score' in h])
@@ -195,7 +211,7 @@ def _save(trainer, card, met, new):
         scores.to_csv(new/'validation.csv', index=False)
         best = dict(best_step=int(trainer.state.best_global_step), best_score=float(trainer.state.best_metric))
     (new/'trained_on.json').write_text(json.dumps(met))
-    (new/'sft.json').write_text(json.dumps(dict(card, adapter_hash=adapter_hash(new), steps=int(log.step.iloc[-1]), **best,
+    (new/'sft.json').write_text(json.dumps(dict(card, adapter_hash=adapter_hash(new), steps=int(log.step.iloc[-1]), processes=place()[1], **best,
         seconds=round(history[-1]['train_runtime'], 1), versions={m.__name__: m.__version__ for m in (torch, transformers, trl, peft)}), indent=1, ensure_ascii=False))
 
 # %% ../nbs/06_sft.ipynb #c036
