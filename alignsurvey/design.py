@@ -161,11 +161,11 @@ def kish_n(
 
 # %% ../nbs/07f_design.ipynb #c018
 def _degrees(design, inside):
-    "Clusters less strata, of those with anybody inside; with replicate weights their rank less 1, as in R's survey."
-    if design.replicates is not None: return int(np.linalg.matrix_rank(design.replicates[inside], rtol=1e-5)) - 1
+    "Clusters less strata, of those with anybody inside, and clusters; with replicate weights their rank less 1, as in R's survey, and their rank."
+    if design.replicates is not None: return (rank := int(np.linalg.matrix_rank(design.replicates[inside], rtol=1e-5))) - 1, rank
     s = design.stages[0]
     units = np.unique(s.unit[inside])
-    return len(units) - len(np.unique(s.parent[units]))
+    return len(units) - len(np.unique(s.parent[units])), len(units)
 
 def _interval(value, se, df, alpha, share):
     reach = student.ppf(1 - alpha/2, df)*se
@@ -185,8 +185,9 @@ def _estimate(design, top, bottom, inside, alpha, share=False):
     v = _taylor(design, w*residual) if design.replicates is None else _replicated(design, top, bottom)
     if v is None: return {**row, 'note': 'a replicate has nobody in this domain: no standard error'}
     plain = w @ (residual - inside*(w @ residual)/w[inside].sum())**2/w[inside].sum()*n/(n - 1)*w[inside].sum()**2/n
-    df = _degrees(design, inside & (w > 0))
-    row |= dict(se=float(np.sqrt(v)), df=df)
+    df, clusters = _degrees(design, inside & (w > 0))
+    few = min(clusters, kish_n(w[inside]))
+    row |= dict(se=float(np.sqrt(v)), df=df, note=f'weights leave {few:.0f} clusters or respondents: interval is rough' if few < 29.5 else None)
     if plain > 1e-24*max(1, value**2) and v > 0: row |= dict(deff=float(v/plain), n_eff=float(n*plain/v))
     if share and not 1e-12 < value < 1 - 1e-12: return {**row, 'note': 'all gave the same answer: no interval'}
     if df < 1: return {**row, 'note': 'all in one cluster a stratum: no interval'}

@@ -9,7 +9,7 @@ __all__ = ['read_replies', 'evaluate_values']
 import numpy as np, pandas as pd
 from .baselines import read_units
 from .groups import COLUMNS
-from .intervals import holm, interval, p_value, resamples
+from .intervals import holm, interval, p_value, resamples, small_sample
 from .replies import is_correct, option_of, parse_answer, parse_reason
 from .texts import REASON_SCORES, TURN_SCORES, distinct_n, text_scores
 
@@ -59,31 +59,44 @@ def _aligned(records, name, frame):
 
 # %% ../nbs/07e_values.ipynb #c013
 def _mean_draws(x, units, item, by_item, n_boot, seed):
-    "Weighted mean of (n,) scores in the sample and each draw, overall under None and by item: each (1 + n_boot,)."
-    has, shape = ~np.isnan(x), (units.cluster.max() + 1, item.max() + 1)
-    top, bottom = np.zeros(shape), np.zeros(shape)
-    np.add.at(top, (units.cluster[has], item[has]), units.weight[has]*x[has])
-    np.add.at(bottom, (units.cluster[has], item[has]), units.weight[has])
-    a, b = (np.vstack(part) for part in zip(*((d @ top, d @ bottom) for d in resamples(shape[0], n_boot, seed, stratum=units.attrs.get('stratum')))))
-    ratio = lambda a, b: np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
-    each, known = ratio(a, b), b > 0
-    overall = ratio(np.nansum(each, 1), known.sum(1).astype(float)) if by_item else ratio(a.sum(1), b.sum(1))
-    return {None: overall, **dict(enumerate(each.T))}
+    "Weighted means of scores x (n, M) in the sample and each draw: overall (1 + n_boot, M), and by item (1 + n_boot, items, M) where `by_item`."
+    item = item if by_item else 0*item
+    has, shape = ~np.isnan(x), (units.cluster.max() + 1, item.max() + 1, x.shape[1])
+    sums = np.zeros((2, *shape))
+    for side, part in zip(sums, (np.where(has, x, 0), has)): np.add.at(side, (units.cluster, item), units.weight.to_numpy()[:, None]*part)
+    flat = sums.transpose(1, 0, 2, 3).reshape(shape[0], -1)
+    top, bottom = np.moveaxis(np.vstack([d @ flat for d in resamples(shape[0], n_boot, seed, stratum=units.attrs.get('stratum'))]).reshape(1 + n_boot, 2, *shape[1:]), 1, 0)
+    each, known = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0), (bottom > 0).sum(1)
+    return np.divide(np.nansum(each, 1), known, out=np.full(known.shape, np.nan), where=known > 0), each if by_item else None
 
 def _kish(units):
     w = units.drop_duplicates('person').weight
     return float(w.sum()**2/(w**2).sum()) if w.any() else 0.
 
-def _rows_of(x, units, item, names, about, task, metric, n_boot, seed, alpha, test=False):
-    "Score rows of one metric; by item for attributes alone, whose items are few."
-    draws = _mean_draws(x, units, item, task == 'role', n_boot, seed)
-    out, has = [], ~np.isnan(x)
-    for j, d in draws.items():
-        at = has & (True if j is None else item == j)
-        if (j is not None and (task != 'role' or test)) or not at.any(): continue
-        low, high = interval(d, alpha) if len(np.unique(units.cluster[at])) > 1 else (None, None)
-        out.append({**dict.fromkeys(COLUMNS), **about, 'task': task, 'level': 'individual', 'metric': metric, 'question_id': None if j is None else names[j], 'value': float(d[0]),
-            'ci_low': low, 'ci_high': high, 'p': p_value(d) if test else None, 'n': int(at.sum()), 'n_eff': _kish(units[at])})
+def _small(units):
+    "What intervals must know of the clusters, None where there are no two."
+    mass = units.groupby('cluster').weight.sum()[lambda m: m > 0]
+    return small_sample(mass, stratum=units.attrs['stratum'][mass.index] if 'stratum' in units.attrs else None) if len(mass) > 1 else None
+
+def _row(d, units, about, alpha, test):
+    "One row from draws of a score and the units behind it."
+    small = _small(units)
+    wide = dict(df=small['df'], stretch=small['stretch']) if small else {}
+    low, high = interval(d, alpha, **wide) if small else (None, None)
+    few = f"weights leave {small['n']:.0f} clusters or respondents: interval is rough" if small and small['n'] < 29.5 else None
+    return {**dict.fromkeys(COLUMNS), 'level': 'individual', **about, 'value': float(d[0]), 'ci_low': low, 'ci_high': high, 'p': p_value(d, **wide) if test and small else None,
+        'n': len(units), 'n_eff': _kish(units), 'note': '; '.join(filter(None, (about.get('note'), few))) or None}
+
+def _rows_of(columns, units, item, names, task, n_boot, seed, alpha, test=False):
+    "Score rows of [(about, scores (n,))], all from the same draws; by item for attributes alone, whose items are few."
+    if not columns: return []
+    overall, each = _mean_draws(np.column_stack([x for _, x in columns]), units, item, task == 'role', n_boot, seed)
+    out = []
+    for m, (about, x) in enumerate(columns):
+        has = ~np.isnan(x)
+        if has.any(): out.append(_row(overall[:, m], units[has], {**about, 'task': task}, alpha, test))
+        if task != 'role' or test: continue
+        out += [_row(each[:, j, m], units[at], {**about, 'task': task, 'question_id': name}, alpha, False) for j, name in enumerate(names) if (at := has & (item == j)).any()]
     return out
 
 # %% ../nbs/07e_values.ipynb #c015
@@ -106,25 +119,24 @@ def evaluate_values(
     task, units = records['task'][0], read_units(records, strata=strata)
     item, names = pd.factorize(np.array(records['question_id'][:], dtype=object))
     frames = dict(predictions) | ({'majority': _majority(train, records)} if train is not None and task == 'role' and 'majority' not in predictions else {})
-    scored, out = {}, []
+    scored, columns, out = {}, [], []
     for name, frame in frames.items():
         f = _aligned(records, name, frame)
         about = dict(predictor=name, elicitation='+'.join(map(str, f.elicitation.dropna().unique())) or None if 'elicitation' in f else None, failure_rule=failure_rule)
         x, gone = _record_scores(records, f, failure_rule)
         scored[name] = x, about
         if task != 'stance': x['failed'] = np.where(gone, np.nan, f.status != 'ok')    # a stance is a choice, and fails there
-        for m in x: out += _rows_of(x[m].to_numpy(float), units, item, list(names), about, task, m, n_boot, seed, alpha)
+        columns += [({**about, 'metric': m}, x[m].to_numpy(float)) for m in x]
         if task == 'interview': out.append({**dict.fromkeys(COLUMNS), **about, 'task': task, 'level': 'individual', 'metric': 'distinct_2', 'value': distinct_n(list(f.text)), 'n': len(f)})
-    return pd.DataFrame(out + _differences(scored, versus, units, item, task, n_boot, seed, alpha), columns=COLUMNS)
+    rows = lambda columns, **k: _rows_of(columns, units, item, list(names), task, n_boot, seed, alpha, **k)
+    return pd.DataFrame(rows(columns) + out + _differences(scored, versus, task, rows), columns=COLUMNS)
 
-def _differences(scored, versus, units, item, task, n_boot, seed, alpha):
+def _differences(scored, versus, task, rows):
     "Paired differences from the predictors in `versus`, Holm's adjustment within a metric."
-    out = []
-    for metric in _SCORES[task]:
-        pairs = []
-        for name, (x, about) in scored.items():
-            for v in [v for v in versus or list(scored)[:1] if v != name]:
-                pairs += _rows_of((x[metric] - scored[v][0][metric]).to_numpy(float), units, item, [], {**about, 'versus': v, 'note': 'on records that both answered'}, task, metric, n_boot, seed, alpha, test=True)
-        for r, p in zip(pairs, holm([r['p'] for r in pairs]) if pairs else ()): r['p_adj'] = float(p)
-        out += pairs
+    pairs = [({**about, 'metric': m, 'versus': v, 'note': 'on records that both answered'}, (x[m] - scored[v][0][m]).to_numpy(float))
+        for m in _SCORES[task] for name, (x, about) in scored.items() for v in versus or list(scored)[:1] if v != name]
+    out = rows(pairs, test=True)
+    for m in _SCORES[task]:
+        family = [r for r in out if r['metric'] == m and r['p'] is not None]
+        for r, p in zip(family, holm([r['p'] for r in family]) if family else ()): r['p_adj'] = float(p)
     return out

@@ -5,8 +5,9 @@
 
 Without it the comparison is skipped."""
 import json, os, subprocess
-import numpy as np, pytest
-from alignsurvey.combine import ppi_mean
+from pathlib import Path
+import numpy as np, pandas as pd, pytest
+from alignsurvey.combine import ppi_mean, rake, worth
 
 OTHER = '''
 import json, sys, numpy as np
@@ -42,3 +43,21 @@ def test_a_useless_simulator_costs_nothing():
     rng = np.random.default_rng(1)
     ratio = [(r := ppi_mean(rng.random(100) < .3, rng.random(100), rng.random(1000)))['se']/r['human_se'] for _ in range(300)]
     assert max(ratio) <= 1.02
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda y: ppi_mean(y, y, y, weight=0*y), 'weight must be 40 numbers of 0 or above, one a respondent, and not all 0'),
+    (lambda y: ppi_mean(y, y, y, more_weight=y - 5), 'more_weight must be 40 numbers'),
+    (lambda y: ppi_mean(y[:1], y[:1], y), r'human has the shape \(1,\): give two or more numbers'),
+    (lambda y: rake(pd.DataFrame(dict(a=y)), dict(a={0.: .5, 1.: .5}), weight=0*y), 'weight must be 40 numbers of 0 or above, and not all 0'),
+])
+def test_wrong_input_gets_a_sentence(call, message):
+    with pytest.raises(ValueError, match=message): call(np.arange(40.) % 2)
+
+
+def test_a_simulator_that_says_the_same_of_all_is_worth_nothing():
+    y = np.arange(40.) % 2
+    found = ppi_mean(y, 0*y + .5, np.full(400, .5))
+    assert np.isclose(found['estimate'], .5) and found['interviews'] == 0 and found['se'] == found['human_se'] and 'no interviews' in worth(found, 40)
+    same = ppi_mean(0*y, 0*y, np.zeros(400))    # everybody alike, human and model
+    assert all(np.isfinite(v) for v in same.values()) and same['low'] == same['high'] == 0

@@ -132,3 +132,50 @@ def test_strata_that_cannot_be_resampled_are_named():
         evaluate(some, {n: f[f.record_id.isin(some['record_id'])] for n, f in said.items()}, baselines=False, strata=True)
     with pytest.raises(ValueError, match="has no stratum: name its column"):
         evaluate(records.remove_columns('stratum').add_column('stratum', [None]*len(records)), said, baselines=False, strata=True)
+
+
+# hostile input: a sentence, or a number that is missing with a reason
+
+def hostile():
+    return pd.DataFrame(dict(y=[1., 2, 3, 4, 5, np.nan], said=[*'ababab'], empty=np.nan, zero=0., w=[1.5, 2, .5, 1, 1, 1], h=[*'aaabbc'], group=['x', 'x', 'x', 'y', 'y', 'z'],
+        r1=[2.25, 0, .75, 1.25, .8, 1.1], r2=[.7, 3.1, .2, 1.9, .4, 1.3], r3=[1.1, 2.2, 1.3, .3, 1.7, .6]))
+
+
+@pytest.mark.parametrize('call, message', [
+    (lambda f: survey_design(f, stratum='h'), r"stratum c has one psu \(1 such\): one unit shows no variance; merge it"),
+    (lambda f: survey_design(f, weight='zero'), "weight 'zero' is 0 in all rows: fill it in, or leave it out"),
+    (lambda f: replicate_design(f, ['r1', 'r2'], weight='zero', kind='JK1'), "weight 'zero' is 0 in all rows"),
+    (lambda f: shares(survey_design(f), 'empty'), "nobody answered 'empty': leave it out"),
+    (lambda f: means(survey_design(f), 'y', where=f.w > 9), "the domain is empty"),
+])
+def test_a_design_that_can_not_be_gets_a_sentence(call, message):
+    with pytest.raises(ValueError, match=message): call(hostile())
+
+
+def test_what_can_not_be_known_is_null_and_says_why():
+    f = hostile()
+    for d in (survey_design(f, weight='w'), survey_design(f, weight='w', stratum='h', lonely='certainty'), replicate_design(f, ['r1', 'r2', 'r3'], weight='w', kind='bootstrap')):
+        t = pd.concat([means(d, 'y', by='group'), means(d, 'empty', by='group'), shares(d, 'said', by='group'), ratios(d, 'y', bottom='zero')])
+        for column in ('estimate', 'se', 'ci_low', 'ci_high'): assert t.note[t[column].isna()].notna().all(), t
+        assert means(d, 'empty').note[0] == 'nobody answered' and ratios(d, 'y', bottom='zero').note[0] == 'the denominator is 0'
+        z = means(d, 'y', by='group').set_index('domain')
+        assert z.note['z'] == 'nobody answered' and np.isfinite(z.estimate[['x', 'y']]).all()
+
+
+def test_replicate_weights_need_not_be_whole():
+    f = hostile().dropna(subset='y')
+    d = replicate_design(f, ['r1', 'r2', 'r3'], weight='w', kind='bootstrap')
+    values = [np.average(f.y, weights=f[r]) for r in ('r1', 'r2', 'r3')]
+    assert np.isclose(means(d, 'y').se[0], np.std(values, ddof=1)*np.sqrt(2/2))    # scale 1/(R - 1) of squared deviations
+
+
+def test_identical_answers_have_no_spread():
+    f = pd.DataFrame(dict(a=[1., 2, 3, 4]*10))
+    row = means(survey_design(f), (f.a - f.a).to_numpy()).iloc[0]
+    assert (row.estimate, row.se, row.ci_low, row.ci_high) == (0, 0, 0, 0) and row.isna()['deff']
+
+
+def test_few_clusters_are_warned_of():
+    f = pd.DataFrame(dict(y=np.arange(120.), c=np.arange(120)//10, w=[50.]*3 + [1.]*117))
+    assert means(survey_design(f, psu='c'), 'y').note[0] == 'weights leave 12 clusters or respondents: interval is rough'
+    assert 'interval is rough' in means(survey_design(f, weight='w'), 'y').note[0] and pd.isna(means(survey_design(f), 'y').note[0])

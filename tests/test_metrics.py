@@ -175,6 +175,18 @@ def test_rps_is_the_energy_form_of_the_crps(rng):
         assert abs(m.rps(y, q, x, weight=w) - reference) < TOL
 
 
+def test_weighted_scores_by_hand():
+    "Three people, the second of whom counts twice."
+    y, w, q = [0, 1, 2], [1, 2, 1], [[.5, .3, .2], [.2, .6, .2], [.1, .6, .3]]
+    assert np.isclose(m.rps(y, q, range(3), weight=w), (1*(.5**2 + .2**2)/2 + 2*(.2**2 + .2**2)/2 + 1*(.1**2 + .7**2)/2)/4)
+    assert np.isclose(m.ece(y, q, weight=w), (1*(1 - .5) + abs(2*(1 - .6) + 1*(0 - .6)))/4)    # one bin holds the first, the next the other two
+    assert np.isclose(m.brier(y, q, weight=w), (.25 + .09 + .04 + 2*(.04 + .16 + .04) + .01 + .36 + .49)/4)
+    assert np.isclose(m.log_score(y, q, weight=w), -(np.log(.5) + 2*np.log(.6) + np.log(.3))/4)
+    # choices 0, 1, 1: class 0 all right; class 1 two of three by weight and nothing missed; class 2 never chosen
+    assert np.isclose(m.f1(y, [0, 1, 1], 3, weight=w), (1 + 2*2/(2*2 + 1) + 0)/3)
+    assert np.isclose(m.f1(y, [0, 1, 1], 3, average='weighted', weight=w), (1*1 + 2*.8 + 1*0)/4)
+
+
 def test_rps_of_two_options_is_half_of_brier(rng):
     y, q = rng.integers(0, 2, N), random_shares(rng, 2, N)
     np.testing.assert_allclose(m.rps_scores(y, q), m.brier_scores(y, q) / 2, atol=1e-12)

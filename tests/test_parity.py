@@ -58,8 +58,9 @@ def other(inputs):
     pairs, positions, ratings = inputs
     plain = [(p.tolist(), q.tolist(), None) for p, q in pairs]
     placed = [(p.tolist(), q.tolist(), x.tolist()) for (p, q), x in zip(pairs, positions)]
+    answers = [(np.eye(len(p))[p.argmax()].tolist(), q.tolist(), None) for p, q in pairs]    # somebody's answer is a distribution too
     tables = [[[None if np.isnan(v) else v for v in row] for row in t] for t in ratings]
-    asked = dict(distances=dict(total_variation=plain, js_divergence=plain, js_distance=plain, nemd=plain, emd=plain, normalised_wasserstein=placed, wasserstein=placed),
+    asked = dict(distances=dict(total_variation=plain, js_divergence=plain, js_distance=plain, nemd=plain, emd=plain, energy_distance=answers, normalised_wasserstein=placed, wasserstein=placed),
         alpha={level: tables for level in ('nominal', 'ordinal', 'interval')})
     done = subprocess.run([python, '-c', OTHER], input=json.dumps(asked), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -83,6 +84,12 @@ def test_distances_are_popfidelitys(name, inputs, other):
     assert len(ours) == N
     power = 2 if name == 'js_distance' else 1    # near 0 a root makes rounding of 1e-16 into 1e-8
     np.testing.assert_allclose(np.power(ours, power), np.power(other[name], power), rtol=0, atol=TOL)
+
+
+def test_rps_is_their_energy_distance_from_an_answer(inputs, other):
+    "Twice the sum of squared differences of the cumulated shares; they list no ranked probability, Brier or log score and no calibration error of their own."
+    ours = [m.rps([p.argmax()], [q], np.arange(len(p)))*2*(len(p) - 1) for p, q in inputs[0]]
+    np.testing.assert_allclose(ours, other['energy_distance'], rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize('level', ['nominal', 'ordinal', 'interval'])

@@ -1,0 +1,135 @@
+"""What a notebook cell can't show about intervals: properties, coverage where a sample is small, what the simulations in benchmarks/ found, and tables of hostile input that say why a number is missing."""
+from pathlib import Path
+import numpy as np, pandas as pd, pytest
+from hypothesis import given, settings, strategies as st
+from alignsurvey.inference import evaluate
+from alignsurvey.intervals import equivalence, interval, p_value, resamples, small_sample
+from alignsurvey.records import make_records
+from alignsurvey.subgroups import stereotyping, subgroup_scores
+from alignsurvey.values import evaluate_values
+
+BENCHMARKS = Path(__file__).parent.parent/'benchmarks'
+
+
+@given(st.integers(0, 10**6), st.floats(-3, 3), st.sampled_from([None, 1.5, 4., 40.]), st.floats(1, 1.5), st.sampled_from([.05, .1, .3]))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_test_is_an_interval_read_the_other_way(seed, shift, df, stretch, alpha):
+    "0 lies outside the interval of level 1 - alpha just where p is below alpha, but for the last draw."
+    d = np.r_[shift, shift + np.random.default_rng(seed).normal(size=2000)]
+    p, wide = p_value(d, df=df, stretch=stretch), dict(df=df, stretch=stretch)
+    low, high = interval(d, alpha, **wide)
+    if p < .9*alpha - .004: assert low > 0 or high < 0
+    if p > 1.1*alpha + .004: assert low <= 0 <= high
+    assert p_value(d) <= p + 1e-12 and low <= interval(d, alpha)[0] and interval(d, alpha)[1] <= high    # a small sample is never surer
+
+
+@given(st.lists(st.floats(.01, 100), min_size=2, max_size=40), st.floats(.01, 100))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_small_samples_know_only_proportions(weights, factor):
+    w = np.array(weights)
+    a, b, c = small_sample(w), small_sample(factor*w), small_sample(np.r_[w, 0, 0])
+    for k in a: assert np.isclose(a[k], b[k]) and np.isclose(a[k], c[k])
+    assert 1 <= a['df'] <= len(w) - 1 + 1e-9 or len(w) == 2
+    assert a['n'] <= len(w) + 1e-9 and 1 <= a['stretch'] <= 2
+
+
+def test_ten_clusters_of_uneven_weight_are_covered():
+    "1,000 surveys of ten clusters: intervals as if they were many hold the mean too seldom, those of a small sample do."
+    rng, held = np.random.default_rng(0), {True: 0, False: 0}
+    draws = np.vstack(list(resamples(10, 1000, seed=0)))
+    for _ in range(1000):
+        w, y = rng.lognormal(sigma=.5, size=10), rng.normal(size=10)
+        d = draws @ (w*y)/(draws @ w)
+        for wide in held:
+            low, high = interval(d, **({k: v for k, v in small_sample(w).items() if k != 'n'} if wide else {}))
+            held[wide] += low <= 0 <= high
+    assert 930 <= held[True] <= 975 and held[False] < 910, held
+
+
+def test_equivalence_of_few_is_harder():
+    d = np.r_[0, np.random.default_rng(0).normal(scale=.5, size=4000)]
+    many, few = equivalence(d, margin=1), equivalence(d, margin=1, df=4, stretch=1.1)
+    assert many['equivalent'] and not few['equivalent'] and few['p'] > many['p'] and few['low'] < many['low']
+
+
+# hostile input: a sentence, or a number that is missing with a reason
+
+def people(n, *, cells=('a', 'b'), weight=1., answer=lambda i: i % 2, items=('q',)):
+    return make_records([dict(task='response', instruction=f'{i} {q}?', output='xy'[answer(i)], options=['x', 'y'], answer='xy'[answer(i)], answer_index=answer(i), scale='ordinal', positions=[0., 1.],
+        source='made_up', respondent_id=str(i), question_id=q, weight=weight(i) if callable(weight) else weight, groups=dict(cell=cells[i % len(cells)])) for i in range(n) for q in items])
+
+def said(records, p=.6, **columns): return pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=[[1 - p, p]]*len(records)) | columns)
+
+def reasons(table):
+    "Every number that is missing has its reason beside it."
+    gone = table[table.value.isna()]
+    assert gone.note.notna().all() and (gone.note.fillna('').str.len() > 5).all(), gone
+    return table
+
+def overall(table, metric, versus=None):
+    t = table[(table.metric == metric) & table.question_id.isna() & table.group_var.isna()]
+    return t[t.versus.isna() if versus is None else t.versus == versus].iloc[0]
+
+
+def test_few_respondents_are_warned_of():
+    few, many = (reasons(evaluate(r := people(n), {'m': said(r)}, baselines=False, n_boot=100)) for n in (20, 60))
+    assert 'weights leave 20 clusters' in overall(few, 'brier').note and 'rough' not in str(overall(many, 'brier').note)
+    r = people(60, weight=lambda i: 30. if i < 3 else 1.)
+    assert 'clusters or respondents: interval is rough' in overall(evaluate(r, {'m': said(r)}, baselines=False, n_boot=100), 'brier').note
+
+
+def test_a_distance_at_the_floor_is_warned_of():
+    r = people(200)
+    near, far = (overall(evaluate(r, {'m': said(r, p)}, baselines=False, n_boot=300), 'wasserstein') for p in (.52, .9))
+    assert 'less than three times the noise floor' in near.note and 'without the noise' in near.note and 'noise floor' not in str(far.note)
+    bare = float(near.note.split('rough; ')[1].split()[0])
+    assert 0 <= bare < near.value
+
+
+def test_weights_that_are_all_zero_get_a_sentence():
+    r = people(20, weight=0.)
+    for score in (lambda: evaluate(r, {'m': said(r)}, baselines=False), lambda: subgroup_scores(r, {'m': said(r)}, by='cell')):
+        with pytest.raises(ValueError, match='all records have weight 0: fill the weights in'): score()
+
+
+def test_an_item_with_nothing_left_says_so():
+    r = people(40, items=('q', 'lost'))
+    lost = [q == 'lost' for q in r['question_id']]
+    frame = said(r, status=['refused' if x else 'ok' for x in lost], probs=[None if x else [.4, .6] for x in lost])
+    t = reasons(evaluate(r, {'m': frame}, baselines=False, n_boot=100))
+    assert t[(t.question_id == 'lost') & (t.metric == 'brier')].note.str.contains('nothing left to score').all()
+    none = reasons(evaluate(r, {'m': said(r, status='refused', probs=None)}, baselines=False, n_boot=100))
+    assert overall(none, 'failed').value == 1
+
+
+def test_a_cell_of_one_is_suppressed_or_has_no_interval():
+    r = people(61, cells=('a', 'b')).map(lambda x: {'groups': {'cell': 'alone'}} if x['respondent_id'] == '60' else {})
+    t = reasons(subgroup_scores(r, {'m': said(r)}, by='cell', n_boot=100)).set_index('group')
+    assert t.note['alone'] == 'suppressed: fewer than 30 respondents' and np.isnan(t.n['alone'])
+    t = reasons(subgroup_scores(r, {'m': said(r)}, by='cell', min_n=1, n_boot=100)).set_index('group')
+    assert t.note['alone'] == 'one cluster: no interval' and np.isnan(t.ci_low['alone'])
+    assert t.loc[['worst cell', 'gap'], ['value', 'ci_low', 'ci_high']].notna().all(axis=None) and 'alone' not in t.note['worst cell']
+    with pytest.raises(ValueError, match='0 cells of cell have 100 respondents: merge values'): stereotyping(r, {'m': said(r)}, by='cell', min_n=100)
+
+
+def test_groups_that_are_alike_have_no_stereotype():
+    r = people(80, answer=lambda i: i//2 % 2)
+    row = reasons(stereotyping(r, {'m': said(r)}, by='cell', n_boot=100)).iloc[0]
+    assert np.isnan(row.value) and 'do not differ beyond sampling noise' in row.note
+
+
+def test_identical_predictors_do_not_differ():
+    r = people(40)
+    t = reasons(evaluate(r, {'a': said(r), 'b': said(r)}, baselines=False, n_boot=100))
+    pair = t[(t.versus == 'a') & t.p.notna()]
+    assert len(pair) > 5 and (pair[['value', 'ci_low', 'ci_high']] == 0).all(axis=None) and (pair.p == 1).all() and (pair.p_adj == 1).all()
+
+
+def test_texts_use_the_same_draws_for_all_scores_and_warn_alike():
+    r = make_records([dict(task='role', instruction=f'{i}?', output=f"['{'ab'[i % 2]}']", answer='ab'[i % 2], rule='exact', respondent_id=str(i), question_id='name', source='made_up') for i in range(12)])
+    frame = pd.DataFrame(dict(record_id=r['record_id'][:], text=['a']*12))
+    t = reasons(evaluate_values(r, {'one': frame, 'two': frame}, n_boot=200))
+    own = t[(t.metric == 'accuracy') & t.question_id.isna() & t.versus.isna()]
+    assert own.ci_low.nunique() == 1 and own.ci_low.iloc[0] < .5 < own.ci_high.iloc[0] and own.note.str.contains('weights leave 12 clusters').all()
+    pair = t[t.versus == 'one'].iloc[0]
+    assert (pair.value, pair.p, pair.p_adj) == (0, 1, 1)
