@@ -30,20 +30,22 @@ def ppi_mean(
     weight=None, # survey weights of the n
     more_weight=None, # of the N
     trust=None, # lambda, 0 to 1; default: chosen by the data
+    fixed=False, # True: standard errors as if the sums of weights were fixed by design, as the authors' package has them; makes no difference without weights
     alpha=.05, # 1 minus the level of the interval
 )->dict: # estimate, se, low, high; trust; human_se (interviews alone); interviews (that the simulated answers stand for, 0 or more)
-    "PPI++ for a mean (Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453). Raises ValueError for missing values and lengths that do not fit."
+    "PPI++ for a mean (Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453), weighted means as ratios. Raises ValueError for missing values and lengths that do not fit."
     y, f, g = (_ppi_values(x, n) for x, n in ((human, 'human'), (predicted, 'predicted'), (more, 'more')))
     if len(y) != len(f): raise ValueError(f"{len(y)} answers and {len(f)} predictions: give one prediction for each person who answered")
     w, v = _ppi_weights(weight, len(y), 'weight'), _ppi_weights(more_weight, len(g), 'more_weight')
     estimate = lambda t: t*(v*g).mean() + (w*(y - t*f)).mean()
+    about = lambda w, x: w*x if fixed else w*(x - (w*x).mean())    # a weighted mean is a ratio: what counts is how far each is from it
     if trust is None:
-        e = estimate(1.)
-        a, b, c = w*(y - e), w*(f - e), v*(g - e)
+        e, middle = (estimate(1.),)*2 if fixed else ((w*y).mean(), np.r_[w*f, v*g].mean())
+        a, b, c = w*(y - e), w*(f - middle), v*(g - middle)
         spread = np.r_[b, c].var(ddof=1)*(1 + len(y)/len(g))
         trust = float(np.clip(np.cov(a, b, ddof=0)[0, 1]/spread, 0, 1)) if spread > 0 else 0.
-    se = float(np.sqrt((v*trust*g).var()/len(g) + (w*(y - trust*f)).var()/len(y)))
-    alone, m = float((w*y).std()/np.sqrt(len(y))), float(estimate(trust))
+    se = float(np.sqrt(about(v, trust*g).var()/len(g) + about(w, y - trust*f).var()/len(y)))
+    alone, m = float(about(w, y).std()/np.sqrt(len(y))), float(estimate(trust))
     reach = norm.ppf(1 - alpha/2)*se
     gain = max(0., len(y)*((alone/se)**2 - 1)) if se > 0 else 0.
     return dict(estimate=m, se=se, low=m - reach, high=m + reach, trust=trust, human_se=alone, interviews=gain)

@@ -33,8 +33,10 @@ def test_agrees_with_the_authors_package():
             w=rng.uniform(.3, 3, n).tolist() if i % 2 else None, v=rng.uniform(.3, 3, more).tolist() if i % 3 else None))
     done = subprocess.run([python, '-c', OTHER], input=json.dumps(cases), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    mine = [ppi_mean(c['y'], c['f'], c['g'], weight=c['w'], more_weight=c['v'], trust=c['trust']) for c in cases]
+    mine = [ppi_mean(c['y'], c['f'], c['g'], weight=c['w'], more_weight=c['v'], trust=c['trust'], fixed=True) for c in cases]
     assert np.allclose([[m['estimate'], m['low'], m['high']] for m in mine], json.loads(done.stdout), atol=1e-9)
+    own = [(ppi_mean(c['y'], c['f'], c['g'], trust=c['trust'])['se'], m['se']) for c, m in zip(cases, mine) if c['w'] is None and c['v'] is None]
+    assert len(own) > 5 and np.allclose(*zip(*own), atol=1e-12)    # without weights the default is theirs too
     trusts = [m['trust'] for m in mine]
     assert min(trusts) == 0 and max(trusts) == 1 and any(0 < t < 1 and t != .4 for t in trusts)    # clipped and chosen ones are among them
 
