@@ -168,13 +168,13 @@ def _installed(name):
     except PackageNotFoundError: return False
 
 # %% ../nbs/09_report.ipynb #c025
-_PAGE = jinja2.Environment(autoescape=True).from_string('''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{ title }}</title><style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222} h1,h2{line-height:1.2} h2{margin-top:2.2rem}
+_STYLE = Markup('''body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222} h1,h2{line-height:1.2} h2{margin-top:2.2rem}
 table{border-collapse:collapse;font-size:.82rem;display:block;overflow-x:auto} th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap;font-variant-numeric:tabular-nums}
 thead th{border-bottom:2px solid #888} pre{background:#f6f6f6;padding:1rem;white-space:pre-wrap;font-size:.85rem} img{max-width:100%} tr.model th{color:#B84F00}
-.warn{border-left:4px solid #D55E00;background:#fdf3ec;padding:.7rem 1rem} .note{color:#555;font-size:.9rem} dt{font-weight:600} dd{margin:0 0 .4rem 1rem;overflow-wrap:anywhere}
-</style><h1>{{ title }}</h1>
+.warn{border-left:4px solid #D55E00;background:#fdf3ec;padding:.7rem 1rem} .note{color:#555;font-size:.9rem} dt{font-weight:600} dd{margin:0 0 .4rem 1rem;overflow-wrap:anywhere}''')
+_PAGE = jinja2.Environment(autoescape=True).from_string('''<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{ title }}</title><style>
+{{ style }}</style><h1>{{ title }}</h1>
 <p class="warn"><strong>A simulated respondent is not a person.</strong> The model's answers below are not what people think; they are what a model says when it is told to answer as one. No number here licenses replacing respondents.</p>
 <h2>What was asked of whom</h2>
 <p>{{ asked }}</p>{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}
@@ -250,7 +250,7 @@ def report(
     rows, first = overall(scores), records[0]
     failed = rows[rows.metric.isin(['failed', 'coverage'])].pivot_table(index='predictor', columns='metric', values='value').rename(columns=dict(failed='share not parsed or refused', coverage='mean coverage')).rename_axis(index=None, columns=None)
     notes = list(dict.fromkeys(n for n in rows.note.dropna()))
-    page = _PAGE.render(title=title or f"{survey.codebook.about.get('title', first['source']) if survey else first['source']}: how close did the model come?",
+    page = _PAGE.render(style=_STYLE, title=title or f"{survey.codebook.about.get('title', first['source']) if survey else first['source']}: how close did the model come?",
         asked=_asked(records), warnings=_warnings(records, survey), prompt=first['instruction'] + (f"\n{first['input']}" if first['input'] else ''), answer=first['output'],
         table=_html(score_table(scores), models), note='Value [95 % interval], bootstrap over respondents. ↓ lower is better, ↑ higher is better. ' + ' '.join(n if n.endswith('.') else n + '.' for n in notes),
         findings=findings(scores), differences=_html(difference_table(scores).set_index('predictor').rename_axis(None)), plots=_plots(scores, list(models)),
