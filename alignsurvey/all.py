@@ -22,6 +22,13 @@ from .predict import predict, read_predictions, write_predictions
 from .server import connect, estimate, run_status
 from .orders import average_orders, position_bias
 from .baselines import temperature_scale
+from .design import kish_n, means, ratios, replicate_design, shares, survey_design
+from .combine import ppi_mean, rake, worth
 from .inference import evaluate
+from .subgroups import stereotyping, subgroup_scores
 from .judge import api_judge, judge, judge_scores, lm_judge
+from .calibration import calibrate, corp, plot_reliability, reliability, temperature
+from .structure import coefficients, correlations, missing_answers, plot_correlations, variance_ratio
+from .bounds import relative_gain, split_half
 from .report import difference_table, plot_calibration, plot_scores, plot_shares, report, run_card, score_table
+from .full import full_report

@@ -272,7 +272,16 @@ def evaluate(
     failure_rule: Annotated[str, typer.Option(help='how an unusable answer enters: missing, wrong or uniform')] = 'missing',
     min_n: Annotated[int, typer.Option(help='level group: groups with fewer answers are refused')] = 30,
     versus: Annotated[Optional[str], typer.Option(help='predictor to compare the others with; default the first')] = None,
-    n_boot: Annotated[int, typer.Option(help='bootstrap draws')] = 1000, seed: Seed = 0, overwrite: Overwrite = False):
+    n_boot: Annotated[int, typer.Option(help='bootstrap draws')] = 1000,
+    full: Annotated[bool, typer.Option('--full', help="also a full report, in a folder named as OUT without .csv; what follows is for it")] = False,
+    models: Annotated[Optional[str], typer.Option(help='predictors that are models, with commas, the one of interest last; default all')] = None,
+    survey: Annotated[Optional[str], typer.Option(help='the survey, for source, citation and terms')] = None,
+    by: Annotated[Optional[str], typer.Option(help='background variables for subgroups, with commas; default all')] = None,
+    margin: Annotated[Optional[float], typer.Option(help='difference in Brier score that would not matter, for equivalence')] = None,
+    formula: Annotated[Optional[str], typer.Option(help="regression to run on people's and the model's answers, as in 'natsci ~ age + natroad'")] = None,
+    validation: Annotated[Optional[Path], typer.Option(help='records of validation respondents, for the temperature')] = None,
+    validation_predictions: Annotated[Optional[Path], typer.Option(help="the model of interest's predictions of them")] = None,
+    seed: Seed = 0, overwrite: Overwrite = False):
     """Score predictions against what respondents answered, beside baselines.
 
     Example: alignsurvey evaluate --records splits/test.jsonl --predictions tuned=tuned.jsonl --train splits/train.jsonl"""
@@ -280,13 +289,30 @@ def evaluate(
     _new(out, overwrite)
     test = read_records(records)
     named = _named(predictions, test)
+    if full: return print(_full(test, named, out, overwrite, train, models, survey, by, margin, formula, (validation, validation_predictions), failure_rule=failure_rule, min_n=min_n, n_boot=n_boot, seed=seed))
     from alignsurvey.inference import evaluate
     from alignsurvey.report import score_table
     scores = evaluate(test, named, train=read_records(train) if train else None, failure_rule=failure_rule, min_n=min_n, versus=versus, n_boot=n_boot, seed=seed)
     scores.to_csv(out, index=False)
     print(score_table(scores).to_string(), out, sep='\n')
 
-# %% ../nbs/10_cli.ipynb #c022
+# %% ../nbs/10_cli.ipynb #c023
+def _full(test, predictions, out, overwrite, train, models, survey, by, margin, formula, validation, **settings):
+    "The full report beside the scores; the scores are its own."
+    from alignsurvey.full import full_report
+    from alignsurvey.predict import read_predictions
+    from alignsurvey.records import read_records
+    from alignsurvey.report import run_card
+    from alignsurvey.survey import Survey
+    if (validation[0] is None) != (validation[1] is None): raise ValueError("--validation and --validation-predictions go together: give both or neither")
+    learned, folder = read_records(train) if train else None, out.with_suffix('')
+    if folder == out: raise ValueError(f"{out}: give OUT a name that ends in .csv; the report's folder takes the name without it")
+    page = full_report(test, predictions, folder, models=_names(models), train=learned, validation=(read_records(validation[0]), read_predictions(validation[1])) if validation[0] else None, by=_names(by),
+        margin=margin, formula=formula, survey=Survey.load(survey) if survey else None, card=run_card(test, learned, **settings), overwrite=overwrite, **settings)
+    (folder/'scores.csv').replace(out)
+    return page
+
+# %% ../nbs/10_cli.ipynb #c024
 @_command
 def report(
     scores: Annotated[Path, typer.Option(help='.csv file of scores')],
@@ -307,7 +333,7 @@ def report(
     from alignsurvey.survey import Survey
     print(report(table, out, records=test, models=_names(models) or (), survey=Survey.load(survey) if survey else None, card=run_card(test, scores=scores.name), overwrite=overwrite))
 
-# %% ../nbs/10_cli.ipynb #c024
+# %% ../nbs/10_cli.ipynb #c026
 DEMOS = dict(
     gss=dict(survey='gss2018', variables=['age', 'sex', 'race', 'degree', 'partyid', 'polviews'], attributes=['sex', 'degree', 'partyid'],
         full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'], respondents=172, test=.5, fit=100),
@@ -349,7 +375,7 @@ def _tuned(lm, records, folder, settings):
     same = card and card['records_hash'] == records_hash(records) and card['base_hash'] == lm.base_hash and settings.items() <= card['recipe'].items()
     return load_model(lm.name, adapter=folder) if same else sft(lm, records, folder, overwrite=True, **settings)
 
-# %% ../nbs/10_cli.ipynb #c025
+# %% ../nbs/10_cli.ipynb #c027
 def run_demo(
     out='runs/demo', # folder for records, answers, adapter, scores and report; a finished one is left alone
     *,
@@ -386,7 +412,7 @@ def run_demo(
     card = run_card(test, train, task=task, model=lm.name, base_hash=lm.base_hash, elicitation='score', order='shuffled' if task in ('response', 'interview') else 'as declared', seed=seed, training=settings)
     return report(scores, out/'report.html', records=test, models=['zero-shot', 'tuned'], survey=survey, card=card)
 
-# %% ../nbs/10_cli.ipynb #c026
+# %% ../nbs/10_cli.ipynb #c028
 @_command
 def demo(
     out: Annotated[Path, typer.Option(help='folder for everything that the run makes')] = Path('runs/demo'),
@@ -399,7 +425,7 @@ def demo(
     Example: alignsurvey demo --quick"""
     print(run_demo(out, survey=survey, task=task, quick=quick, seed=seed).resolve())
 
-# %% ../nbs/10_cli.ipynb #c027
+# %% ../nbs/10_cli.ipynb #c029
 def main():
     "Entry point of the `alignsurvey` command."
     app()

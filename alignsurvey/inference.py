@@ -12,7 +12,7 @@ import numpy as np, pandas as pd
 from scipy import sparse
 from .baselines import _refuse, _RULES, baseline_predictions, read_answers, read_forecast
 from .groups import COLUMNS, evaluate_groups
-from .intervals import holm, interval, p_value, resamples
+from .intervals import holm, interval, p_value, resamples, small_sample
 from .metrics import brier_scores, f1_by_class, js_divergence, log_scores, rps_scores, total_variation, wasserstein
 from .records import check_leakage
 from .replies import knows_not
@@ -170,9 +170,16 @@ def _noise_floor(a, statistics, counts, n_boot, seed):
 _NUMBERS = ('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff')
 
 def _support(a, rows):
-    "Records, Kish's effective n of their respondents, and clusters."
+    "Records, Kish's effective n of their respondents, and what intervals must know of their clusters, None where there are no two."
     w = a.weight[rows][np.unique(a.respondent[rows], return_index=True)[1]]
-    return dict(n=int(rows.sum()), n_eff=float(w.sum()**2/(w**2).sum()) if w.any() else 0.), len(np.unique(a.cluster[rows]))
+    mass = np.bincount(a.cluster[rows], a.weight[rows])
+    has = np.flatnonzero(mass)
+    small = small_sample(mass[has], stratum=None if a.stratum is None else a.stratum[has]) if len(has) > 1 else None
+    return dict(n=int(rows.sum()), n_eff=float(w.sum()**2/(w**2).sum()) if w.any() else 0.), small
+
+def _few(small):
+    "A warning where clusters are few, or few carry most of the weight."
+    return 'one cluster: no interval' if small is None else f"weights leave {small['n']:.0f} clusters or respondents: interval is rough" if small['n'] < 29.5 else ''
 
 def _rows(a, values, used, about, alpha, note, test=False):
     "One row for each statistic and question in `values`; `note(s)` goes with the overall score."
@@ -180,24 +187,31 @@ def _rows(a, values, used, about, alpha, note, test=False):
     for s, question in values: asked.setdefault(s, []).append(question)
     for (s, question), d in values.items():
         rows = used[s.over] & np.isin(a.item, [a.names.index(q) for q in (asked[s] if question is None else [question]) if q is not None])
-        support, clusters = _support(a, rows)
-        low, high = interval(d, alpha, centre=s.centre) if clusters > 1 else (None, None)
+        support, small = _support(a, rows)
+        about_draws = dict(centre=s.centre, df=small and small['df'], stretch=small and small['stretch'])
+        low, high = interval(d, alpha, **about_draws) if small else (None, None)
         if s.centre and not test and low is not None: low, high = max(low, 0.), min(high, 1.)
         notes = [note(s) if question is None else '', 'infinite: probability 0 at an answer' if np.isinf(d[0]) else '',
-            'one cluster: no interval' if clusters == 1 else '']
+            _few(small) if a.weight[rows].any() else '']
         if np.isnan(d[0]) and not any(notes): notes = ['nothing left to score']
         out.append({**about, 'task': 'response', 'level': s.level, 'metric': s.name, 'question_id': question, 'value': d[0], 'ci_low': low,
-            'ci_high': high, 'p': p_value(d, centre=s.centre) if test and clusters > 1 else None, **support,
+            'ci_high': high, 'p': p_value(d, **about_draws) if test and small else None, **support,
             'q_from': about['q_from'] if s.level == 'group' else None, 'note': '; '.join(filter(None, notes)) or None})
     return out
 
 # %% ../nbs/08_inference.ipynb #c030
-def _own_note(a, f):
+def _near_floor(s, own, floor):
+    "What to say of a distance that is mostly sampling noise, with its value less the noise that resampling adds (Efron & Tibshirani 1993, ch. 10)."
+    d, noise = own.get((s, None)), floor.get((s, None))
+    if d is None or noise is None or s.name == 'alignment' or not d[0] < 3*noise[0]: return ''
+    return f'less than three times the noise floor: interval is rough; {max(0, 2*d[0] - np.nanmean(d[1:])):.3f} without the noise'
+
+def _own_note(a, f, own, floor):
     "What the overall row of a metric should say about a predictor."
     def note(s):
         how = dict(missing='left out', uniform='given equal probabilities', wrong='counted as wrong' if s.over == 'judged' else 'left out')
         lost = f"{f.failures} {how[f.about['failure_rule']]}" if s.over in ('judged', 'answered') else f.failures if s.name == 'failed' else ''
-        return '; '.join(filter(None, (f.note, _items(s, a, f)[1], lost if f.failures else '')))
+        return '; '.join(filter(None, (f.note, _items(s, a, f)[1], lost if f.failures else '', _near_floor(s, own, floor))))
     return note
 
 def _minus(x, y):
@@ -248,18 +262,17 @@ def _check_settings(names, metrics, versus, failure_rule, n_boot, alpha):
 # %% ../nbs/08_inference.ipynb #c033
 def _drawn(about, n, draws, alpha, **where):
     low, high = interval(draws, alpha)
-    return {**about, 'task': 'response', 'level': 'group', 'value': draws[0], 'ci_low': low, 'ci_high': high, 'n': n, 'n_eff': np.nan, **where}
+    return {**about, 'task': 'response', 'level': 'group', 'value': draws[0], 'ci_low': low, 'ci_high': high, 'n': n, 'n_eff': np.nan, 'note': 'nothing left to score' if np.isnan(draws[0]) else None, **where}
 
 def _share_rows(a, forecasts, alpha, n_boot, seed):
     "Share of each option: respondents', then each predictor's, of the records it may be scored on."
-    out, blank = [], dict.fromkeys(COLUMNS)
-    for j, name in enumerate(a.names):
-        rows = np.flatnonzero(a.item == j)
-        who = [({**blank, 'predictor': 'human'}, a.weight[rows], np.eye(len(a.options[j]))[a.y[rows]])]
-        who += [({**blank, **f.about}, a.weight[rows]*f.used['answered'][rows], f.q[rows, :len(a.options[j])]) for f in forecasts]
-        for (about, w, x), total in zip(who, _totals(a, [(rows, w, x) for _, w, x in who], n_boot, seed)):
-            out += [_drawn(about, int((w > 0).sum()), d, alpha, metric='share', question_id=name, group_var='option', group=o) for o, d in zip(a.options[j], _means(total).T)]
-    return out
+    blank, parts, of = dict.fromkeys(COLUMNS), [], []
+    for j in range(len(a.names)):
+        rows, k = np.flatnonzero(a.item == j), len(a.options[j])
+        who = [(dict(predictor='human'), 1., np.eye(k)[a.y[rows]]), *((f.about, f.used['answered'][rows], f.q[rows, :k]) for f in forecasts)]
+        for about, used, x in who: parts.append((rows, a.weight[rows]*used, x)); of.append((j, {**blank, **about}))
+    return [_drawn(about, int((w > 0).sum()), d, alpha, metric='share', question_id=a.names[j], group_var='option', group=o)
+        for (j, about), (_, w, _), total in zip(of, parts, _totals(a, parts, n_boot, seed)) for o, d in zip(a.options[j], _means(total).T)]
 
 def _calibration_rows(a, forecasts, alpha, n_boot, seed, bins=10):
     "Mean confidence and hit rate of the likeliest option in each bin of confidence, all questions together."
@@ -289,7 +302,7 @@ def _choices(records, predictions, train, metrics, predictors, baselines, versus
     own, rows = {n: again(f, f.used) for n, f in forecasts.items()}, []
     floors = {k: _noise_floor(a, statistics, k == 'counts', n_boot, seed) for k in {f.about['q_from']: 0 for f in forecasts.values()}}
     for n, f in forecasts.items():
-        rows += _rows(a, own[n], f.used, f.about, alpha, _own_note(a, f))
+        rows += _rows(a, own[n], f.used, f.about, alpha, _own_note(a, f, own[n], floors[f.about['q_from']]))
         for g in (forecasts[v] for v in versus if v != n):
             gap, used, note = _compared(f, g, own, again)
             rows += _rows(a, gap, used, {**f.about, 'versus': g.name}, alpha, lambda s: note, test=True)

@@ -34,7 +34,7 @@ def _cells(records, by):
     for v in by:
         if v not in groups: raise ValueError(f"records have no group variable {v!r}: use some of {', '.join(map(str, groups.columns)) or 'those that the codebook lists as background'}")
     known = groups[by].notna().all(axis=1)
-    cell, names = pd.factorize(groups[by].astype(str).agg(' / '.join, axis=1).where(known), sort=True)
+    cell, names = pd.factorize(groups[by].fillna('').astype(str).agg(' / '.join, axis=1).where(known), sort=True)
     return cell, list(names), ' × '.join(by)
 
 def _cell_samples(a, x, cell, cells):
