@@ -139,7 +139,7 @@ def estimate_run(
     work = np.mean([sum(_work(model, c) for c in step) for step in counts])
     peak = max(c[0]/tried[0]*body + c[1]/tried[1]*head*4 for step in counts for c in step)
     return dict(steps=steps, records=min(recipe.batch, len(every)), tokens=round(np.mean([sum(c[0] for c in step) for step in counts])),
-        seconds=round(steps*work*seconds/_work(model, tried), 1), memory=round(_in_use(model.device) + max(peak + 16*trained, model.get_memory_footprint())), device=str(model.device))
+        seconds=float(f'{steps*work*seconds/_work(model, tried):.3g}'), memory=round(_in_use(model.device) + max(peak + 16*trained, model.get_memory_footprint())), device=str(model.device))
 
 # %% ../nbs/06_fit.ipynb #c012
 def fit_line(
