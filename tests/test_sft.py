@@ -355,7 +355,7 @@ def test_from_the_command_line(base, cli, tmp_path):
     write_records(people(3, 20), tmp_path/'validation.jsonl')
     code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'three', '--validation', tmp_path/'validation.jsonl', '--validate-every', 2, '--mix', 'response=1', '--trainer-args', '{"max_steps": 4}', *small)
     assert code == 0 and len(pd.read_csv(tmp_path/'three'/'validation.csv')) == 2 and card(tmp_path/'three')['fit']['steps'] == 4, said
-    for option, wrong, why in (('--mix', 'response', 'give each task a weight'), ('--trainer-args', 'x', 'is not JSON'), ('--held-out', tmp_path/'train.jsonl', 'of the held-out records is in the training data')):
+    for option, wrong, why in (('--mix', 'response', 'give each task a weight'), ('--trainer-args', 'x', 'give a JSON object'), ('--held-out', tmp_path/'train.jsonl', 'of the held-out records is in the training data')):
         code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'four', option, wrong, *small)
         assert code == 2 and why in said
     assert card(tmp_path/'two')['recipe']['rank'] == 2 and [h['stage'] for h in lineage(tmp_path/'two')] == ['foundation', 'task']
