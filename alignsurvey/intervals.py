@@ -26,9 +26,7 @@ def resamples(
     yield np.ones((1, n))
     if stratum is not None: yield from _rao_wu(np.asarray(stratum), fraction, n_boot, rng, chunk); return
     for start in range(0, n_boot, chunk):
-        b = min(chunk, n_boot - start)
-        at = rng.integers(n, size=(b, n)) + n*np.arange(b)[:, None]
-        yield np.bincount(at.ravel(), minlength=b*n).reshape(b, n).astype(float)
+        yield np.array([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(min(chunk, n_boot - start))], float)    # one at a time: counts stay in the cache
 
 def _rao_wu(stratum, fraction, n_boot, rng, chunk):
     "Factors of the rescaled bootstrap; all strata are drawn at once."

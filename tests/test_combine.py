@@ -47,6 +47,14 @@ def test_a_useless_simulator_costs_nothing():
     assert max(ratio) <= 1.02
 
 
+def test_simulators_did_no_harm_in_simulation():
+    "The committed table: no study's interval is wider than the interviews' own by more than 2 %, and no estimate is biased, whatever the simulator."
+    t = pd.read_csv(Path(__file__).parent.parent/'benchmarks'/'simulators.csv')
+    assert set(t.simulator) == {'good', 'biased', 'useless'} and (t.replications >= 4000).all()
+    assert (t.width_at_most <= 1.02).all() and (abs(t.bias_in_se) < 3.5).all()
+    assert t.coverage[t.interviews >= 200].between(93, 97).all() and (t.width[t.simulator == 'good'] < .9).all()
+
+
 @pytest.mark.parametrize('call, message', [
     (lambda y: ppi_mean(y, y, y, weight=0*y), 'weight must be 40 numbers of 0 or above, one a respondent, and not all 0'),
     (lambda y: ppi_mean(y, y, y, more_weight=y - 5), 'more_weight must be 40 numbers'),

@@ -52,6 +52,17 @@ def test_equivalence_of_few_is_harder():
     assert many['equivalent'] and not few['equivalent'] and few['p'] > many['p'] and few['low'] < many['low']
 
 
+def test_intervals_held_the_truth_in_simulation():
+    """The committed table of 20 designs: 93 to 97 % (4,000 surveys know a coverage of 95 % within .7) where there are 30 clusters and weights leave 30 respondents,
+    and for distances where the truth is three times the floor."""
+    t = pd.read_csv(BENCHMARKS/'coverage.csv')
+    assert len(t) == 20 and (t.replications >= 4000).all() and (t.respondents.min(), t.respondents.max()) == (50, 2000) and (t.clusters.min(), t.weights_cv.max(), t.icc.max()) == (2, 1.5, .2)
+    many = t[(t.clusters >= 30) & (t.respondents/(1 + t.weights_cv**2) >= 30)]
+    assert len(many) >= 14
+    for name in ('share', 'paired difference', 'paired difference, resampled', 'log score'): assert many[name].between(93, 97).all(), many[name]
+    assert many['wasserstein far'][many['far over floor'] >= 3].between(93, 97).all() and many['wasserstein near'][many['near over floor'] >= 3].between(93 - .7, 97).all()
+
+
 # hostile input: a sentence, or a number that is missing with a reason
 
 def people(n, *, cells=('a', 'b'), weight=1., answer=lambda i: i % 2, items=('q',)):
