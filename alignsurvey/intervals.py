@@ -9,7 +9,8 @@ __all__ = ['resamples', 'interval', 'p_value', 'holm', 'small_sample', 'benjamin
 # %% ../nbs/07c_intervals.ipynb #c002
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm, t as student
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.stats import norm
 
 # %% ../nbs/07c_intervals.ipynb #c005
 def resamples(
@@ -57,7 +58,7 @@ def interval(
 ): # low and high; None where there is no draw, or an infinite one
     """Percentile interval (Efron & Tibshirani 1993, ch. 13), for small samples at percentiles further out: those that a normal
     distribution has where `stretch` times Student's t has alpha/2 (Hesterberg 2015, Am. Stat. 69)."""
-    d, tail = _usable(draws, centre), norm.cdf(stretch*_student(df).ppf(alpha/2))
+    d, tail = _usable(draws, centre), ndtr(stretch*(ndtri(alpha/2) if df is None else stdtrit(df, alpha/2)))
     return tuple(float(x) for x in np.quantile(d, [tail, 1 - tail])) if len(d) else (None, None)
 
 def p_value(
@@ -71,11 +72,10 @@ def p_value(
     if not len(d): return None
     return float(2*_tail(min((d <= 0).sum(), (d >= 0).sum()), len(d), df, stretch))
 
-def _student(df): return norm if df is None else student(df)
-
 def _tail(beyond, n, df, stretch):
     "Share of draws beyond a point, at most a half, as `interval` reads it."
-    return _student(df).cdf(norm.ppf(min(.5, (1 + beyond)/(1 + n)))/stretch)
+    z = ndtri(min(.5, (1 + beyond)/(1 + n)))/stretch
+    return ndtr(z) if df is None else stdtr(df, z)
 
 def holm(
     p, # p values of one family of tests, (n,)

@@ -89,13 +89,13 @@ def plot(table):
     import matplotlib; matplotlib.use('agg')
     import matplotlib.pyplot as plt, seaborn as sns
     sns.set_theme(style='white', font_scale=1.1)
-    fig, ax = plt.subplots(figsize=(9, 4.5))
-    ax.axhspan(93, 97, color='.9')
-    for name, mark in zip(TRUTH, 'osPD^v'): ax.plot(range(len(table)), table[name], mark, ms=5, label=name, alpha=.8)
-    ax.set(xticks=range(len(table)), ylabel='% of intervals that hold the truth', title=f'Coverage of 95 % intervals, {table.replications[0]:,} made-up surveys of each design', ylim=(min(60, table[list(TRUTH)].min().min() - 2), 101))
-    ax.set_xticklabels([f"{r.respondents} in {r.clusters}" + (f", {r.strata} strata" if r.strata > 1 else '') + f"; cv {r.weights_cv:g}, icc {r.icc:g}" for r in table.itertuples()], rotation=60, ha='right', fontsize=8)
-    ax.legend(frameon=False, fontsize=9, loc='lower left')
-    sns.despine(); fig.tight_layout(); fig.savefig(HERE.with_suffix('.png'), dpi=110)
+    fig, ax = plt.subplots(figsize=(9, 6.5))
+    ax.axvspan(93, 97, color='.9')
+    for k, (name, mark) in enumerate(zip(TRUTH, 'osPD^v')): ax.plot(table[name].clip(60), np.arange(len(table)) + .1*(k - 2.5), mark, ms=5, label=name, alpha=.8)
+    ax.set(yticks=range(len(table)), xlabel='% of intervals that hold the truth (60 and less at the left edge)', xlim=(59, 100.5), title=f'95 % intervals, {table.replications[0]:,} surveys of each design')
+    ax.set_yticklabels([f'{r.respondents:,} people in {r.clusters:,} clusters' + (f', {r.strata} strata' if r.strata > 1 else '') + f'; cv {r.weights_cv:g}, icc {r.icc:g}' for r in table.itertuples()], fontsize=9)
+    ax.invert_yaxis(); ax.legend(frameon=False, fontsize=9, loc='lower left')
+    sns.despine(); fig.tight_layout(); fig.savefig(HERE.with_suffix('.png'), dpi=90)
 
 
 def main():
