@@ -22,9 +22,9 @@ def theirs(records, folder):
         dataset='survey', dataset_dir=str(folder), template='chatml', cutoff_len=2048, output_dir=str(folder/'out'), overwrite_output_dir=True, use_cpu=True, bf16=False, fp16=False,
         disable_gradient_checkpointing=True, per_device_train_batch_size=8, gradient_accumulation_steps=-(-len(rows)//8), num_train_epochs=RECIPE['epochs'], learning_rate=RECIPE['lr'],
         lr_scheduler_type='cosine', warmup_ratio=.1, logging_steps=1, save_strategy='no', report_to='none')
-    (folder/'settings.json').write_text(json.dumps(settings))
+    (folder/'settings.yaml').write_text(json.dumps(settings))
     env = dict(os.environ, PYTHONPATH='', CUDA_VISIBLE_DEVICES='', USE_V1='0')
-    done = subprocess.run([os.environ['ALIGNSURVEY_LLAMAFACTORY'], '-m', 'llamafactory.cli', 'train', str(folder/'settings.json')], env=env, capture_output=True, text=True)
+    done = subprocess.run([os.environ['ALIGNSURVEY_LLAMAFACTORY'], '-m', 'llamafactory.cli', 'train', str(folder/'settings.yaml')], env=env, capture_output=True, text=True)
     if done.returncode: raise SystemExit(f'LLaMA-Factory ended with {done.returncode}:\n{done.stderr[-3000:]}')
     log = [json.loads(l) for l in (folder/'out/trainer_log.jsonl').read_text().splitlines()]
     return json.loads((folder/'out/train_results.json').read_text())['train_runtime']/RECIPE['epochs'], [l['loss'] for l in log if 'loss' in l]
