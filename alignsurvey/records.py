@@ -359,5 +359,6 @@ def records_hash(
     records:Dataset, # records
 )->str: # 16 hex digits; the order of rows makes no difference
     "Fingerprint of prompts and answers."
-    rows = zip(*(records[c][:] for c in ('record_id', 'instruction', 'input', 'output')))
-    return hashlib.sha256('\n'.join(sorted(json.dumps(r) for r in rows)).encode()).hexdigest()[:16]
+    fields = ['record_id', 'instruction', 'input', 'output']
+    rows = (r for some in records.select_columns(fields).iter(1000) for r in zip(*(some[c] for c in fields)))
+    return hashlib.sha256(b''.join(sorted(hashlib.sha256(json.dumps(r).encode()).digest() for r in rows))).hexdigest()[:16]

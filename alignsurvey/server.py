@@ -15,8 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 import numpy as np
 from tqdm.auto import tqdm
-from .model import EMBEDDED, _embedded, _ids, _render, _user
-from .predict import content_keys, merge_draws, read_reply
+from .journal import draw_keys, read_reply
 from .records import answer_texts
 
 # %% ../nbs/07a_server.ipynb #c007
@@ -39,7 +38,14 @@ class Server:
         "One call that shows whether the server gives log probabilities; remembered in `facts`."
         if self.facts is None: self.facts = _finish(_probe(self))
         return self.facts
-    def collect(self, records, elicitation, log, **how): return _collected(self, records, elicitation, log, how)
+    keeps_draws = True    # each draw is an answer of its own in the journal
+    def settings(self, elicitation, how):
+        "What decides an answer. Raises ValueError where the server can't give it."
+        if elicitation == 'score' and self.elicitation() != 'score': raise ValueError(f"{self.model}: the server gives no log probabilities, which 'score' needs: use sample, greedy or auto")
+        return [elicitation, 'server', self.model, self.options] + [v for k, v in how.items() if k != 'draws']
+    def card(self): return {k: v for k, v in vars(self).items() if k != 'facts'} | dict(probe=self.facts)
+    def plan(self, records): return [(i,) for i in range(len(records))]    # each prompt by itself
+    def collect(self, records, keys, batches, elicitation, log, run, how): _collected(self, records, keys, batches, elicitation, log, run, how)
 
 def connect(
     model, # the server's name for the model
@@ -153,6 +159,8 @@ def _finish(coroutine):
     except RuntimeError: return asyncio.run(coroutine)
     with ThreadPoolExecutor(1) as pool: return pool.submit(asyncio.run, coroutine).result()
 
+def _user(instruction, input): return [dict(role='user', content=instruction + (f'\n{input}' if input else ''))]    # as for a model on this machine, without loading torch
+
 async def _probe(server):
     "Ask for log probabilities once; a server that allows fewer than twenty is asked for five."
     body, tops = dict(messages=_user('Answer with the letter A.', ''), max_tokens=1, temperature=0, logprobs=True), [20, 5]
@@ -207,7 +215,7 @@ class _Run:
     "Counts of one run, and the way of an answer to the disk."
     def __init__(self, server, log, name, bar, spent):
         self.server, self.log, self.name, self.bar, self.spent = server, log, name, bar, spent
-        self.traffic, self.reserved, self.full, self.failed, self.fresh, self.ratio = Traffic(server.concurrency, server.patience), 0., False, {}, [], 4.
+        self.traffic, self.reserved, self.full, self.fresh, self.ratio = Traffic(server.concurrency, server.patience), 0., False, [], 4.
 
     def keep(self, key, answer): # gives a future that is done when the answer is on disk
         done = asyncio.get_running_loop().create_future()
@@ -271,7 +279,6 @@ async def _one(run, client, key, record, body, elicitation):
         finally: await run.traffic.leave()
         if fault.kind == 'error' or run.traffic.dead: break
         if i < run.server.tries - 1: await asyncio.sleep((fault.wait if fault.wait is not None else _pause(i)) + random.uniform(0, .05))
-    run.failed[key] = fault.why
     run.log.fail({key: fault.why}, run.name)
     run.bar.update(1)
 
@@ -280,7 +287,7 @@ def _answer(choice, usage, record, elicitation):
     asked, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
     billed, text = dict(asked=asked, written=written, tokens=(asked or 0) + (written or 0) if usage else None), choice.message.content or ''
     if choice.finish_reason == 'content_filter' or getattr(choice.message, 'refusal', None): return dict(billed, text=text, status='refused', why='content_filter')
-    if elicitation != 'score': return dict(read_reply(text.strip(), record), **billed)
+    if elicitation != 'score': return dict(read_reply(text.strip(), record, thinking=getattr(choice.message, 'reasoning_content', None) or getattr(choice.message, 'reasoning', None)), **billed)
     if not (choice.logprobs and choice.logprobs.content): raise _Fault('error', 'no_logprobs')
     steps = [dict(token=s.token, logprob=s.logprob, top=[(t.token, t.logprob) for t in s.top_logprobs]) for s in choice.logprobs.content]
     return dict(_scored(steps, record), text=text, **billed)
@@ -293,16 +300,14 @@ def _body(server, record, elicitation, how, key):
     if elicitation == 'score': body |= dict(max_tokens=4 if record['answer_form'] in ('label', 'label_text') else min(32, how['max_new_tokens']), logprobs=True, top_logprobs=server.facts['logprobs'])
     return {k: v for k, v in (body | server.options).items() if v is not None}
 
-def _jobs(server, records, keys, known, elicitation, how):
+def _jobs(server, records, keys, batches, known, elicitation, how):
     "Key, record and request of what is not yet known; a prompt that stands there twice is asked once."
     taken = set(known)
-    for i, k in enumerate(keys):
-        new = [key for key in _draw_keys(k, how) if key not in taken]
+    for i in (i for rows in batches for i in rows):
+        new = [key for key in draw_keys(keys[i], how.get('draws')) if key not in taken]
         taken.update(new)
         record = records[i] if new else None
         for key in new: yield key, record, _body(server, record, elicitation, how, key)
-
-def _draw_keys(key, how): return [f'{key}/{d}' for d in range(how['draws'])] if 'draws' in how else [key]
 
 async def _all(run, jobs, elicitation):
     async with _client(run.server) as client:
@@ -313,22 +318,16 @@ async def _all(run, jobs, elicitation):
             await asyncio.gather(*workers, return_exceptions=True)
             if run.fresh: run.flush()
 
-def _collected(server, records, elicitation, log, how):
-    "Answers of a server, in the records' order; raises ValueError where it can't give them or the budget is used up."
-    if elicitation == 'score' and server.elicitation() != 'score': raise ValueError(f"{server.model}: the server gives no log probabilities, which 'score' needs: use sample, greedy or auto")
-    settings = [elicitation, 'server', server.model, server.options] + [v for k, v in how.items() if k != 'draws']
-    keys = content_keys(records, settings)
-    wanted = {key for k in keys for key in _draw_keys(k, how)}
-    known, name = log.known(wanted), hashlib.sha256(''.join(keys).encode()).hexdigest()[:16]
-    log.begin(name, dict(model=server.model, elicitation=elicitation, total=len(wanted), before=len(known), prices=server.prices, budget=server.budget, probe=server.facts))
+def _collected(server, records, keys, batches, elicitation, log, name, how):
+    "Ask a server what the journal does not hold; raises ValueError where the budget is used up."
+    wanted = {key for rows in batches for i in rows for key in draw_keys(keys[i], how.get('draws'))}
+    known = log.answered(wanted)
+    spent = sum(_cost(server, a.get('asked'), a.get('written')) for a in log.each(known)) if any(server.prices) else 0.
     with tqdm(total=len(wanted), initial=len(known), desc=elicitation) as bar:
-        run = _Run(server, log, name, bar, sum(_cost(server, a.get('asked'), a.get('written')) for a in known.values()))
-        if len(known) < len(wanted): _finish(_all(run, _jobs(server, records, keys, known, elicitation, how), elicitation))
-    known = log.known(wanted)
+        run = _Run(server, log, name, bar, spent)
+        if len(known) < len(wanted): _finish(_all(run, _jobs(server, records, keys, batches, known, elicitation, how), elicitation))
     if run.full:
-        raise ValueError(f"the budget of {server.budget:g} is used up after {len(known)} of {len(wanted)} answers, which cost {run.spent:.4f}: they are kept in the journal; raise the budget and run again")
-    each = lambda key: known.get(key) or dict(status='error', why=run.failed.get(key, 'unknown'))
-    return [merge_draws([each(key) for key in _draw_keys(k, how)], len(options)) if 'draws' in how else each(k) for k, options in zip(keys, records['options'][:])]
+        raise ValueError(f"the budget of {server.budget:g} is used up after {len(log.answered(wanted))} of {len(wanted)} answers, which cost {run.spent:.4f}: they are kept in the journal; raise the budget and run again")
 
 # %% ../nbs/07a_server.ipynb #c027
 def estimate(
@@ -342,6 +341,7 @@ def estimate(
 )->dict: # requests, prompt_tokens, written_tokens (most), price_from, price_to, counted (exactly, or a guess)
     "Tokens and price of a run, before it starts; nothing is asked. Raises FileNotFoundError at a tokenizer that can't be loaded."
     if tokenizer is not None: tokenizer = _tokenizer(tokenizer)
+    if tokenizer is not None: from alignsurvey.model import _ids, _render
     count = (lambda m: len(_ids(tokenizer, _render(tokenizer, m, add_generation_prompt=True)))) if tokenizer else (lambda m: rough_tokens(m[0]['content']))
     times, how = draws if elicitation in ('sample', 'auto') else 1, dict(max_new_tokens=max_new_tokens, temperature=1.)
     shown = Server(server.model, options=server.options, facts=dict(logprobs=20))
@@ -355,6 +355,7 @@ def estimate(
 
 def _tokenizer(name):
     from transformers import AutoTokenizer
+    from alignsurvey.model import EMBEDDED, _embedded
     try: return AutoTokenizer.from_pretrained(_embedded() if name == EMBEDDED else name)
     except (OSError, ValueError) as e: raise FileNotFoundError(f"{name}: its tokenizer can't be loaded: give smollm2-135m, a folder or a hub id") from None
 

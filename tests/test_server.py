@@ -1,7 +1,7 @@
-"Servers: faults of every kind, kill and resume, secrets, budgets, throughput, against a stub in its own process."
-import contextlib, json, logging, os, signal, subprocess, sys, time, traceback, urllib.request
+"Servers: faults of every kind, secrets, budgets, throughput, against a stub in its own process."
+import contextlib, json, logging, subprocess, sys, time, traceback, urllib.request
 from pathlib import Path
-import numpy as np, pytest
+import pytest
 
 from alignsurvey.predict import predict
 from alignsurvey.records import make_records, write_records
@@ -16,7 +16,7 @@ def stub(**settings):
     process = subprocess.Popen([sys.executable, STUB, json.dumps(settings)], stdout=subprocess.PIPE, text=True)
     try:
         port = int(process.stdout.readline())
-        yield f'http://127.0.0.1:{port}/v1', lambda: json.load(urllib.request.urlopen(f'http://127.0.0.1:{port}/'))
+        yield f'http://127.0.0.1:{port}/v1', lambda: json.load(urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=60))
     finally:
         process.kill()
         process.wait()
@@ -71,31 +71,6 @@ def test_failures_are_asked_again_and_answers_are_not(tmp_path):
         assert not (second.status == 'error').any() and all(saw()['served'][p] == n for p, n in before.items())
     answered = (first.status != 'error').to_numpy()
     assert list(first.status[answered]) == list(second.status[answered]) and run_status(journal)[0]['failed'] == 0
-
-
-CHILD = """
-import sys
-from test_server import prompts
-from alignsurvey.predict import predict
-from alignsurvey.server import connect
-predict(connect('stub', base_url=sys.argv[1], concurrency=8), prompts(400), journal=sys.argv[2])
-"""
-
-
-def test_killed_runs_repeat_only_what_was_in_flight(tmp_path):
-    records, rng = prompts(400), np.random.default_rng(0)
-    with stub(latency=.03) as (url, saw):
-        for kill in range(3):
-            child = subprocess.Popen([sys.executable, '-c', CHILD, url, tmp_path/'run.sqlite'], cwd=Path(__file__).parent, env=dict(os.environ, TQDM_DISABLE='1'))
-            deadline, before = time.monotonic() + 60, sum(saw()['served'].values())
-            while sum(saw()['served'].values()) < before + 20 + rng.integers(60) and time.monotonic() < deadline: time.sleep(.02)
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
-        whole = predict(connect('stub', base_url=url, concurrency=8), records, journal=tmp_path/'run.sqlite')
-        repeated = sum(n - 1 for p, n in saw()['served'].items() if p.startswith('You are'))
-        fresh = predict(connect('stub', base_url=url, concurrency=8), records)
-    assert repeated <= 3*8, repeated
-    assert list(whole.probs) == list(fresh.probs) and set(whole.status) == {'ok'}
 
 
 def test_the_probe_chooses_and_draws_are_shared(tmp_path):
