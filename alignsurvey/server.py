@@ -8,9 +8,10 @@ __all__ = ['Server', 'connect', 'option_mass', 'Traffic', 'rough_tokens', 'estim
 # %% ../nbs/07a_server.ipynb #c002
 import asyncio, hashlib, json, math, os, random, sqlite3, time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from itertools import chain, islice
 from pathlib import Path
 from urllib.parse import urlsplit
 import numpy as np
@@ -40,8 +41,8 @@ class Server:
         return self.facts
     keeps_draws = True    # each draw is an answer of its own in the journal
     def settings(self, elicitation, how):
-        "What decides an answer. Raises ValueError where the server can't give it."
-        if elicitation == 'score' and self.elicitation() != 'score': raise ValueError(f"{self.model}: the server gives no log probabilities, which 'score' needs: use sample, greedy or auto")
+        "What decides an answer; the probe before it shows that address, key and model name are right. Raises ValueError where the server can't give it."
+        if self.probe()['mode'] != 'score' and elicitation == 'score': raise ValueError(f"{self.model}: the server gives no log probabilities, which 'score' needs: use sample, greedy or auto")
         return [elicitation, 'server', self.model, self.options] + [v for k, v in how.items() if k != 'draws']
     def card(self): return {k: v for k, v in vars(self).items() if k != 'facts'} | dict(probe=self.facts)
     def plan(self, records): return [(i,) for i in range(len(records))]    # each prompt by itself
@@ -60,13 +61,14 @@ def connect(
     budget=None, # most that one run may cost, in the prices' currency; default no limit
     **options, # more of each request, such as top_p=.9; None takes one away, as in seed=None
 )->Server:
-    "A server, ready for `predict`; nothing is asked yet. Raises ValueError without key and address, at a key in the address, or a budget without prices."
+    "A server, ready for `predict`; nothing is asked yet. Raises ValueError without key and address, at a key in the address or an option, or a budget without prices."
     url = base_url or os.environ.get('OPENAI_BASE_URL')
     if not url and not os.environ.get(key_variable): raise ValueError(f"{key_variable} is not set: put the key there, or give base_url for a server of your own")
     parts = urlsplit(url or 'https://api.openai.com/v1')
     if parts.scheme not in ('http', 'https') or not parts.hostname: raise ValueError("base_url is no web address: give one such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query: raise ValueError(f"the address of {parts.hostname} holds a name, a key or a query: leave them out and put the key into {key_variable}")
     if concurrency < 1 or tries < 1 or timeout <= 0: raise ValueError(f"concurrency is {concurrency}, tries {tries}, timeout {timeout}: each must be at least 1, the timeout above 0")
+    if (key := os.environ.get(key_variable)) and key in str(options): raise ValueError(f"an option holds the key of {key_variable}, and options are written into the run's card: leave it out, the key is sent by itself")
     if budget is not None and not any(prices): raise ValueError("a budget needs prices: give those of a million prompt tokens and of a million written tokens")
     return Server(model, url, key_variable, concurrency, timeout, tries, patience, tuple(prices), budget, options)
 
@@ -107,16 +109,14 @@ def _scored(steps, record):
 
 # %% ../nbs/07a_server.ipynb #c013
 class _Fault(Exception):
-    def __init__(self, kind, why, wait=None): super().__init__(why); self.kind, self.why, self.wait = kind, why, wait
+    def __init__(self, kind, why, wait=None, said=None): super().__init__(why); self.kind, self.why, self.wait, self.said = kind, why, wait, said
 
 def _retry_after(headers):
     "Seconds that a server asks to wait, or None."
     for name, unit in (('retry-after-ms', .001), ('retry-after', 1)):
         if not (said := headers.get(name)): continue
-        try: return max(0., float(said)*unit)
-        except ValueError: pass
-        try: return max(0., parsedate_to_datetime(said).timestamp() - time.time())
-        except ValueError: pass
+        with suppress(ValueError): return max(0., float(said)*unit)
+        with suppress(ValueError): return max(0., parsedate_to_datetime(said).timestamp() - time.time())
 
 _FILTERED = ('content_filter', 'content filter', 'content management policy', 'content_policy', 'moderation')
 
@@ -130,28 +130,35 @@ def _fault(e):
     if not isinstance(e, openai.APIStatusError): raise e
     if status < 500 and any(w in text for w in _FILTERED): return _Fault('refused', 'content_filter')
     if status == 429 and 'insufficient_quota' not in text: return _Fault('busy', 'rate_limit', _retry_after(headers))
-    if status in (401, 402, 403, 404, 429): return _Fault('stop', str(e))
+    if status in (401, 402, 403, 404, 429): return _Fault('stop', f'http_{status}', said=str(e))
     if status >= 500 and status != 501 or status in (408, 409): return _Fault('silent', f'http_{status}', _retry_after(headers))
-    return _Fault('error', 'too_long' if 'context length' in text or 'context_length' in text else f'http_{status}')
+    return _Fault('error', 'too_long' if 'context length' in text or 'context_length' in text else f'http_{status}', said=str(e))
 
 async def _replied(client, server, body):
-    "The first choice of a reply and its usage; raises _Fault."
-    try: reply = await client.chat.completions.create(model=server.model, timeout=server.timeout, **body)
-    except Exception as e: raise _fault(e) from None
-    if not hasattr(reply, 'choices'): raise _Fault('silent', 'not_json')
-    if not reply.choices or reply.choices[0].message is None: raise _Fault('silent', 'no_choices')
-    return reply.choices[0], reply.usage
+    "What a server replied; raises _Fault. Plain data: the client's own objects would cost as much time as all the rest."
+    try: return _read(await client.post('/chat/completions', cast_to=object, body=dict(body, model=server.model)))
+    except Exception as e: raise e if isinstance(e, _Fault) else _fault(e) from None
+
+def _read(reply):
+    "What matters of a reply: text, thinking, refused, steps (its tokens with their log probabilities), asked and written (tokens billed); raises _Fault where nothing was answered."
+    if not isinstance(reply, dict): raise _Fault('silent', 'not_json')
+    try:
+        if not reply.get('choices') or not (message := reply['choices'][0].get('message')): raise _Fault('silent', 'no_choices')
+        choice, usage = reply['choices'][0], reply.get('usage') or {}
+        steps = [dict(s, top=[(t['token'], t['logprob']) for t in s['top_logprobs'] or ()]) for s in (choice.get('logprobs') or {}).get('content') or ()]
+        return dict(text=message.get('content') or '', thinking=message.get('reasoning_content') or message.get('reasoning'), steps=steps,
+            refused=choice.get('finish_reason') == 'content_filter' or bool(message.get('refusal')), asked=usage.get('prompt_tokens'), written=usage.get('completion_tokens'))
+    except (AttributeError, KeyError, TypeError): raise _Fault('silent', 'odd_reply') from None
 
 # %% ../nbs/07a_server.ipynb #c014
 def _client(server):
     import openai    # slow to import, so only for those who ask a server
     return openai.AsyncOpenAI(api_key=os.environ.get(server.key_variable) or 'none', base_url=server.base_url, max_retries=0, timeout=server.timeout)
 
-def _stopped(server, fault):
-    key = os.environ.get(server.key_variable)
-    said = ' '.join(fault.why.replace(key, '…').split())[:200] if key else ' '.join(fault.why.split())[:200]
+def _stopped(server, said):
+    if key := os.environ.get(server.key_variable): said = said.replace(key, '…')
     where = urlsplit(server.base_url or 'https://api.openai.com').hostname
-    return ConnectionError(f"{server.model} at {where}: {said}: check address, model name and the key in {server.key_variable}; what was answered is kept")
+    return ConnectionError(f"{server.model} at {where}: {' '.join(said.split())[:200]}: check address, model name and the key in {server.key_variable}; what was answered is kept")
 
 def _finish(coroutine):
     "The result of a coroutine, also where a notebook's own event loop is running."
@@ -162,20 +169,24 @@ def _finish(coroutine):
 def _user(instruction, input): return [dict(role='user', content=instruction + (f'\n{input}' if input else ''))]    # as for a model on this machine, without loading torch
 
 async def _probe(server):
-    "Ask for log probabilities once; a server that allows fewer than twenty is asked for five."
-    body, tops = dict(messages=_user('Answer with the letter A.', ''), max_tokens=1, temperature=0, logprobs=True), [20, 5]
+    "Ask once for log probabilities: twenty a token, or five, where the server allows no more, or else none."
+    body = dict(messages=_user('Answer with the letter A.', ''), max_tokens=1, temperature=0)
     async with _client(server) as client:
-        for i in range(server.tries):
-            try: choice, _ = await _replied(client, server, body | dict(top_logprobs=tops[0]))
+        for top in 20, 5, 0:
+            asked = body | (dict(logprobs=True, top_logprobs=top) if top else {}) | server.options
+            try: steps = (await _insist(client, server, {k: v for k, v in asked.items() if v is not None}))['steps']
             except _Fault as f:
-                if f.kind == 'stop' or i == server.tries - 1 and f.kind != 'error': raise _stopped(server, f if f.kind == 'stop' else _Fault('stop', f'gave no answer ({f.why})')) from None
-                if f.kind == 'error': tops.pop(0)
-                else: await asyncio.sleep(f.wait if f.wait is not None else _pause(i))
-                if not tops: return dict(mode='sample', logprobs=0)
-                continue
-            given = choice.logprobs and choice.logprobs.content
-            return dict(mode='score', logprobs=tops[0]) if given and given[0].top_logprobs else dict(mode='sample', logprobs=0)
-    return dict(mode='sample', logprobs=0)
+                if f.kind == 'error' and top: continue
+                raise _stopped(server, f.said or f'gave no answer ({f.why})') from None
+            return dict(mode='score', logprobs=top) if steps and steps[0]['top'] else dict(mode='sample', logprobs=0)
+
+async def _insist(client, server, body):
+    "A reply, asked for again while the server is busy or silent."
+    for i in range(server.tries):
+        try: return await _replied(client, server, body)
+        except _Fault as f:
+            if f.kind not in ('busy', 'silent') or i == server.tries - 1: raise
+            await asyncio.sleep(f.wait if f.wait is not None else _pause(i))
 
 def _pause(i): return min(8., .1*2**i)*random.uniform(.5, 1)
 
@@ -215,28 +226,31 @@ class _Run:
     "Counts of one run, and the way of an answer to the disk."
     def __init__(self, server, log, name, bar, spent):
         self.server, self.log, self.name, self.bar, self.spent = server, log, name, bar, spent
-        self.traffic, self.reserved, self.full, self.fresh, self.ratio = Traffic(server.concurrency, server.patience), 0., False, [], 4.
+        self.traffic, self.reserved, self.full, self.fresh, self.writing, self.ratio = Traffic(server.concurrency, server.patience), 0., False, [], None, 4.
 
     def keep(self, key, answer): # gives a future that is done when the answer is on disk
-        done = asyncio.get_running_loop().create_future()
-        if not self.fresh: asyncio.get_running_loop().call_later(.005, self.flush)
-        self.fresh.append((key, answer, done))
+        self.fresh.append((key, answer, done := asyncio.get_running_loop().create_future()))
+        if not self.writing or self.writing.done(): self.writing = asyncio.create_task(self.write())
         return done
+
+    async def write(self): # in a thread, because a disk takes its time; what comes meanwhile is written together
+        while self.fresh:
+            await asyncio.sleep(.005)    # a commit costs as much for many as for one
+            fresh, self.fresh, problem = self.fresh, [], None
+            try: await asyncio.to_thread(self.put, {k: a for k, a, _ in fresh})
+            except sqlite3.Error as e: problem = OSError(f"the journal can't be written ({e}): free space or choose another place, and run again; what it holds is kept")
+            for _, a, done in fresh:
+                if not done.cancelled(): done.set_exception(problem) if problem else done.set_result(None)
+            self.spent += sum(_cost(self.server, a.get('asked'), a.get('written')) for _, a, _ in fresh)
+            self.bar.update(len(fresh))
+
+    def put(self, fresh):
+        if failed := {k: a['why'] for k, a in fresh.items() if a['status'] == 'error'}: self.log.fail(failed, self.name)
+        self.log.add({k: a for k, a in fresh.items() if k not in failed}, self.name)
 
     def learn(self, asked, body): # tokens that the server counted
         seen = asked/rough_tokens(body['messages'][0]['content'])*1.05
         self.ratio = seen if self.ratio == 4. else max(self.ratio, seen)    # one token a character until the first answer
-
-    def flush(self):
-        fresh, self.fresh = self.fresh, []
-        try: self.log.add({k: a for k, a, _ in fresh}, self.name)
-        except sqlite3.Error as e: problem = OSError(f"the journal can't be written ({e}): free space or choose another place, and run again; what it holds is kept")
-        else: problem = None
-        for _, a, done in fresh:
-            if done.cancelled(): continue
-            done.set_exception(problem) if problem else done.set_result(None)
-        self.spent += sum(_cost(self.server, a.get('asked'), a.get('written')) for _, a, _ in fresh)
-        self.bar.update(len(fresh))
 
     async def afford(self, body): # most that a request may cost, set aside; None where the budget has no room for it
         "Where the budget is short, wait for the true price of what is under way."
@@ -260,37 +274,34 @@ async def _work(run, client, jobs, elicitation):
         if (cost := await run.afford(body)) is None: return
         try: await _one(run, client, key, record, body, elicitation)
         finally: run.reserved -= cost
-        if run.traffic.dead: raise _stopped(run.server, _Fault('stop', f'no answer for {run.server.patience:.0f} seconds'))
+        if run.traffic.dead: raise _stopped(run.server, f'no answer for {run.server.patience:.0f} seconds')
 
 async def _one(run, client, key, record, body, elicitation):
     for i in range(run.server.tries):
         await run.traffic.enter()
         try:
             start = time.monotonic()
-            answer = _answer(*await _replied(client, run.server, body), record, elicitation)
+            answer = _answer(await _replied(client, run.server, body), record, elicitation)
             run.traffic.note('ok')
             if answer['asked']: run.learn(answer['asked'], body)
             return await run.keep(key, dict(answer, seconds=round(time.monotonic() - start, 4)))
         except _Fault as f:
             run.traffic.note(f.kind)
             if f.kind == 'refused': return await run.keep(key, dict(status='refused', why=f.why, seconds=round(time.monotonic() - start, 4)))
-            if f.kind == 'stop': raise _stopped(run.server, f) from None
+            if f.kind == 'stop': raise _stopped(run.server, f.said) from None
             fault = f
         finally: await run.traffic.leave()
         if fault.kind == 'error' or run.traffic.dead: break
         if i < run.server.tries - 1: await asyncio.sleep((fault.wait if fault.wait is not None else _pause(i)) + random.uniform(0, .05))
-    run.log.fail({key: fault.why}, run.name)
-    run.bar.update(1)
+    await run.keep(key, dict(status='error', why=fault.why))
 
-def _answer(choice, usage, record, elicitation):
-    "A choice as a prediction, with the tokens that were billed."
-    asked, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-    billed, text = dict(asked=asked, written=written, tokens=(asked or 0) + (written or 0) if usage else None), choice.message.content or ''
-    if choice.finish_reason == 'content_filter' or getattr(choice.message, 'refusal', None): return dict(billed, text=text, status='refused', why='content_filter')
-    if elicitation != 'score': return dict(read_reply(text.strip(), record, thinking=getattr(choice.message, 'reasoning_content', None) or getattr(choice.message, 'reasoning', None)), **billed)
-    if not (choice.logprobs and choice.logprobs.content): raise _Fault('error', 'no_logprobs')
-    steps = [dict(token=s.token, logprob=s.logprob, top=[(t.token, t.logprob) for t in s.top_logprobs]) for s in choice.logprobs.content]
-    return dict(_scored(steps, record), text=text, **billed)
+def _answer(said, record, elicitation):
+    "A reply as a prediction, with the tokens that were billed."
+    billed = dict(asked=said['asked'], written=said['written'], tokens=None if said['asked'] is None else said['asked'] + (said['written'] or 0))
+    if said['refused']: return dict(billed, text=said['text'], status='refused', why='content_filter')
+    if elicitation != 'score': return dict(read_reply(said['text'].strip(), record, thinking=said['thinking']), **billed)
+    if not said['steps']: raise _Fault('error', 'no_logprobs')
+    return dict(_scored(said['steps'], record), text=said['text'], **billed)
 
 # %% ../nbs/07a_server.ipynb #c022
 def _body(server, record, elicitation, how, key):
@@ -303,11 +314,15 @@ def _body(server, record, elicitation, how, key):
 def _jobs(server, records, keys, batches, known, elicitation, how):
     "Key, record and request of what is not yet known; a prompt that stands there twice is asked once."
     taken = set(known)
-    for i in (i for rows in batches for i in rows):
-        new = [key for key in draw_keys(keys[i], how.get('draws')) if key not in taken]
-        taken.update(new)
-        record = records[i] if new else None
-        for key in new: yield key, record, _body(server, record, elicitation, how, key)
+    rows = chain.from_iterable(batches)
+    while block := list(islice(rows, 256)):
+        new = {}
+        for i in block: taken.update(new.setdefault(i, [k for k in draw_keys(keys[i], how.get('draws')) if k not in taken]))
+        block = [i for i in block if new[i]]
+        columns = records[block]
+        for i, values in zip(block, zip(*columns.values())):
+            record = dict(zip(columns, values))
+            for key in new[i]: yield key, record, _body(server, record, elicitation, how, key)
 
 async def _all(run, jobs, elicitation):
     async with _client(run.server) as client:
@@ -316,7 +331,7 @@ async def _all(run, jobs, elicitation):
         finally:
             for w in workers: w.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-            if run.fresh: run.flush()
+            if run.writing: await run.writing
 
 def _collected(server, records, keys, batches, elicitation, log, name, how):
     "Ask a server what the journal does not hold; raises ValueError where the budget is used up."

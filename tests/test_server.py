@@ -80,25 +80,40 @@ def test_the_probe_chooses_and_draws_are_shared(tmp_path):
         assert server.elicitation() == 'sample' and server.facts == dict(mode='sample', logprobs=0)
         got = predict(server, records, elicitation='auto', draws=5, journal=tmp_path/'run.sqlite')
         more = predict(server, records, elicitation='sample', draws=8, journal=tmp_path/'run.sqlite')
-        assert set(saw()['served'].values()) == {8}, 'five draws of eight were there already'
+        assert {n for p, n in saw()['served'].items() if p.startswith('You are')} == {8}, 'five draws of eight were there already'
         with pytest.raises(ValueError, match="gives no log probabilities, which 'score' needs"): predict(server, records)
     assert set(got.elicitation) == {'sample'} and all(json.loads(b)[:5] == json.loads(a) for a, b in zip(got.text, more.text))
 
 
-@pytest.mark.parametrize('code', [401, 404])
+@pytest.mark.parametrize('code', [400, 401, 404])
 def test_a_planted_key_is_nowhere(code, tmp_path, monkeypatch, caplog, cli):
     monkeypatch.setenv('STUB_KEY', 'sk-xyzzy-secret')
     caplog.set_level(logging.DEBUG)
     write_records(prompts(5), tmp_path/'r.jsonl')
-    with stub() as (url, _): good = predict(server := connect('stub', base_url=url, key_variable='STUB_KEY'), prompts(5), journal=tmp_path/'a.sqlite')
+    ask = lambda out, url: cli('predict', tmp_path/'r.jsonl', tmp_path/out, '--model', 'stub', '--server', url, '--key-variable', 'STUB_KEY')
+    with stub() as (url, _):
+        good = predict(server := connect('stub', base_url=url, key_variable='STUB_KEY'), prompts(5), journal=tmp_path/'a.sqlite')
+        done = ask('good.jsonl', url)
+        with pytest.raises(ValueError, match='an option holds the key of STUB_KEY'): connect('stub', base_url=url, key_variable='STUB_KEY', extra={'token': 'sk-xyzzy-secret'})
+    with stub(faults=.6, hang=.3) as (url, _): predict(connect('stub', base_url=url, key_variable='STUB_KEY', timeout=.2, tries=1), prompts(30), elicitation='greedy', journal=tmp_path/'faults.sqlite')
     with stub(code=code) as (url, _):
-        try: predict(connect('stub', base_url=url, key_variable='STUB_KEY', tries=1), prompts(5), journal=tmp_path/'b.sqlite')
+        try: predict(connect('stub', base_url=url, key_variable='STUB_KEY', tries=1), prompts(5), elicitation='greedy', journal=tmp_path/'b.sqlite')
         except ConnectionError: said = traceback.format_exc()
-        result = cli('predict', tmp_path/'r.jsonl', tmp_path/'p.jsonl', '--model', 'stub', '--server', url, '--key-variable', 'STUB_KEY')
-    assert 'no such thing, said to …: check address, model name and the key in STUB_KEY' in said
+        result = ask('bad.jsonl', url)
+    assert done[0] == 0 and (tmp_path/'good.jsonl').exists() and any(f.name.endswith('.card.json') for f in tmp_path.iterdir())
+    assert 'no such thing, said to …' in said and 'check address, model name and the key in STUB_KEY' in said
     assert result[0] == 2 and len(result[2].strip().splitlines()) == 1 and 'check address, model name' in result[2]
     kept = b''.join(f.read_bytes() for f in tmp_path.iterdir())
-    assert 'xyzzy' not in said + caplog.text + repr(server) + good.to_json() + ''.join(map(str, result)) and b'xyzzy' not in kept
+    assert 'xyzzy' not in said + caplog.text + repr(server) + good.to_json() + ''.join(map(str, done + result)) and b'xyzzy' not in kept
+
+
+@pytest.mark.parametrize('settings, said', [(dict(logprobs=False), "gives no log probabilities, which 'score' needs: use sample, greedy or auto"),
+    (dict(code=400), 'no such thing'), (None, 'gave no answer (connection): check address')])
+def test_a_server_that_cannot_answer_gets_one_sentence_and_exit_code_2(settings, said, tmp_path, cli):
+    write_records(prompts(3), tmp_path/'r.jsonl')
+    with stub(**settings) if settings else contextlib.nullcontext(('http://127.0.0.1:9/v1', None)) as (url, _):
+        code, out, err = cli('predict', tmp_path/'r.jsonl', tmp_path/'p.jsonl', '--model', 'm', '--server', url, '--tries', '1')
+    assert code == 2 and said in err and len(err.strip().splitlines()) == 1 and not (tmp_path/'p.jsonl').exists()
 
 
 def test_a_budget_is_never_overrun_and_a_raised_one_goes_on(tmp_path):
