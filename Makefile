@@ -11,7 +11,7 @@ INSTALL := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 STEP = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lab docs readme bench help clean
+.PHONY: demo test test-servers lab docs readme bench help clean
 
 demo: $(READY) ## real respondents, a real language model, fine-tuning, a report; on a CPU
 	$(RUN) $(BIN)/alignsurvey demo $(ARGS)
@@ -30,6 +30,13 @@ test: $(READY) ## all checks: export, clean and executed notebooks, README, test
 	$(STEP) '6 of 6: documentation builds'
 	$(BIN)/python nbs/_site/build.py docs
 
+LLAMA ?= .llama/bin/python
+test-servers: $(READY) ## real servers with the embedded model; compiles llama.cpp once, into .llama
+	@test -x $(LLAMA) || $(PYTHON) -m venv .llama
+	@$(LLAMA) -c 'import llama_cpp.server' 2>/dev/null || $(LLAMA) -m pip install -q --disable-pip-version-check 'llama-cpp-python[server]'
+	@$(INSTALL) 'transformers[serving]'
+	$(RUN) LLAMA_PYTHON=$(LLAMA) $(BIN)/python -m pytest -rsP tests/test_real_servers.py $(ARGS)
+
 lab: $(READY) ## open the quick start in JupyterLab
 	$(RUN) $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/quickstart.ipynb $(ARGS)
 
@@ -46,7 +53,7 @@ bench: $(READY) ## run every script in benchmarks/, one after the other
 	  printf '\n== %s\n' "$$f"; $(RUN) $(BIN)/python "$$f" $(ARGS) || exit 1; done
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 clean: ## remove what builds and tests left behind; .venv stays
 	rm -rf _proc _docs build dist *.egg-info .pytest_cache .hypothesis
