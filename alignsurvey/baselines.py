@@ -61,6 +61,7 @@ def _index(f, *columns):
     "An index for each distinct combination; the same whatever the order of rows."
     return pd.factorize(sum((f[c].fillna('').astype(str) + '\0' for c in columns[1:]), f[columns[0]].astype(str) + '\0'), sort=True)[0]
 
+# %% ../nbs/07b_baselines.ipynb #c008b
 def _people(f):
     "Respondent, and cluster (PSU where there is one, else the respondent), as indices (N,)."
     person = _index(f, 'source', 'respondent_id')

@@ -144,6 +144,7 @@ def train(
     sft(lm, data, out, validate=check, validate_every=validate_every, patience=patience, held_out=test, save_every=save_every, overwrite=overwrite, trainer_args=passed, **given)
     print(out)
 
+# %% ../nbs/10_cli.ipynb #c013b
 def _weights(text):
     "Weights of tasks: 'role=1,response=2' as a dict."
     try: return {k: float(v) for k, v in (part.split('=') for part in text.split(','))} if text else None

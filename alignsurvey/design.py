@@ -228,6 +228,7 @@ def ratios(
     (x, name), (b, _) = _values(design, top), _values(design, bottom)
     return _table([dict(name=name, domain=d, **_estimate(design, x.astype(float), b.astype(float), m, alpha)) for d, m in _domains(design, by, where)])
 
+# %% ../nbs/07f_design.ipynb #c019b
 def means(
     design, # from `survey_design` or `replicate_design`
     x, # column, or array (n,); empty cells are left out, as a domain

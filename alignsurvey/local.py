@@ -96,6 +96,7 @@ class _Local:
                     log.add({keys[i]: dict(a, seconds=seconds) for i, a in zip(rows, answers)}, run)
                 bar.update(len(rows))
 
+# %% ../nbs/07_local.ipynb #c012b
 def _history(lm):
     "Hash and lineage of the adapter; one that is being trained is in no file yet, and has the hash of the whole model."
     if not lm.adapter: return None, []

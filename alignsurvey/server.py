@@ -48,6 +48,7 @@ class Server:
     def plan(self, records): return [(i,) for i in range(len(records))]    # each prompt by itself
     def collect(self, records, keys, batches, elicitation, log, run, how): _collected(self, records, keys, batches, elicitation, log, run, how)
 
+# %% ../nbs/07a_server.ipynb #c007b
 def connect(
     model, # the server's name for the model
     *,

@@ -62,6 +62,7 @@ def _correlations(x, v, w):
         scale = np.sqrt(np.where(var > 1e-12, var, np.nan))
         return (c/n - (s/n)*(s/n).T)/(scale*scale.T)
 
+# %% ../nbs/08d_structure.ipynb #c009b
 def correlations(
     records, # individual records
     predictions, # name -> prediction frame

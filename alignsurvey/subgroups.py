@@ -84,6 +84,7 @@ def _cell_interval(draws, small, alpha):
     low, high = interval(draws, alpha, df=small['df'], stretch=small['stretch'])
     return dict(ci_low=low, ci_high=high, note='infinite: probability 0 at an answer' if np.isinf(draws[0]) else f"weights leave {small['n']:.0f} clusters or respondents: interval is rough" if small['n'] < 29.5 else None)
 
+# %% ../nbs/08a_subgroups.ipynb #c009b
 def subgroup_scores(
     records, # individual records with `groups`
     predictions, # name -> prediction frame
@@ -128,6 +129,7 @@ def _between(total, cells, noise_twice=True):
     noise = ((mass[0]/mass[0].sum())*((off[1:] - off[0])**2).sum(2).mean(0)).sum()
     return value - noise*np.r_[1, np.full(len(value) - 1, 2)]    # a resample carries the noise twice
 
+# %% ../nbs/08a_subgroups.ipynb #c013b
 def stereotyping(
     records, # individual records with `groups`
     predictions, # name -> prediction frame
