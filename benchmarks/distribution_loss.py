@@ -2,7 +2,7 @@
 
 Groups of the General Social Survey by age, sex and degree; none of them overlap. The embedded model learns the shares of some (`loss='distribution'`) and is scored on the others,
 beside itself untrained, uniform shares, the training groups' majority and their marginal shares, and the distance that sampling alone gives.
-Run: python benchmarks/distribution_loss.py [--items 6] [--epochs 2]. Writes benchmarks/distribution_loss.json."""
+Run: python benchmarks/distribution_loss.py [--items 4] [--epochs 2]. Writes benchmarks/distribution_loss.json."""
 import argparse, json, tempfile, time
 from pathlib import Path
 from alignsurvey.groups import evaluate_groups
@@ -27,7 +27,7 @@ def majority(train):
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser()
-    p.add_argument('--items', type=int, default=6)
+    p.add_argument('--items', type=int, default=4)
     p.add_argument('--epochs', type=float, default=2)
     p.add_argument('--seed', type=int, default=0)
     args, start = p.parse_args(), time.perf_counter()
@@ -37,7 +37,7 @@ if __name__ == '__main__':
     parts = split_records(groups, test=.4, seed=args.seed)
     train, test, lm = parts['train'], parts['test'], load_model()
     with tempfile.TemporaryDirectory() as folder:
-        tuned = sft(lm, train, Path(folder)/'a', loss='distribution', lr=1e-3, batch=16, epochs=args.epochs, seed=args.seed, held_out=test)
+        tuned = sft(lm, train, Path(folder)/'a', loss='distribution', lr=1e-3, batch=8, epochs=args.epochs, seed=args.seed, held_out=test)
         said = {'tuned': predict(tuned, test), 'zero-shot': predict(lm, test)}
         card = json.loads((Path(folder)/'a'/'sft.json').read_text())
     scores = evaluate_groups(test, said, train=train, predictors={'majority': majority(train)}, versus=['zero-shot', 'marginal'], seed=args.seed)

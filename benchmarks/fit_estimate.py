@@ -6,7 +6,7 @@ import argparse, json, resource, subprocess, sys, tempfile
 from pathlib import Path
 
 RUNS = {    # respondents, items of each, settings
-    'small': (12, 3, dict(loss='answer', batch=12, max_tokens=512, epochs=1)),
+    'small': (12, 3, dict(loss='answer', batch=8, max_tokens=512, epochs=1)),
     'options': (12, 8, dict(loss='option', batch=32, max_tokens=2048, epochs=1)),
     'padded': (12, 2, dict(loss='answer', batch=8, micro=4, epochs=1, share_prefixes=False))}
 
@@ -38,7 +38,7 @@ if __name__ == '__main__':
     else:
         found = {}
         for name in args.runs:
-            done = subprocess.run([sys.executable, __file__, '--one', name], check=True, capture_output=True, text=True)
+            done = subprocess.run([sys.executable, __file__, '--one', name], check=True, stdout=subprocess.PIPE, text=True)
             found[name] = json.loads(done.stdout.splitlines()[-1])
             print(name, json.dumps(found[name]))
         Path(__file__).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
