@@ -147,12 +147,12 @@ def plot_reliability(
     names = list(rows.predictor.unique()[:2] if predictors is None else predictors)
     fig, ax = plt.subplots(figsize=(5.2, 4.8))
     ax.plot([0, 1], [0, 1], color='#BBBBBB', lw=1, zorder=0)
-    for name, colour in zip(names, ['#D55E00'] if len(names) == 1 else ['#7F7F7F', '#D55E00']):
+    for i, (name, colour) in enumerate(zip(names, ['#D55E00'] if len(names) == 1 else ['#7F7F7F', '#D55E00'])):
         r = rows[rows.predictor == name]
         x = r.group.astype(float)
         ax.plot(x, r.value, color=colour, lw=1.5, marker='.')
         ax.fill_between(x, r.ci_low.fillna(r.value), r.ci_high.fillna(r.value), color=colour, alpha=.2, lw=0)
-        ax.annotate(f'{name} (n = {int(r.n.iloc[0]):,})', (x.iloc[-1], r.value.iloc[-1]), color=colour, xytext=(-4, 8 if colour == '#D55E00' else -14), textcoords='offset points', ha='right')
+        ax.text(.03, .95 - .06*i, f'{name} (n = {int(r.n.iloc[0]):,})', color=colour)
     off = int(((r.ci_low > x) | (r.ci_high < x)).sum())
     ax.set(xlabel='probability given to an option', ylabel='how often it was the answer', xlim=(0, 1), ylim=(0, 1), title=f'{name}: the interval misses the diagonal at {off} of {len(r)} places')
     sns.despine()

@@ -69,7 +69,8 @@ def _scores_section(s):
     rows = overall(s.scores)
     ax = plot_scores(s.scores, s.metric, models=s.models)
     behind = rows[(rows.metric == s.metric) & rows.value.notna()]
-    notes = tuple(f'{r.predictor}: {r.note}.' for r in rows[rows.note.notna() & (rows.predictor != 'noise floor')].drop_duplicates(['predictor', 'note']).itertuples())
+    noted = rows[rows.note.notna() & (rows.predictor != 'noise floor') & ~rows.note.str.startswith('from ', na=False)]
+    notes = tuple(f'{r.predictor}: {r.note}.' for r in noted.drop_duplicates(['predictor', 'note']).itertuples())
     return Section('Scores', finding, notes, (('scores', score_table(s.scores)), ('differences', difference_table(s.scores, [s.metric, 'wasserstein']))),
         ((f'scores_{s.metric}', f'{NAMES[s.metric][:-2]} of {len(behind)} predictors with 95 percent intervals, n = {int(behind.n.max()):,} answers', ax, behind),),
         (f'Intervals are percentile bootstrap intervals with {s.boot["n_boot"]:,} resamples of respondents{", or of clusters within strata (Rao & Wu 1988)" if s.boot["strata"] else " (of primary sampling units where the records carry them)"} (Efron & Tibshirani 1993); comparisons are paired, p values adjusted within families (Holm 1979).',
@@ -115,7 +116,7 @@ def _calibration_section(s):
     above = parts[(parts.metric == 'miscalibration_above_chance') & (parts.group == 'brier')].iloc[0]
     if not pd.isna(above.ci_low): finding = f"Miscalibration {'costs' if above.ci_low > 0 else 'is not shown to cost'} Brier score beyond chance: {_range(above)}."
     if s.validation:
-        hot = temperature(s.validation[0], {s.model: s.validation[1]}, **s.boot)
+        hot = temperature(s.validation[0], {s.model: s.validation[1]}, **dict(s.boot, strata=False))
         r = hot.iloc[0]
         if not pd.isna(r.ci_low): finding += f" On validation respondents its best temperature is {_range(r)}: {'too sure' if r.ci_low > 1 else 'not sure enough' if r.ci_high < 1 else 'not shown to differ from 1'}."
         tables.append(('temperature', _table(hot, predictor='predictor')))
@@ -214,7 +215,7 @@ def _use_section(s, tries=20, part=.2):
     none, k = int((gain < .02).sum()), rows['interviews they stand for'].median()
     verdict = 'Do not use them: they stand for no interviews in the median item' if gain.median() < .02 else f'Beside {int(rows["interviews held"].median()):,} interviews its answers for {int(rows["simulated"].median()):,} more people would stand for about {k:.0f} interviews in the median item'
     shown = rows.map(lambda v: '–' if pd.isna(v) else f'{v:.3f}' if isinstance(v, float) and abs(v) < 10 and v != int(v) else f'{v:,.0f}' if isinstance(v, float) else v)
-    return Section('Use it or not', f"{verdict}; for {none} of {len(gain)} items they stand for none.", ('A trial on these respondents, for means of these items alone; clusters and strata do not enter.',), (('use', shown),), (),
+    return Section('Use it or not', verdict + (f'; for {none} of {len(gain)} items they stand for none.' if none else '.'), ('A trial on these respondents, for means of these items alone; clusters and strata do not enter.',), (('use', shown),), (),
         (f'Use: prediction-powered means (PPI++: Angelopoulos, Duchi & Zrnic 2023), median of {tries} random splits.',))
 
 # %% ../nbs/09a_full.ipynb #c019

@@ -100,7 +100,7 @@ def plot_scores(
     for i in range(len(rows)): _dots(ax, rows.iloc[[i]], [i], MODEL if rows.predictor.iloc[i] in models else OTHER)
     ax.set_yticks(range(len(rows)), rows.predictor)
     best = rows[rows.predictor != 'noise floor'].iloc[-1]
-    ax.set(xlabel=f'{NAMES.get(metric, metric)}, 95 % interval (n = {int(best.n)})', title=f'{best.predictor} has the best {NAMES.get(metric, metric + "  ")[:-2]}', ylim=(-.7, len(rows) - .3))
+    ax.set(xlabel=f'{NAMES.get(metric, metric)}, 95 % interval (n = {int(best.n):,})', title=f'{best.predictor} has the best {NAMES.get(metric, metric + "  ")[:-2]}', ylim=(-.7, len(rows) - .3))
     sns.despine(left=True)
     return ax
 

@@ -13,7 +13,7 @@ from alignsurvey.structure import coefficients, correlations, missing_answers, v
 def survey(y, scale='ordinal', weight=None, k=None, **extra):
     "Records of people (rows of y) who answered items (columns); -1 is no record."
     y, k = np.asarray(y), k or int(np.max(y)) + 1
-    return make_records([dict(instruction='?', output=f'o{v}', options=[f'o{c}' for c in range(k)], answer_index=int(v), answer_form='text', scale=scale, positions=[float(c) for c in range(k)] if scale == 'ordinal' else None,
+    return make_records([dict(instruction='?\n' + '\n'.join(f'{chr(65 + c)}. o{c}' for c in range(k)), output=f'o{v}', options=[f'o{c}' for c in range(k)], answer_index=int(v), answer_form='text', scale=scale, positions=[float(c) for c in range(k)] if scale == 'ordinal' else None,
         source='toy', respondent_id=f'p{i}', question_id=f'q{j}', weight=1. if weight is None else float(weight[i]), **{n: f(i) for n, f in extra.items()}) for i, row in enumerate(y) for j, v in enumerate(row) if v >= 0])
 
 
@@ -84,7 +84,7 @@ def test_correlations_are_those_of_numpy_with_weights_and_with_gaps():
     lean = rng.normal(size=(80, 1))
     y = np.clip(np.round(lean + rng.normal(size=(80, 3)) + 2), 0, 4).astype(int)
     w, gone = rng.uniform(.5, 2, 80), y.copy()
-    gone[:20, 0] = -1
+    gone[10:30, 0] = -1
     records = survey(gone, weight=w, k=5)
     human = correlations(records, dict(m=said(records, np.eye(5)[y])), n_boot=100)
     got = human[human.predictor == 'human'].set_index('group')
@@ -182,7 +182,7 @@ def test_several_orders_of_one_record_are_refused():
 def test_boosting_learns_from_training_alone_and_takes_new_categories():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, (300, 2))
-    make = lambda a, b, names: make_records([dict(r, respondent_id=f'{a}-{i}', groups=dict(g=names[i % len(names)], h=None)) for i, r in enumerate(survey(y[a:b], k=3).to_list())])
+    make = lambda a, b, names: make_records([dict(r, record_id=f'{a}-{i}', respondent_id=f'{a}-{i}', groups=dict(g=names[i % len(names)], h=None)) for i, r in enumerate(survey(y[a:b], k=3).to_list())])
     train, test = make(0, 200, ['x', 'y']), make(200, 300, ['x', 'z'])
     one = baseline_predictions(train, test, boosting=True)['boosting']
     other = test.map(lambda r: dict(answer_index=0), load_from_cache_file=False)
