@@ -144,13 +144,13 @@ def train(
     sft(lm, data, out, validate=check, validate_every=validate_every, patience=patience, held_out=test, save_every=save_every, overwrite=overwrite, trainer_args=passed, **given)
     print(out)
 
-# %% ../nbs/10_cli.ipynb #c013b
+# %% ../nbs/10_cli.ipynb #c014
 def _weights(text):
     "Weights of tasks: 'role=1,response=2' as a dict."
     try: return {k: float(v) for k, v in (part.split('=') for part in text.split(','))} if text else None
     except ValueError: raise ValueError(f"--mix {text}: give each task a weight, as in role=1,response=2") from None
 
-# %% ../nbs/10_cli.ipynb #c015
+# %% ../nbs/10_cli.ipynb #c016
 def _object(text, name):
     try: given = json.loads(text)
     except json.JSONDecodeError: given = None
@@ -165,7 +165,7 @@ def config(name: Annotated[str, typer.Argument(help='ddp (the whole model on eve
     from alignsurvey.processes import launch_config
     print(launch_config(name))
 
-# %% ../nbs/10_cli.ipynb #c016
+# %% ../nbs/10_cli.ipynb #c017
 @_command
 def merge(
     adapter: Annotated[str, typer.Argument(help="adapter's folder or hub id")],
@@ -196,7 +196,7 @@ def push(
     from alignsurvey.survey import Survey
     print(push(folder, repo, data=Survey.load(survey) if survey else data, scores=pd.read_csv(scores) if scores else None, licence=licence, private=not public))
 
-# %% ../nbs/10_cli.ipynb #c018
+# %% ../nbs/10_cli.ipynb #c019
 @_command
 def predict(
     records: Annotated[Path, typer.Argument(help='records to ask')],
@@ -237,7 +237,7 @@ def predict(
     frame = predict(lm, data, journal=journal, batch=batch, temperature=temperature, seed=seed, per_token=per_token, shard=part, unseen=None if unseen == 'none' else unseen, **how)
     print(write_run(frame, out, journal, records, overwrite=overwrite))
 
-# %% ../nbs/10_cli.ipynb #c020
+# %% ../nbs/10_cli.ipynb #c021
 def _shard(text):
     "A part such as 2/3 as (2, 3); without one, the place of this process among those that accelerate or torchrun started."
     if not text: text = f"{int(os.environ.get('RANK', 0)) + 1}/{os.environ['WORLD_SIZE']}" if int(os.environ.get('WORLD_SIZE') or 1) > 1 else '1/1'
@@ -273,7 +273,7 @@ def reproduce(
     if found['changed']: print('other versions: ' + '; '.join(found['changed']))
     if found['differences']: raise typer.Exit(1)
 
-# %% ../nbs/10_cli.ipynb #c021
+# %% ../nbs/10_cli.ipynb #c022
 def _server(model, address, key_variable, concurrency, timeout, tries, prices, budget):
     from alignsurvey.server import connect
     try: prices = tuple(float(p) for p in prices.split(',')) if prices else (0., 0.)
@@ -298,7 +298,7 @@ def status(journal: Annotated[Path, typer.Argument(help='.sqlite file of a run, 
         print(f"{r['model']}, {r['elicitation']}: {r['answered']:,} of {r['total']:,} answered, {r['failed']:,} failed{rate}{money}")
         for kind, n in r['kinds'].items(): print(f"  {n:,} {kind}")
 
-# %% ../nbs/10_cli.ipynb #c023
+# %% ../nbs/10_cli.ipynb #c024
 def _named(predictions, records):
     "Predictions by name: files that `predict` wrote, or replies of LLaMA-Factory and the benchmark's own scripts."
     from alignsurvey.predict import read_predictions
@@ -341,7 +341,7 @@ def evaluate(
     scores.to_csv(out, index=False)
     print(score_table(scores).to_string(), out, sep='\n')
 
-# %% ../nbs/10_cli.ipynb #c025
+# %% ../nbs/10_cli.ipynb #c026
 def _full(test, predictions, out, overwrite, train, models, survey, by, margin, formula, validation, **settings):
     "The full report beside the scores; the scores are its own."
     from alignsurvey.full import full_report
@@ -357,7 +357,7 @@ def _full(test, predictions, out, overwrite, train, models, survey, by, margin, 
     (folder/'scores.csv').replace(out)
     return page
 
-# %% ../nbs/10_cli.ipynb #c026
+# %% ../nbs/10_cli.ipynb #c027
 @_command
 def report(
     scores: Annotated[Path, typer.Option(help='.csv file of scores')],
@@ -378,7 +378,7 @@ def report(
     from alignsurvey.survey import Survey
     print(report(table, out, records=test, models=_names(models) or (), survey=Survey.load(survey) if survey else None, card=run_card(test, scores=scores.name), overwrite=overwrite))
 
-# %% ../nbs/10_cli.ipynb #c028
+# %% ../nbs/10_cli.ipynb #c029
 @_command
 def demo(
     out: Annotated[Path, typer.Option(help='folder for everything that the run makes')] = Path('runs/demo'),
@@ -392,7 +392,7 @@ def demo(
     from alignsurvey.demo import run_demo
     print(run_demo(out, survey=survey, task=task, quick=quick, seed=seed).resolve())
 
-# %% ../nbs/10_cli.ipynb #c029
+# %% ../nbs/10_cli.ipynb #c030
 def main():
     "Entry point of the `alignsurvey` command."
     app()

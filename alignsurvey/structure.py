@@ -62,7 +62,7 @@ def _correlations(x, v, w):
         scale = np.sqrt(np.where(var > 1e-12, var, np.nan))
         return (c/n - (s/n)*(s/n).T)/(scale*scale.T)
 
-# %% ../nbs/08d_structure.ipynb #c009b
+# %% ../nbs/08d_structure.ipynb #c010
 def correlations(
     records, # individual records
     predictions, # name -> prediction frame
@@ -93,7 +93,7 @@ def correlations(
 def _distances(gap, about, n, alpha):
     "Root mean square of the pairs' differences in each draw, as it is and without sampling noise."
     off = gap[:, ~np.isnan(gap[0])]
-    if not off.shape[1]: return [_row({**about, 'metric': 'correlation_distance'}, np.full(len(gap), np.nan), alpha, n)]
+    if not off.shape[1]: return [_row({**about, 'metric': m}, np.full(len(gap), np.nan), alpha, n, note='no pair of items varies') for m in ('correlation_distance', 'correlation_distance_without_noise')]
     square = np.nanmean(off**2, 1)
     noise = np.nanmean(np.nanvar(off[1:], 0))
     bare = np.sqrt(np.maximum(square - noise*np.r_[1, np.full(len(off) - 1, 2)], 0))    # a resample carries the noise twice
@@ -103,7 +103,7 @@ def _distances(gap, about, n, alpha):
     return [{**_row({**about, 'metric': 'correlation_distance'}, d, alpha, n, note=f'{note}; sampling alone gives {np.sqrt(noise):.3f}'), 'ci_low': None if low is None else max(low, 0.), 'ci_high': high},
         _row({**about, 'metric': 'correlation_distance_without_noise'}, bare, alpha, n, note=note)]
 
-# %% ../nbs/08d_structure.ipynb #c011
+# %% ../nbs/08d_structure.ipynb #c012
 def plot_correlations(
     rows, # frame from `correlations`
     predictor, # whose correlations to draw against people's
@@ -121,7 +121,7 @@ def plot_correlations(
     sns.despine()
     return ax
 
-# %% ../nbs/08d_structure.ipynb #c014
+# %% ../nbs/08d_structure.ipynb #c015
 def _spread(total, x):
     "Variance of positions x from weighted sums by option (B, K), or the chance that two answers differ where x is None."
     with np.errstate(invalid='ignore', divide='ignore'): p = total/total.sum(1, keepdims=True)
@@ -153,7 +153,7 @@ def variance_ratio(
         rows.append(_row(about, d, alpha, sum(n.values()), note=f'geometric mean of {len(good)} items' if good else None))
     return _typed(rows)
 
-# %% ../nbs/08d_structure.ipynb #c017
+# %% ../nbs/08d_structure.ipynb #c018
 def _frame(records, a, data):
     "One row a respondent: background variables and the user's own columns."
     first = np.unique(a.respondent, return_index=True)[1]
@@ -189,7 +189,7 @@ def _fitted(design, w, model):
     if np.linalg.matrix_rank(x.T @ (w[:, None]*x), hermitian=True) < x.shape[1]: return np.full(x.shape[1], np.nan)
     return np.asarray(_MODELS[model](y[some], x[some], w[some]).fit().params)
 
-# %% ../nbs/08d_structure.ipynb #c018
+# %% ../nbs/08d_structure.ipynb #c019
 def coefficients(
     records, # individual records
     predictions, # name -> prediction frame
@@ -231,7 +231,7 @@ def _replicated(human, sets, boot, cluster, weight, model):
     first = np.mean([_fitted(s, weight, model) for s in sets], 0)
     return np.vstack([first, [_fitted(sets[b % len(sets)], weight*d[cluster], model) for b, d in enumerate(boot[1:])]])
 
-# %% ../nbs/08d_structure.ipynb #c024
+# %% ../nbs/08d_structure.ipynb #c025
 _LEFT = ('0', '1', '2 or more')
 
 def missing_answers(
