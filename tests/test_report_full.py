@@ -59,8 +59,10 @@ def test_a_predictor_that_only_chose(tmp_path):
 
 def test_clusters_within_strata_and_validation(tmp_path):
     records = people(160, psu=lambda i, j: str(i//10), stratum=lambda i, j: str(i//40), weight=lambda i, j: 1. + i % 2)
-    other = people(100, seed=7)
-    text = checked(full_report(records, dict(model=model(records)), tmp_path/'a', strata=True, validation=(other, model(other)), margin=1., **QUICK))
+    other, rng = people(100, seed=7), np.random.default_rng(0)
+    guess = [y if rng.random() < .6 else (y + 1) % 3 for y in other['answer_index']]
+    validation = other, model(other, probs=[[.6 if k == g else .2 for k in range(3)] for g in guess])
+    text = checked(full_report(records, dict(model=model(records)), tmp_path/'a', strata=True, validation=validation, margin=1., **QUICK))
     unlooked = ' '.join(re.findall('<li>(.*?)</li>', text))
     for gone in 'weights:', 'clusters:', 'strata:', 'temperature:', 'equivalence:': assert gone not in unlooked
     assert 'best temperature' in text and 'model is equivalent to uniform' in text
