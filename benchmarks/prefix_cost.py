@@ -40,12 +40,12 @@ def compare(lm, prompts, rounds):
                 part_of_ratio=round(mid['padded']/mid['shared']/ratio, 3), largest_difference=float((run['shared'].found.exp() - run['padded'].found.exp()).abs().max()))
 
 
-def by_items(lm, rounds): return [dict(items=n, **compare(lm, prompts_of(lm, asked(n, max(2, 32//n))), rounds)) for n in ITEMS]
+def by_items(lm, rounds): return [dict(items=n, **compare(lm, prompts_of(lm, asked(n, max(1, 16//n))), rounds)) for n in ITEMS]
 
 
 def by_length(lm, rounds, items=6):
     "What a respondent's questions share, cut or repeated to so many tokens."
-    prompts = prompts_of(lm, survey_records(items, 4))
+    prompts = prompts_of(lm, survey_records(items, 2))
     groups = [prompts[i:i + items] for i in range(0, len(prompts), items)]
     common = [next(k for k in range(len(g[0])) if len({p[k] for p in g}) > 1) for g in groups]
     grown = lambda n: [(g[0][:c]*(n//c + 1))[:n] + p[c:] for g, c in zip(groups, common) for p in g]
@@ -55,14 +55,14 @@ def by_length(lm, rounds, items=6):
 def attributes(lm, rounds):
     "Twelve attributes of a person from one interview of the survey's items in two orders."
     every = Survey.load('gss2018').records('role', respondents=30, verbose=False)
-    who = [w for w in dict.fromkeys(every['respondent_id']) if sum(w == x for x in every['respondent_id']) == 11][:2]
+    who = [w for w in dict.fromkeys(every['respondent_id']) if sum(w == x for x in every['respondent_id']) == 11][:1]
     prompts = []
     for w in who:
         rows = every.filter(lambda r: r['respondent_id'] == w).to_list()
         talk = rows[0]['history']
         rows.append(dict(rows[0], instruction=rows[0]['instruction'].replace('"age"', '"year of birth"'), input=rows[0]['input'].replace('"age"', '"year of birth"')))
         prompts += [prompt_ids(lm, *(r[c].replace(talk, f'{talk}\n{talk}') for c in ('instruction', 'input'))) for r in rows]
-    assert min(map(len, prompts)) >= 800 and len(set(map(tuple, prompts))) == 24, 'the interviews are too short, or two questions are the same'
+    assert min(map(len, prompts)) >= 800 and len(set(map(tuple, prompts))) == 12, 'the interviews are too short, or two questions are the same'
     return dict(shortest=min(map(len, prompts)), **compare(lm, prompts, rounds))
 
 
@@ -70,7 +70,7 @@ def training(rounds):
     "Seconds of a training step, forward and backward, by items a respondent, beside the tokens of its trie."
     out = []
     for n in ITEMS:
-        made = trainers(asked(n, max(2, 32//n)), ['shared'])['shared']
+        made = trainers(asked(n, max(1, 16//n)), ['shared'])['shared']
         tokens = len(grow_trie([r['prompt'] + r['options'][0] for r in made.train_dataset]))
         with shared_attention(made.model): out.append(dict(items=n, records=len(made.train_dataset), tokens=tokens, seconds=round(statistics.median(alternate(dict(shared=step(made)), rounds)['shared']), 4)))
     return out
@@ -78,7 +78,7 @@ def training(rounds):
 
 def bfloat16(lm, rounds):
     "Time and equality under autocast, against float32; scoring and a training step."
-    prompts = prompts_of(lm, survey_records(17, 4))
+    prompts = prompts_of(lm, survey_records(17, 2))
     run = ways(lm, prompts, None, letters_of(lm, prompts))['shared_letter']
     made = trainers(survey_records(17, 2), ['shared'])['shared']
     train, kept = step(made), {}
@@ -95,7 +95,7 @@ def bfloat16(lm, rounds):
 
 def forms(rounds):
     "Seconds of a pass, forward alone and with its backward, by the size of attention's blocks; the whole trie as one block is a dense mask."
-    made = trainers(survey_records(17, 4), ['shared'])['shared']
+    made = trainers(survey_records(17, 2), ['shared'])['shared']
     prompts = made.train_dataset['prompt'][:]
     sizes = {str(n): n for n in (16, 32, 64, 128, 256)} | {'dense': len(grow_trie(prompts))}
     batches = {w: shared_batch(prompts, [len(p) - 1 for p in prompts], size=n) for w, n in sizes.items()}
