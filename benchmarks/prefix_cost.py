@@ -2,8 +2,9 @@
 
 The embedded model and the General Social Survey; 34 items are its items in two orders of their options. Times are set beside the number of tokens that a trie has: where
 the one predicts the other, the token count is the cost. `attributes`: twelve questions about one interview, as in social role modelling.
-Run: make bench, or python benchmarks/prefix_cost.py [--rounds 3]. Writes benchmarks/prefix_cost.json and .png."""
-import statistics, subprocess, sys
+Run: make bench, or python benchmarks/prefix_cost.py [--rounds 3] [--parts items …]. Writes benchmarks/prefix_cost.json and .png."""
+import json, statistics, subprocess, sys
+from pathlib import Path
 import numpy as np, torch
 from datasets import concatenate_datasets
 from alignsurvey.model import answer_ids, load_model, prompt_ids
@@ -66,7 +67,7 @@ def attributes(lm, rounds):
     return dict(shortest=min(map(len, prompts)), **compare(lm, prompts, rounds))
 
 
-def training(rounds):
+def training(lm, rounds):
     "Seconds of a training step, forward and backward, by items a respondent, beside the tokens of its trie."
     out = []
     for n in ITEMS:
@@ -93,7 +94,7 @@ def bfloat16(lm, rounds):
                 training=dict(seconds={w: round(s, 3) for w, s in step_.items()}, loss=dict(fp32=train.loss, bf16=kept['train'])))
 
 
-def forms(rounds):
+def forms(lm, rounds):
     "Seconds of a pass, forward alone and with its backward, by the size of attention's blocks; the whole trie as one block is a dense mask."
     made = trainers(survey_records(17, 2), ['shared'])['shared']
     prompts = made.train_dataset['prompt'][:]
@@ -107,10 +108,10 @@ def forms(rounds):
     return dict(tokens=sizes['dense'], **{k: {w: round(statistics.median(t), 3) for w, t in times.items()} for k, times in dict(asking=asking, training=training).items()})
 
 
-def memory():
+def memory(lm, rounds):
     "GiB at the peak of a process that scores, or trains on, 17 items of so many respondents."
     run = lambda what, n: round(float(subprocess.run([sys.executable, __file__, '--memory', what, str(n)], capture_output=True, text=True, check=True).stdout.split()[-1]), 2)
-    return {what: {n: run(what, n) for n in (4, 40)} for what in ('shared_letter', 'padded_letter', 'shared', 'padded', 'train')}
+    return {what: {n: run(what, n) for n in (4, 40)} for what in ('shared_letter', 'padded_letter', 'shared', 'train')}
 
 
 def once(what, respondents):
@@ -149,17 +150,22 @@ def plot(found):
     return axes[0]
 
 
+PARTS = dict(items=by_items, lengths=by_length, attributes=attributes, training=training, bfloat16=bfloat16, forms=forms, peak_gib=memory)
+
 if __name__ == '__main__':
     ask = command_line(__doc__, rounds=3)
+    ask.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
     ask.add_argument('--memory', nargs=2)
     ask = ask.parse_args()
     if ask.memory:
         once(ask.memory[0], int(ask.memory[1]))
         print(peak_gib())
     else:
-        lm = load_model()
-        found = dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, items=by_items(lm, ask.rounds), lengths=by_length(lm, ask.rounds), attributes=attributes(lm, ask.rounds),
-                     training=training(ask.rounds), bfloat16=bfloat16(lm, ask.rounds), forms=forms(ask.rounds), peak_gib=memory())
-        both = found['items'] + found['lengths']
-        found['misfit'] = dict(asking=misfit(both, lambda r: r['seconds']['shared'], lambda r: r['tokens']['shared']), training=misfit(found['training'], lambda r: r['seconds'], lambda r: r['tokens']))
+        lm, file = load_model(), Path(__file__).with_suffix('.json')
+        found = (json.loads(file.read_text()) if file.exists() else {}) | dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds)
+        for part in ask.parts:
+            found[part] = PARTS[part](lm, ask.rounds)
+            file.write_text(json.dumps(found, indent=1) + '\n')    # as it goes: the whole takes a quarter of an hour
+        price = lambda rows, of: misfit(rows, lambda r: of(r['seconds']), lambda r: of(r['tokens']))
+        found['misfit'] = dict(asking=price(found['items'] + found['lengths'], lambda x: x['shared']), training=price(found['training'], lambda x: x))
         keep(__file__, found, plot)
