@@ -11,13 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 import json
 import jinja2, matplotlib.pyplot as plt, numpy as np, pandas as pd, seaborn as sns
-from .baselines import baseline_predictions, read_answers, read_forecast
+from .baselines import baseline_predictions, clusters_of, read_answers, read_forecast
 from .bounds import relative_gain, split_half
 from .calibration import corp, plot_reliability, reliability, temperature
 from .combine import ppi_mean
 from .files import no_overwrite
 from .inference import _known, _only, evaluate
-from .intervals import benjamini_hochberg, equivalence
+from .intervals import benjamini_hochberg, equivalence, small_sample
 from .orders import position_bias
 from .report import MODEL, NAMES, OTHER, _STYLE, _asked, _dots, _html, _number, _png, _warnings, difference_table, overall, plot_scores, plot_shares, score_table
 from .structure import _wide, coefficients, correlations, missing_answers, plot_correlations, variance_ratio
@@ -129,7 +129,8 @@ def _position_section(s):
     rows = position_bias(s.records, s.frames[s.model], n_boot=min(200, s.boot['n_boot']), seed=s.boot['seed'])
     off = rows[(rows.excess_low > 0) | (rows.excess_high < 0)]
     r = rows.loc[rows.excess.abs().idxmax()]
-    shown = rows.assign(**{c: rows[c].map('{:.3f}'.format) for c in rows if rows[c].dtype == float})
+    shown = rows.dropna(axis=1, how='all').fillna('')    # notes where there are any
+    shown = shown.assign(**{c: shown[c].map('{:.3f}'.format) for c in shown if shown[c].dtype == float})
     return Section('Position of options', f"By where an option stands, its share is off by up to {abs(r.excess):.3f} ({r.excess_low:+.3f} to {r.excess_high:+.3f}, position {r.position} of {r.options})."
         if len(off) else 'No position of an option is shown to be favoured.', (), (('positions', shown),))
 
@@ -186,8 +187,9 @@ def _equivalence_section(s):
     mine = score(s.model)
     for v in [v for v in s.versus if v != s.model]:
         gap = mine - score(v)
-        d = _cell_draws(a, gap, np.zeros(len(gap), int), 1, s.boot['n_boot'], s.boot['seed'])[:, 0]
-        rows.append(dict(versus=v, value=d[0], **equivalence(d, margin=s.margin), n=int((~np.isnan(gap)).sum())))
+        d, has = _cell_draws(a, gap, np.zeros(len(gap), int), 1, s.boot['n_boot'], s.boot['seed'])[:, 0], ~np.isnan(gap)
+        small = small_sample(**clusters_of(a, has))
+        rows.append(dict(versus=v, value=d[0], **equivalence(d, margin=s.margin, df=small['df'], stretch=small['stretch']), n=int(has.sum())))
     same = [r['versus'] for r in rows if r['equivalent']]
     shown = pd.DataFrame([{'versus': r['versus'], 'difference [90 % interval]': '–' if r['p'] is None else f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]", 'p': '–' if r['p'] is None else f"{r['p']:.3f}",
         'within the margin': 'yes' if r['equivalent'] else 'not shown', 'n': f"{r['n']:,}"} for r in rows])

@@ -8,7 +8,7 @@ __all__ = ['COLUMNS', 'aggregate', 'evaluate_groups']
 # %% ../nbs/07d_groups.ipynb #c002
 import numpy as np, pandas as pd
 from .baselines import read_answers, read_forecast
-from .intervals import holm, interval, p_value
+from .intervals import cluster_interval, holm
 from .metrics import js_divergence, total_variation, wasserstein
 
 # %% ../nbs/07d_groups.ipynb #c007
@@ -90,13 +90,14 @@ def _baselines(records, train):
 # %% ../nbs/07d_groups.ipynb #c014
 _DISTANCES = dict(wasserstein=lambda p, q, x: wasserstein(p, q, x), js_divergence=lambda p, q, x: js_divergence(p, q), total_variation=lambda p, q, x: total_variation(p, q))
 
-def _draws_of(questions, n_eff, metric, n_boot, seed):
-    "(predictors + floor, 1 + n_boot, records): distance of each record in the sample and in each draw; NaN where it does not apply."
+def _draws_of(questions, n, metric, n_boot, seed):
+    """(predictors + floor, 1 + n_boot, records): distance of each record in the sample and in each draw; NaN where it does not apply.
+    Of a group's n answers n - 1 are drawn (Rao & Wu 1988)."""
     rng = np.random.default_rng(seed)
-    out = np.full((len(questions[0]['q']) + 1, 1 + n_boot, len(n_eff)), np.nan)
+    out = np.full((len(questions[0]['q']) + 1, 1 + n_boot, len(n)), np.nan)
     for q in questions:
-        n = np.maximum(1, np.round(n_eff[q['rows']])).astype(int)
-        p = np.concatenate([q['p'][None], rng.multinomial(n, q['p'], size=(n_boot, len(n)))/n[:, None]])
+        drawn = np.maximum(1, n[q['rows']] - 1)
+        p = np.concatenate([q['p'][None], rng.multinomial(drawn, q['p'], size=(n_boot, len(drawn)))/drawn[:, None]])
         if metric == 'wasserstein' and q['x'] is None: continue
         for k, said in enumerate(q['q']):
             has = ~np.isnan(said[:, 0])
@@ -105,10 +106,11 @@ def _draws_of(questions, n_eff, metric, n_boot, seed):
     out[-1, 0] = out[-1, 1:].mean(0)
     return out
 
-def _row(draws, about, n, alpha, test, centre=True, **where):
-    low, high = interval(draws, alpha, centre=centre)
-    if not test and low is not None: low = max(0., low)
-    return {**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about, **where, 'value': float(draws[0]), 'ci_low': low, 'ci_high': high, 'n': n, 'p': p_value(draws, centre=centre) if test else None}
+def _row(draws, about, n, alpha, test=False, **where):
+    "A row of a mean over groups with `n` answers each, a group a stratum whose answers are its clusters."
+    found = cluster_interval(draws, alpha, weight=np.repeat(1/n, n), stratum=np.repeat(np.arange(len(n)), n), centre=True, test=test, note=about.get('note'))
+    if not test and found['ci_low'] is not None: found['ci_low'] = max(0., found['ci_low'])
+    return {**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about, **where, 'value': float(draws[0]), **found, 'n': len(n)}
 
 # %% ../nbs/07d_groups.ipynb #c015
 def evaluate_groups(
@@ -134,29 +136,28 @@ def evaluate_groups(
         if v not in frames: raise ValueError(f"versus names {v!r}, which is no predictor: use some of {', '.join(frames)}")
     about = {n: dict(predictor=n, elicitation='+'.join(f.elicitation.dropna().unique()) or None if 'elicitation' in f else None, q_from=_q_from(f, n), failure_rule=failure_rule, note=f.attrs.get('note') or None) for n, f in frames.items()}
     questions = _arrange(records, [_shares_of(n, f, records, failure_rule) for n, f in frames.items()])
-    rows, n_eff = _share_rows(questions, list(frames), about), np.array(records['n_eff'], float)
-    for metric in _DISTANCES: rows += _metric_rows(metric, questions, n_eff, about, list(frames), versus, n_boot, seed, alpha)
+    rows, n = _share_rows(questions, list(frames), about), np.maximum(1, np.round(records['n_eff'][:])).astype(int)
+    for metric in _DISTANCES: rows += _metric_rows(metric, questions, n, about, list(frames), versus, n_boot, seed, alpha)
     failed = {n: (f.status != 'ok').mean() for n, f in frames.items()}
     rows += [{**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about[n], 'metric': 'failed', 'value': v, 'n': len(records)} for n, v in failed.items()]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
 
 # %% ../nbs/07d_groups.ipynb #c016
-def _metric_rows(metric, questions, n_eff, about, names, versus, n_boot, seed, alpha):
+def _metric_rows(metric, questions, n, about, names, versus, n_boot, seed, alpha):
     "Rows of one distance: overall, by question, and paired differences with Holm's adjustment."
-    draws = _draws_of(questions, n_eff, metric, n_boot, seed)
+    draws = _draws_of(questions, n, metric, n_boot, seed)
     if np.isnan(draws).all(): return []
-    every = np.arange(len(n_eff))
-    mean = lambda k, at: draws[k][:, at][:, ~np.isnan(draws[k][0, at])]
-    out, floor = [], dict(predictor='noise floor', note='what sampling these answers alone gives')
-    for k, who in enumerate([*(about[n] for n in names), floor]):
-        for name, at in [(None, every), *((q['name'], q['rows']) for q in questions)]:
-            d = mean(k, at)
-            if d.shape[1]: out.append(_row(d.mean(1), who, d.shape[1], alpha, False, metric=metric, question_id=name))
-    pairs = []
-    for n in names:
-        for v in (v for v in versus if v != n):
-            both = ~np.isnan(draws[names.index(n)][0]) & ~np.isnan(draws[names.index(v)][0])
-            if both.any(): pairs.append(_row((draws[names.index(n)][:, both] - draws[names.index(v)][:, both]).mean(1), about[n], int(both.sum()), alpha, True, metric=metric, versus=v))
+    has, out, floor = ~np.isnan(draws[:, 0]), [], dict(predictor='noise floor', note='what sampling these answers alone gives')
+    for k, who in enumerate([*(about[p] for p in names), floor]):
+        for name, at in [(None, np.arange(len(n))), *((q['name'], q['rows']) for q in questions)]:
+            at = at[has[k, at]]
+            if len(at): out.append(_row(draws[k][:, at].mean(1), who, n[at], alpha, metric=metric, question_id=name))
+    pairs, of = [], {p: k for k, p in enumerate(names)}
+    for p in names:
+        for v in (v for v in versus if v != p):
+            both = has[of[p]] & has[of[v]]
+            gap = (draws[of[p]][:, both] - draws[of[v]][:, both]).mean(1) if both.any() else None
+            if gap is not None: pairs.append(_row(gap, about[p], n[both], alpha, True, metric=metric, versus=v))
     for r, p in zip(pairs, holm([r['p'] for r in pairs]) if pairs else ()): r['p_adj'] = float(p)
     return out + pairs
 

@@ -9,7 +9,7 @@ __all__ = ['read_replies', 'evaluate_values']
 import numpy as np, pandas as pd
 from .baselines import read_units
 from .groups import COLUMNS
-from .intervals import holm, interval, p_value, resamples, small_sample
+from .intervals import cluster_interval, holm, resamples
 from .replies import is_correct, option_of, parse_answer, parse_reason
 from .texts import REASON_SCORES, TURN_SCORES, distinct_n, text_scores
 
@@ -73,19 +73,15 @@ def _kish(units):
     w = units.drop_duplicates('person').weight
     return float(w.sum()**2/(w**2).sum()) if w.any() else 0.
 
-def _small(units):
-    "What intervals must know of the clusters, None where there are no two."
-    mass = units.groupby('cluster').weight.sum()[lambda m: m > 0]
-    return small_sample(mass, stratum=units.attrs['stratum'][mass.index] if 'stratum' in units.attrs else None) if len(mass) > 1 else None
+def _clusters(units):
+    "What intervals must know of the clusters behind a score."
+    mass = units.groupby('cluster').weight.sum()
+    return dict(weight=mass, stratum=units.attrs['stratum'][mass.index] if 'stratum' in units.attrs else None)
 
 def _row(d, units, about, alpha, test):
     "One row from draws of a score and the units behind it."
-    small = _small(units)
-    wide = dict(df=small['df'], stretch=small['stretch']) if small else {}
-    low, high = interval(d, alpha, **wide) if small else (None, None)
-    few = f"weights leave {small['n']:.0f} clusters or respondents: interval is rough" if small and small['n'] < 29.5 else None
-    return {**dict.fromkeys(COLUMNS), 'level': 'individual', **about, 'value': float(d[0]), 'ci_low': low, 'ci_high': high, 'p': p_value(d, **wide) if test and small else None,
-        'n': len(units), 'n_eff': _kish(units), 'note': '; '.join(filter(None, (about.get('note'), few))) or None}
+    found = cluster_interval(d, alpha, test=test, note=about.get('note'), **_clusters(units))
+    return {**dict.fromkeys(COLUMNS), 'level': 'individual', **about, 'value': float(d[0]), **found, 'n': len(units), 'n_eff': _kish(units)}
 
 def _rows_of(columns, units, item, names, task, n_boot, seed, alpha, test=False):
     "Score rows of [(about, scores (n,))], all from the same draws; by item for attributes alone, whose items are few."
