@@ -24,7 +24,9 @@ def _of_adapter(lm, policy, given):
     c = json.loads((Path(lm.adapter)/'adapter_config.json').read_text())
     has = dict(rank=c['r'], alpha=c['lora_alpha'], dropout=c['lora_dropout'])
     for k, v in has.items():
-        if given.get(k, v) != v: raise ValueError(f"{lm.adapter}: its {k} is {v}, so it can't be continued with {k} {given[k]}: leave that out, or use adapter_policy='merge'")
+        if given.get(k, v) != v:
+            raise ValueError(f"{lm.adapter}: its {k} is {v}, so it can't be continued with {k} {given[k]}: "
+                "leave that out, or use adapter_policy='merge'")
     return {**given, **has}
 
 def _can_share(lm):
@@ -35,7 +37,9 @@ def _can_share(lm):
 def _within(rows, records, limit):
     "Tokenised records within the limit, and those records; the others are counted aloud."
     keep = [i for i, r in enumerate(rows) if len(r['prompt']) + max(map(len, r['options'])) <= limit]
-    if not keep: raise ValueError(f"all {len(rows):,} records have more than {limit:,} tokens: shorten their background or history, or raise limit as far as the model goes")
+    if not keep:
+        raise ValueError(f"all {len(rows):,} records have more than {limit:,} tokens: "
+            "shorten their background or history, or raise limit as far as the model goes")
     if len(keep) < len(rows):
         first = records[min(set(range(len(rows))) - set(keep))]['record_id']
         warnings.warn(f"{len(rows) - len(keep):,} of {len(rows):,} records have more than {limit:,} tokens and are left out, {first} the first: shorten them, or raise limit as far as the model goes")

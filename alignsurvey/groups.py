@@ -19,7 +19,8 @@ _FROM = dict(score='group_prompt', verbalize='stated', sample='counts')
 def _q_from(frame, name):
     "How a predictor's shares were made; raises ValueError where they were made in several ways."
     made = set(frame['q_from'].dropna()) if 'q_from' in frame else {_FROM.get(e, e) for e in frame.get('elicitation', pd.Series(dtype=object)).dropna()}
-    if len(made) > 1: raise ValueError(f"predictor {name!r} mixes shares made by {' and '.join(sorted(map(str, made)))}: pass them as predictors of their own")
+    if len(made) > 1:
+        raise ValueError(f"predictor {name!r} mixes shares made by {' and '.join(sorted(map(str, made)))}: pass them as predictors of their own")
     return made.pop() if made else None
 
 # %% ../nbs/07d_groups.ipynb #c009
@@ -35,10 +36,13 @@ def aggregate(
     rows = []
     for r in groups:
         by = {k: v for k, v in r['groups'].items() if v is not None}
-        if r['question_id'] not in a.names or not set(by) <= set(members): raise ValueError(f"{r['record_id']}: its question or its variables {', '.join(by)} are not among the individual records: make both from one survey")
+        if r['question_id'] not in a.names or not set(by) <= set(members):
+            raise ValueError(f"{r['record_id']}: its question or its variables {', '.join(by)} are not among the individual records: "
+                "make both from one survey")
         j = a.names.index(r['question_id'])
         at = np.flatnonzero((members[list(by)] == pd.Series(by)).all(axis=1) & (a.item == j) & f.ok & (a.weight > 0))
-        if not len(at): raise ValueError(f"{r['record_id']}: has no members with predictions among the individual records: predict more, or leave it out")
+        if not len(at):
+            raise ValueError(f"{r['record_id']}: has no members with predictions among the individual records: predict more, or leave it out")
         q = dict(zip(a.options[j], np.average(f.q[at], axis=0, weights=a.weight[at])))
         rows.append(dict(record_id=r['record_id'], probs=[float(q[o]) for o in r['options']], elicitation=f.about['elicitation'], q_from=f.about['q_from'], status='ok'))
     return pd.DataFrame(rows)
@@ -46,10 +50,14 @@ def aggregate(
 # %% ../nbs/07d_groups.ipynb #c011
 def _check_groups(records, min_n):
     for r in records.select_columns(['record_id', 'target', 'n', 'n_eff', 'options']):
-        if r['n'] is not None and r['n'] < min_n: raise ValueError(f"{r['record_id']}: rests on {r['n']} answers, fewer than {min_n}: leave it out, or pass a smaller min_n")
-        if r['target'] is None or len(r['target']) != len(r['options']): raise ValueError(f"{r['record_id']}: has no target share for each option: make group records with survey.records(level='group')")
-        if abs(sum(r['target']) - 1) > 1e-6 or min(r['target']) < 0: raise ValueError(f"{r['record_id']}: its target shares sum to {sum(r['target']):.4g}: divide by their sum")
-        if not (r['n_eff'] or 0) > 0: raise ValueError(f"{r['record_id']}: n_eff is {r['n_eff']}: give the effective number of answers behind its shares")
+        if r['n'] is not None and r['n'] < min_n:
+            raise ValueError(f"{r['record_id']}: rests on {r['n']} answers, fewer than {min_n}: leave it out, or pass a smaller min_n")
+        if r['target'] is None or len(r['target']) != len(r['options']):
+            raise ValueError(f"{r['record_id']}: has no target share for each option: make group records with survey.records(level='group')")
+        if abs(sum(r['target']) - 1) > 1e-6 or min(r['target']) < 0:
+            raise ValueError(f"{r['record_id']}: its target shares sum to {sum(r['target']):.4g}: divide by their sum")
+        if not (r['n_eff'] or 0) > 0:
+            raise ValueError(f"{r['record_id']}: n_eff is {r['n_eff']}: give the effective number of answers behind its shares")
 
 def _arrange(records, probs):
     "Per question: record numbers, options in the codebook's order, positions, and human and model shares so ordered."
@@ -58,21 +66,28 @@ def _arrange(records, probs):
         x = r['positions'] if r['scale'] == 'ordinal' else None
         order = np.lexsort((r['options'], x if x else np.zeros(len(r['options']))))
         q = out.setdefault((r['source'], r['question_id']), dict(name=r['question_id'], rows=[], options=[r['options'][o] for o in order], x=None if x is None else np.array(x)[order], p=[], q=[]))
-        if q['options'] != [r['options'][o] for o in order]: raise ValueError(f"{r['record_id']}: has other options than an earlier record of {r['question_id']!r}: give each option set a question_id of its own")
+        if q['options'] != [r['options'][o] for o in order]:
+            raise ValueError(f"{r['record_id']}: has other options than an earlier record of {r['question_id']!r}: "
+                "give each option set a question_id of its own")
         q['rows'].append(i); q['p'].append(np.array(r['target'])[order]); q['q'].append([np.array(p[i], float)[order] if p[i] is not None else np.full(len(order), np.nan) for p in probs])
     return [{**q, 'rows': np.array(q['rows']), 'p': np.array(q['p']), 'q': np.array(q['q']).transpose(1, 0, 2)} for q in out.values()]
 
 # %% ../nbs/07d_groups.ipynb #c012
 def _shares_of(name, frame, records, rule):
     "A predictor's shares by record, None where it failed."
-    if frame.record_id.duplicated().any(): raise ValueError(f"predictor {name!r}: record {frame.record_id[frame.record_id.duplicated()].iloc[0]!r} has two predictions: keep one")
+    if frame.record_id.duplicated().any():
+        raise ValueError(f"predictor {name!r}: record {frame.record_id[frame.record_id.duplicated()].iloc[0]!r} has two predictions: keep one")
     unknown = ~frame.record_id.isin(records['record_id'][:])
-    if unknown.any(): raise ValueError(f"predictor {name!r}: record {frame.record_id[unknown].iloc[0]!r} is not among the records: pass the records that were predicted")
+    if unknown.any():
+        raise ValueError(f"predictor {name!r}: record {frame.record_id[unknown].iloc[0]!r} is not among the records: "
+            "pass the records that were predicted")
     by, out = frame.set_index('record_id'), []
     for id, options in zip(records['record_id'][:], records['options'][:]):
-        if id not in by.index: raise ValueError(f"predictor {name!r}: record {id!r} has no prediction: resume the run, or add a row with status 'error'")
+        if id not in by.index:
+            raise ValueError(f"predictor {name!r}: record {id!r} has no prediction: resume the run, or add a row with status 'error'")
         ok, p = by.status[id] == 'ok', by.probs[id]
-        if ok and (p is None or np.ndim(p) == 0 or len(p) != len(options) or abs(sum(p) - 1) > 1e-4 or min(p) < 0): raise ValueError(f"predictor {name!r}: record {id!r} has no shares that sum to 1, one for each option: give probs, or another status")
+        if ok and (p is None or np.ndim(p) == 0 or len(p) != len(options) or abs(sum(p) - 1) > 1e-4 or min(p) < 0):
+            raise ValueError(f"predictor {name!r}: record {id!r} has no shares that sum to 1, one for each option: give probs, or another status")
         out.append(list(p) if ok else [1/len(options)]*len(options) if rule == 'uniform' else None)
     return out
 

@@ -328,9 +328,11 @@ def _only(rows, records, predictions):
 
 def _one_task(records):
     if not len(records): raise ValueError("records are empty, so there is nobody to score: check what selected them")
-    if 'level' in records.column_names and len(levels := set(records['level'][:])) > 1: raise ValueError(f"records are of {' and '.join(sorted(levels))}: score each level by itself")
+    if 'level' in records.column_names and len(levels := set(records['level'][:])) > 1:
+        raise ValueError(f"records are of {' and '.join(sorted(levels))}: score each level by itself")
     ids = pd.Series(records['record_id'][:])
-    if ids.duplicated().any(): raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice among the records: give each its own record_id")
+    if ids.duplicated().any():
+        raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice among the records: give each its own record_id")
     if len(tasks := set(records['task'][:])) > 1: raise ValueError(f"records are of the tasks {', '.join(sorted(tasks))}: score each task by itself")
     return tasks.pop()
 
@@ -354,11 +356,14 @@ def evaluate(
     "Score predictors on survey records. Raises ValueError naming predictor, record and remedy."
     task, boot = _one_task(records), dict(n_boot=n_boot, seed=seed, alpha=alpha)
     if isinstance(predictions, pd.DataFrame): predictions = {'model': predictions}
-    if not isinstance(predictions, dict): raise ValueError(f"predictions is a {type(predictions).__name__}: pass a frame, or a dict of frames by name")
+    if not isinstance(predictions, dict):
+        raise ValueError(f"predictions is a {type(predictions).__name__}: pass a frame, or a dict of frames by name")
     versus = [versus] if isinstance(versus, str) else versus
     if records['level'][0] == 'group':
         if strata: raise ValueError("records are of groups, whose members' strata are not known: score individual records, or pass strata=False")
-        if metrics or failure_rule == 'wrong': raise ValueError("records are of groups: they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
+        if metrics or failure_rule == 'wrong':
+            raise ValueError("records are of groups: "
+                "they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
         return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, min_n=min_n, **boot).assign(task=task)
     if train is not None: _check_strangers(train, records)
     predictions = {n: read_replies(records, f) for n, f in predictions.items()}

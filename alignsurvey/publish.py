@@ -16,7 +16,8 @@ from .model import EMBEDDED, LM, _adapter_folder, _source, load_model
 # %% ../nbs/06z_share.ipynb #c007
 def _new_folder(out, overwrite):
     out = Path(out)
-    if out.exists() and any(out.iterdir()) and not overwrite: raise FileExistsError(f"{out}: is not empty: choose another folder, or pass overwrite=True")
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise FileExistsError(f"{out}: is not empty: choose another folder, or pass overwrite=True")
     if overwrite: shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     return out
@@ -57,7 +58,9 @@ def export_lora(
     "Raises ValueError where there is no adapter, or one that the base alone can't carry; FileExistsError where `out` is not empty."
     if not lm.adapter: raise ValueError(f"{lm.name}: carries no adapter: load it with load_model(…, adapter=…)")
     source = _adapter_folder(lm.adapter)
-    if (source/'merged').exists(): raise ValueError(f"{lm.adapter}: stands on a base that an earlier adapter was merged into, which a server does not have: use merge(…) and serve that")
+    if (source/'merged').exists():
+        raise ValueError(f"{lm.adapter}: stands on a base that an earlier adapter was merged into, which a server does not have: "
+            "use merge(…) and serve that")
     out = _new_folder(out, overwrite)
     shutil.copy(source/'adapter_model.safetensors', out)
     config = json.loads((source/'adapter_config.json').read_text())
@@ -77,7 +80,8 @@ def serve_command(
     "The vLLM command that serves a folder. Raises FileNotFoundError where it holds neither model nor adapter."
     folder, name = Path(folder), name or Path(folder).name
     if (folder/'config.json').exists(): return f"vllm serve {folder} --served-model-name {name}"
-    if not (folder/'adapter_config.json').exists(): raise FileNotFoundError(f"{folder}: holds neither a model nor an adapter: write it with merge(…) or export_lora(…)")
+    if not (folder/'adapter_config.json').exists():
+        raise FileNotFoundError(f"{folder}: holds neither a model nor an adapter: write it with merge(…) or export_lora(…)")
     config = json.loads((folder/'adapter_config.json').read_text())
     rank = next((r for r in _RANKS if r >= config['r']), config['r'])
     return f"vllm serve {base or config['base_model_name_or_path']} --enable-lora --max-lora-rank {rank} --lora-modules {name}={folder}"
@@ -162,5 +166,6 @@ def fetch_dataset(
     from huggingface_hub import snapshot_download
     try: folder = Path(snapshot_download(repo_id, repo_type='dataset', allow_patterns=files, revision=revision))
     except (OSError, ValueError) as e: raise FileNotFoundError(f"{repo_id}: the hub gave no data set: {' '.join(str(e).split())[:150]}") from None
-    if not any(fnmatch(f.relative_to(folder).as_posix(), files) for f in folder.rglob('*')): raise FileNotFoundError(f"{repo_id}: has no file like {files}: pass files=")
+    if not any(fnmatch(f.relative_to(folder).as_posix(), files) for f in folder.rglob('*')):
+        raise FileNotFoundError(f"{repo_id}: has no file like {files}: pass files=")
     return folder

@@ -162,10 +162,12 @@ def _records(rows, source, where):
         at = f"{where}: record {i + 1}"
         first = seen.setdefault(r['record_id'], i + 1)
         if first <= i:
-            raise ValueError(f"{where}: records {first} and {i + 1} share the id {r['record_id']!r}: remove one if it is there twice, or give each its own record_id")
+            raise ValueError(f"{where}: records {first} and {i + 1} share the id {r['record_id']!r}: "
+                "remove one if it is there twice, or give each its own record_id")
         if r['answer_index'] is not None and not 0 <= r['answer_index'] < len(r['options'] or []):
             raise ValueError(f"{at}: answer_index {r['answer_index']} is not among its {len(r['options'] or [])} options")
-        if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0: raise ValueError(f"{at}: weight {r['weight']} is negative or missing: correct it")
+        if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0:
+            raise ValueError(f"{at}: weight {r['weight']} is negative or missing: correct it")
     names = dict.fromkeys([*FIELDS, *(k for r in done for k in r if k not in _ALIASES)])
     return Dataset.from_dict({k: [r.get(k) for r in done] for k in names})
 
@@ -204,7 +206,8 @@ def write_records(
 )->Path:
     "Raises FileExistsError, or ValueError at another ending."
     path = Path(path)
-    if path.suffix not in ('.json', '.jsonl'): raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .json or .jsonl")
+    if path.suffix not in ('.json', '.jsonl'):
+        raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .json or .jsonl")
     no_overwrite(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + '.part')
@@ -225,7 +228,8 @@ def join_records(
     "Records of several surveys or tasks as one. Raises ValueError where an id stands twice."
     tables = [p.with_format('arrow')[:].replace_schema_metadata() for p in parts]
     ids = pd.Series(pa.concat_arrays([c for t in tables for c in t['record_id'].chunks]).to_pylist())
-    if ids.duplicated().any(): raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice: give each survey a source of its own, or leave one of the two out")
+    if ids.duplicated().any():
+        raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice: give each survey a source of its own, or leave one of the two out")
     return Dataset(pa.concat_tables(tables, promote_options='permissive').combine_chunks())
 
 # %% ../nbs/01_records.ipynb #c029
@@ -236,7 +240,9 @@ def _n_orders(how, record_id, options, pin_last):
     if not options: raise ValueError(f"{record_id}: has no options to reorder")
     free = [o not in pin_last for o in options]
     k = sum(free)
-    if how in ('cyclic', 'all') and not all(free[:k]): raise ValueError(f"{record_id}: its pinned options don't stand last yet, so its answers could not be put back on it: first use reorder(records, 'keep', pin_last=…)")
+    if how in ('cyclic', 'all') and not all(free[:k]):
+        raise ValueError(f"{record_id}: its pinned options don't stand last yet, so its answers could not be put back on it: "
+            "first use reorder(records, 'keep', pin_last=…)")
     if how == 'all' and k > 4: raise ValueError(f"{record_id}: its {k} options have {math.factorial(k)} orders: use cyclic, or pin some last")
     return dict(cyclic=max(k, 1), all=math.factorial(k)).get(how, 1)
 
@@ -287,7 +293,9 @@ def _key(records, by):
     "The unit that must not stand on both sides, one string a record."
     if by in _UNITS:
         unit = records.select_columns(['source', _UNITS[by]]).to_pandas()
-        if unit.iloc[:, 1].isna().any(): raise ValueError(f"{records['record_id'][int(unit.iloc[:, 1].isna().argmax())]}: has no {_UNITS[by]}, so records can't be split by {by}: name it in the codebook")
+        if unit.iloc[:, 1].isna().any():
+            raise ValueError(f"{records['record_id'][int(unit.iloc[:, 1].isna().argmax())]}: has no {_UNITS[by]}, so records can't be split by {by}: "
+                "name it in the codebook")
         unit = unit.astype(str)
         return unit.iloc[:, 0] + '/' + unit.iloc[:, 1]
     return _groups(records, [by])[by]
@@ -296,7 +304,8 @@ def _groups(records, names):
     "Group variables as text columns; raises ValueError at one that records don't have."
     have = records.features['groups'] if 'groups' in records.features else None
     for n in names:
-        if not isinstance(have, dict) or n not in have: raise ValueError(f"records can't be split by {n!r}: use {', '.join([*_UNITS, *(have if isinstance(have, dict) else [])])}")
+        if not isinstance(have, dict) or n not in have:
+            raise ValueError(f"records can't be split by {n!r}: use {', '.join([*_UNITS, *(have if isinstance(have, dict) else [])])}")
     frame = records.select_columns(['groups']).flatten().to_pandas()
     return frame[[f'groups.{n}' for n in names]].astype(str).set_axis(names, axis=1)
 
@@ -336,7 +345,8 @@ def split_records(
     stratify=None, # group variable, or several, whose shares all sides keep
 )->DatasetDict: # train, validation where asked for, and test
     "Split records, checked for leaks; with several `by`, mixed records (old people, new questions) go nowhere and are counted. Raises ValueError where a side would be empty."
-    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1): raise ValueError(f"test is {test} and validation {validation}: give shares between 0 and 1 that leave something to train on")
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
+        raise ValueError(f"test is {test} and validation {validation}: give shares between 0 and 1 that leave something to train on")
     by, stratify = ([x] if isinstance(x, str) else list(x or []) for x in (by, stratify))
     shares = dict(validation=validation, test=test) if validation else dict(test=test)
     sides = np.array([_assigned(records, b, shares, seed, stratify) for b in by])

@@ -72,7 +72,9 @@ def held_out_score(
 )->callable: # of an LM; gives a number, lower for better
     "The score of held-out records as a function of the model. Raises ValueError where they are scored in several ways."
     kinds = {_kind(r): r['record_id'] for r in records}
-    if len(kinds) != 1: raise ValueError(f"the held-out records are scored in {len(kinds)} ways ({', '.join(f'{k}: {r}' for k, r in kinds.items()) or 'there are none'}): give records of one kind, or a function")
+    if len(kinds) != 1:
+        raise ValueError(f"the held-out records are scored in {len(kinds)} ways "
+            f"({', '.join(f'{k}: {r}' for k, r in kinds.items()) or 'there are none'}): give records of one kind, or a function")
     kind, weight = next(iter(kinds)), np.array([w or 0. for w in records['weight'][:]])
     def score(lm):
         rows = list(_tokenised(lm, records, kind))
@@ -147,8 +149,10 @@ def sft(
     out = Path(out)
     policy, recipe, rows, kept, order, shared = _ready(lm, records, stage, adapter_policy, share_prefixes, recipe)
     meet(lm.device)
-    if (out/'sft.json').exists() and not overwrite: raise FileExistsError(f"{out}: holds an adapter already: choose another folder, or pass overwrite=True")
-    if lm.adapter and out.resolve() in (p := Path(lm.adapter).resolve(), *p.parents): raise ValueError(f"{out}: holds the adapter that is to be trained further: choose another folder")
+    if (out/'sft.json').exists() and not overwrite:
+        raise FileExistsError(f"{out}: holds an adapter already: choose another folder, or pass overwrite=True")
+    if lm.adapter and out.resolve() in (p := Path(lm.adapter).resolve(), *p.parents):
+        raise ValueError(f"{out}: holds the adapter that is to be trained further: choose another folder")
     before, met = (lineage(lm.adapter), trained_on(lm.adapter)) if lm.adapter and policy != 'fresh' else ([], [])
     met = [*met, remembered(stage, kept)]
     validation = validate if isinstance(validate, Dataset) else None
@@ -201,7 +205,8 @@ def _save(trainer, card, met, new, whole=None):
     "Adapter, logs and card into a new folder; `whole`: all weights, where processes hold parts of them."
     import peft, transformers, trl
     history, lr = trainer.state.log_history, card['recipe']['lr']
-    if not all(torch.isfinite(p).all() for p in (whole.values() if whole else (p for p in trainer.model.parameters() if p.requires_grad))): raise ValueError(f"the weights are not numbers after the last step: lower lr (now {lr}); no adapter was saved")
+    if not all(torch.isfinite(p).all() for p in (whole.values() if whole else (p for p in trainer.model.parameters() if p.requires_grad))):
+        raise ValueError(f"the weights are not numbers after the last step: lower lr (now {lr}); no adapter was saved")
     trainer.model.save_pretrained(new, state_dict=whole)
     log = pd.DataFrame([{'step': h['step'], 'loss': h['loss'], 'lr': h['learning_rate']} for h in history if 'loss' in h])
     log.to_csv(new/'loss.csv', index=False)

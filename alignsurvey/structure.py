@@ -228,7 +228,9 @@ def coefficients(
         human, *sets = [_designed(formula, _with_answers(frame, a, y, used), model) for y in
             (a.y, *((rng.random((len(a.y), 1)) > f.q.cumsum(1)[:, :-1]).sum(1) for _ in range(sets)))]
         different = next((s for s in sets if s[3] != human[3]), None)
-        if different: raise ValueError(f"the formula gives the terms {', '.join(human[3])} for people and {', '.join(different[3])} for {name!r}: some answers never occur; write items as numbers, without C()")
+        if different:
+            raise ValueError(f"the formula gives the terms {', '.join(human[3])} for people and {', '.join(different[3])} for {name!r}: "
+                "some answers never occur; write items as numbers, without C()")
         own, mine = (_replicated(made, boot, people, model) for made in ([human], sets))
         for who, d, test in (dict(predictor='human'), own, 0), (f.about, mine, 0), ({**f.about, 'versus': 'human'}, mine - own, 1):
             if who == dict(predictor='human') and any(r['predictor'] == 'human' for r in rows) and used.all(): continue

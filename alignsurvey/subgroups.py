@@ -32,7 +32,9 @@ def _cells(records, by):
     by = [by] if isinstance(by, str) else list(by)
     groups = pd.DataFrame([g or {} for g in records['groups'][:]])
     for v in by:
-        if v not in groups: raise ValueError(f"records have no group variable {v!r}: use some of {', '.join(map(str, groups.columns)) or 'those that the codebook lists as background'}")
+        if v not in groups:
+            raise ValueError(f"records have no group variable {v!r}: "
+                f"use some of {', '.join(map(str, groups.columns)) or 'those that the codebook lists as background'}")
     known = groups[by].notna().all(axis=1)
     cell, names = pd.factorize(groups[by].fillna('').astype(str).agg(' / '.join, axis=1).where(known), sort=True)
     return cell, list(names), ' × '.join(by)

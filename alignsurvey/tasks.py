@@ -212,12 +212,14 @@ def _checked(task, given):
     if task in ('role', 'interview', 'stance') and task not in TASKS: import_module('alignsurvey.questionnaires')    # puts them into TASKS
     level, lang, form = given['level'], given['lang'], given['answer_form']
     fit = [f'{t} ({l})' for t, how in TASKS.items() for l in ('individual', 'group') if l in how]
-    if level not in TASKS.get(task, ()) or level not in ('individual', 'group'): raise ValueError(f"task {task!r} at level {level!r} is not known: use {', '.join(fit)}")
+    if level not in TASKS.get(task, ()) or level not in ('individual', 'group'):
+        raise ValueError(f"task {task!r} at level {level!r} is not known: use {', '.join(fit)}")
     if lang not in PROMPTS: raise ValueError(f"lang is {lang!r}: use one of {', '.join(PROMPTS)}")
     forms = TASKS[task][level]
     if form is not None and form not in forms: raise ValueError(f"answer_form is {form!r}: use one of {', '.join(forms)}")
     for name, tasks in _ONLY.items():
-        if given[name] is not None and task not in tasks: raise ValueError(f"{name} says nothing to the {task} task: leave it out, or use task {' or '.join(tasks)}")
+        if given[name] is not None and task not in tasks:
+            raise ValueError(f"{name} says nothing to the {task} task: leave it out, or use task {' or '.join(tasks)}")
     return form or forms[0]
 
 # %% ../nbs/03_tasks.ipynb #c019
@@ -247,7 +249,9 @@ def records(
         variables=_chosen(variables, self.codebook.background, 'background variable', where), verbose=verbose)
     many = len(survey)*len(self.codebook.questions) > (1_000_000 if task in ('response', 'stance') else 200_000)    # dialogues are long
     made = _dataset(TASKS[task]['build'](survey, ask), level == 'individual' and many)
-    if not len(made): raise ValueError(f"{self.path}: no answers to make {task} records of{f' in cells of {min_n} or more' if level == 'group' else ''}: choose other items{' or a smaller min_n' if level == 'group' else ''}")
+    if not len(made):
+        raise ValueError(f"{self.path}: no answers to make {task} records of{f' in cells of {min_n} or more' if level == 'group' else ''}: "
+            f"choose other items{' or a smaller min_n' if level == 'group' else ''}")
     return made
 
 def _crossed(by, allowed, where):

@@ -54,7 +54,8 @@ def _aligned(records, name, frame):
     for bad, what in ((f.record_id.duplicated(), 'has two predictions: keep one'), (~f.record_id.isin(ids), 'is not among the records: pass the records that were predicted')):
         if bad.any(): raise ValueError(f"{where}record {f.record_id[bad].iloc[0]!r} {what}")
     gone = ids.difference(f.record_id, sort=False)
-    if len(gone): raise ValueError(f"{where}record {gone[0]!r} has no prediction ({len(gone)} such records): resume the run, or add rows with status 'error'")
+    if len(gone):
+        raise ValueError(f"{where}record {gone[0]!r} has no prediction ({len(gone)} such records): resume the run, or add rows with status 'error'")
     return f.set_index('record_id').loc[ids].reset_index()
 
 # %% ../nbs/07e_values.ipynb #c013
