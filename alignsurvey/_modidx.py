@@ -328,6 +328,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                        'alignsurvey.inference._table': ('inference.html#_table', 'alignsurvey/inference.py'),
                                        'alignsurvey.inference._totals': ('inference.html#_totals', 'alignsurvey/inference.py'),
                                        'alignsurvey.inference._typed': ('inference.html#_typed', 'alignsurvey/inference.py'),
+                                       'alignsurvey.inference._unknown': ('inference.html#_unknown', 'alignsurvey/inference.py'),
                                        'alignsurvey.inference._valued': ('inference.html#_valued', 'alignsurvey/inference.py'),
                                        'alignsurvey.inference._weighted_f1': ('inference.html#_weighted_f1', 'alignsurvey/inference.py'),
                                        'alignsurvey.inference._with_mean': ('inference.html#_with_mean', 'alignsurvey/inference.py'),

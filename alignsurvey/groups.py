@@ -44,7 +44,8 @@ def aggregate(
         if not len(at):
             raise ValueError(f"{r['record_id']}: has no members with predictions among the individual records: predict more, or leave it out")
         q = dict(zip(a.options[j], np.average(f.q[at], axis=0, weights=a.weight[at])))
-        rows.append(dict(record_id=r['record_id'], probs=[float(q[o]) for o in r['options']], elicitation=f.about['elicitation'], q_from=f.about['q_from'], status='ok'))
+        rows.append(dict(record_id=r['record_id'], probs=[float(q[o]) for o in r['options']], elicitation=f.about['elicitation'],
+            q_from=f.about['q_from'], status='ok'))
     return pd.DataFrame(rows)
 
 # %% ../nbs/07d_groups.ipynb #c011
@@ -65,11 +66,13 @@ def _arrange(records, probs):
     for i, r in enumerate(records):
         x = r['positions'] if r['scale'] == 'ordinal' else None
         order = np.lexsort((r['options'], x if x else np.zeros(len(r['options']))))
-        q = out.setdefault((r['source'], r['question_id']), dict(name=r['question_id'], rows=[], options=[r['options'][o] for o in order], x=None if x is None else np.array(x)[order], p=[], q=[]))
-        if q['options'] != [r['options'][o] for o in order]:
+        options, x = [r['options'][o] for o in order], None if x is None else np.array(x)[order]
+        q = out.setdefault((r['source'], r['question_id']), dict(name=r['question_id'], rows=[], options=options, x=x, p=[], q=[]))
+        if q['options'] != options:
             raise ValueError(f"{r['record_id']}: has other options than an earlier record of {r['question_id']!r}: "
                 "give each option set a question_id of its own")
-        q['rows'].append(i); q['p'].append(np.array(r['target'])[order]); q['q'].append([np.array(p[i], float)[order] if p[i] is not None else np.full(len(order), np.nan) for p in probs])
+        q['rows'].append(i); q['p'].append(np.array(r['target'])[order])
+        q['q'].append([np.array(p[i], float)[order] if p[i] is not None else np.full(len(order), np.nan) for p in probs])
     return [{**q, 'rows': np.array(q['rows']), 'p': np.array(q['p']), 'q': np.array(q['q']).transpose(1, 0, 2)} for q in out.values()]
 
 # %% ../nbs/07d_groups.ipynb #c012
@@ -99,11 +102,15 @@ def _baselines(records, train):
     mass = {}
     for r in train:
         for o, t in zip(r['options'], r['target']): mass.setdefault(r['question_id'], {}).setdefault(o, 0.); mass[r['question_id']][o] += t*r['n_eff']
-    share = lambda r: [mass[r['question_id']][o]/sum(mass[r['question_id']].values()) for o in r['options']] if r['question_id'] in mass else [1/len(r['options'])]*len(r['options'])
-    return {**found, 'marginal': frame([share(r) for r in records], f'shares of {len(train):,} training groups by item; uniform where an item is not among them')}
+    def shares(r):
+        known = mass.get(r['question_id'])
+        return [known[o]/sum(known.values()) for o in r['options']] if known else [1/len(r['options'])]*len(r['options'])
+    note = f'shares of {len(train):,} training groups by item; uniform where an item is not among them'
+    return {**found, 'marginal': frame([shares(r) for r in records], note)}
 
 # %% ../nbs/07d_groups.ipynb #c014
-_DISTANCES = dict(wasserstein=lambda p, q, x: wasserstein(p, q, x), js_divergence=lambda p, q, x: js_divergence(p, q), total_variation=lambda p, q, x: total_variation(p, q))
+_DISTANCES = dict(wasserstein=lambda p, q, x: wasserstein(p, q, x), js_divergence=lambda p, q, x: js_divergence(p, q),
+    total_variation=lambda p, q, x: total_variation(p, q))
 
 def _draws_of(questions, n, metric, n_boot, seed):
     """(predictors + floor, 1 + n_boot, records): distance of each record in the sample and in each draw; NaN where it does not apply.
@@ -123,7 +130,8 @@ def _draws_of(questions, n, metric, n_boot, seed):
 
 def _row(draws, about, n, alpha, test=False, **where):
     "A row of a mean over groups with `n` answers each, a group a stratum whose answers are its clusters."
-    found = cluster_interval(draws, alpha, weight=np.repeat(1/n, n), stratum=np.repeat(np.arange(len(n)), n), centre=True, test=test, note=about.get('note'))
+    answers = dict(weight=np.repeat(1/n, n), stratum=np.repeat(np.arange(len(n)), n))
+    found = cluster_interval(draws, alpha, centre=True, test=test, note=about.get('note'), **answers)
     if not test and found['ci_low'] is not None: found['ci_low'] = max(0., found['ci_low'])
     return {**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about, **where, 'value': float(draws[0]), **found, 'n': len(n)}
 
@@ -143,18 +151,20 @@ def evaluate_groups(
     "Score shares of groups; `evaluate` calls this. Raises ValueError naming predictor, record and remedy."
     _check_groups(records, min_n)
     frames = {'model': predictions} if isinstance(predictions, pd.DataFrame) else dict(predictions)
-    frames |= {n: pd.DataFrame([dict(record_id=r['record_id'], probs=list(g(r)), status='ok') for r in records]) for n, g in (predictors or {}).items()}
+    for name, g in (predictors or {}).items():
+        frames[name] = pd.DataFrame([dict(record_id=r['record_id'], probs=list(g(r)), status='ok') for r in records])
     frames |= _baselines(records, train) if baselines else {}
     if not frames: raise ValueError("there is no predictor: pass predictions, predictors or baselines=True")
     versus = [versus] if isinstance(versus, str) else list(frames)[:1] if versus is None else list(versus)
     for v in versus:
         if v not in frames: raise ValueError(f"versus names {v!r}, which is no predictor: use some of {', '.join(frames)}")
-    about = {n: dict(predictor=n, elicitation='+'.join(f.elicitation.dropna().unique()) or None if 'elicitation' in f else None, q_from=_q_from(f, n), failure_rule=failure_rule, note=f.attrs.get('note') or None) for n, f in frames.items()}
+    about = {n: dict(predictor=n, elicitation='+'.join(f.elicitation.dropna().unique()) or None if 'elicitation' in f else None,
+        q_from=_q_from(f, n), failure_rule=failure_rule, note=f.attrs.get('note') or None) for n, f in frames.items()}
     questions = _arrange(records, [_shares_of(n, f, records, failure_rule) for n, f in frames.items()])
     rows, n = _share_rows(questions, list(frames), about), np.maximum(1, np.round(records['n_eff'][:])).astype(int)
     for metric in _DISTANCES: rows += _metric_rows(metric, questions, n, about, list(frames), versus, n_boot, seed, alpha)
-    failed = {n: (f.status != 'ok').mean() for n, f in frames.items()}
-    rows += [{**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about[n], 'metric': 'failed', 'value': v, 'n': len(records)} for n, v in failed.items()]
+    rows += [{**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about[p], 'metric': 'failed', 'value': (f.status != 'ok').mean(),
+        'n': len(records)} for p, f in frames.items()]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
 
 # %% ../nbs/07d_groups.ipynb #c016
@@ -182,5 +192,6 @@ def _share_rows(questions, names, about):
     for q in questions:
         for who, shares in [(dict(predictor='human'), q['p']), *((about[n], q['q'][k]) for k, n in enumerate(names))]:
             for o, v in zip(q['options'], np.nanmean(shares, 0)):
-                out.append({**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **who, 'metric': 'share', 'question_id': q['name'], 'group_var': 'option', 'group': o, 'value': v, 'n': len(q['rows'])})
+                out.append({**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **who, 'metric': 'share', 'question_id': q['name'],
+                    'group_var': 'option', 'group': o, 'value': v, 'n': len(q['rows'])})
     return out

@@ -356,15 +356,16 @@ def evaluate(
     "Score predictors on survey records. Raises ValueError naming predictor, record and remedy."
     task, boot = _one_task(records), dict(n_boot=n_boot, seed=seed, alpha=alpha)
     if isinstance(predictions, pd.DataFrame): predictions = {'model': predictions}
-    if not isinstance(predictions, dict):
-        raise ValueError(f"predictions is a {type(predictions).__name__}: pass a frame, or a dict of frames by name")
+    if not isinstance(predictions, dict): raise ValueError(f"predictions is a {type(predictions).__name__}: pass a frame, or a dict of frames by name")
     versus = [versus] if isinstance(versus, str) else versus
     if records['level'][0] == 'group':
         if strata: raise ValueError("records are of groups, whose members' strata are not known: score individual records, or pass strata=False")
         if metrics or failure_rule == 'wrong':
             raise ValueError("records are of groups: "
                 "they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
-        return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, min_n=min_n, **boot).assign(task=task)
+        scores = evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus,
+            failure_rule=failure_rule, min_n=min_n, **boot)
+        return scores.assign(task=task)
     if train is not None: _check_strangers(train, records)
     predictions = {n: read_replies(records, f) for n, f in predictions.items()}
     known, choice = _known(records)
@@ -375,7 +376,15 @@ def evaluate(
         learned = train and train.select(_known(train)[1])
         parts.append(_choices(*_only(choice, records, predictions), learned, metrics, predictors, baselines, versus, failure_rule, strata=strata, **boot))
     if len(choice) < len(known) or (task == 'stance' and any(records['reason'])):
-        parts.append(_typed(evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus, failure_rule=failure_rule, strata=strata, **boot).to_dict('records')))
+        values = evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus,
+            failure_rule=failure_rule, strata=strata, **boot)
+        parts.append(_typed(values.to_dict('records')))
     if len(parts) == 2: parts[0] = parts[0][~parts[0].metric.isin(parts[1].metric)]
-    if len(known) < len(records): parts.append(_typed([dict(task=task, level='individual', metric='nonresponse', predictor='human', value=1 - len(known)/len(records), n=len(records), note=f'{len(records) - len(known):,} respondents did not know; left out of every score')]))
+    if len(known) < len(records): parts.append(_unknown(task, len(known), len(records)))
     return pd.concat(parts, ignore_index=True)
+
+# %% ../nbs/08_inference.ipynb #bbe8f72e
+def _unknown(task, known, n):
+    "A row for the respondents who did not know."
+    note = f'{n - known:,} respondents did not know; left out of every score'
+    return _typed([dict(task=task, level='individual', metric='nonresponse', predictor='human', value=1 - known/n, n=n, note=note)])

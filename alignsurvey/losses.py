@@ -74,7 +74,8 @@ def distribution_loss(
     *,
     answer_share=0., # share of the answer loss, 0 to 1
 ): # losses of the records, shape (B,)
-    "w times (1 - a) times KL(human, model) over the options, plus w times a times the negative log probability that an answer of the group has on average."
+    """w times (1 - a) times KL(human, model) over the options, plus w times a times the negative log probability that an answer of the group
+    has on average."""
     out = []
     for q, p, w in zip(logprobs.split(list(sizes)), targets, weights):
         p = torch.as_tensor(p, dtype=q.dtype, device=q.device)
@@ -129,8 +130,10 @@ class RespondentOrder(torch.utils.data.Sampler):
         if odd := sorted(set(tasks) ^ set(mix)):
             raise ValueError(f"mix is {mix} and the records' tasks are {', '.join(sorted(set(tasks)))}: {odd[0]!r} is in one of them alone")
         self.who, self.seed, self.epoch = pd.factorize(pd.Series(who, dtype=object))[0], seed, 0
-        self.blocks = [pd.Series(at).groupby(self.who[at], sort=False).agg(list).tolist() for t in mix if len(at := np.flatnonzero(np.array(tasks) == t))]
-        self.drawn = np.diff(np.round(len(who)*np.r_[0, np.cumsum(list(mix.values()))]/sum(mix.values())).astype(int))    # records of each task in an epoch
+        places = [np.flatnonzero(np.array(tasks) == t) for t in mix]
+        self.blocks = [pd.Series(at).groupby(self.who[at], sort=False).agg(list).tolist() for at in places if len(at)]
+        ends = np.round(len(who)*np.r_[0, np.cumsum(list(mix.values()))]/sum(mix.values()))
+        self.drawn = np.diff(ends.astype(int))    # records of each task in an epoch
     def set_epoch(self, epoch): self.epoch = epoch
     def __len__(self): return len(self.who)
     def _pass(self, task, k):

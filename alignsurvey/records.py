@@ -86,7 +86,8 @@ def find_options(
 # %% ../nbs/01_records.ipynb #c015
 FIELDS = dict(record_id=None, task='response', level='individual', source=None, lang='en', respondent_id=None, question_id=None, question=None,
     family=None, wording='single', instruction='', input='', output='', options=None, scale='unknown', positions=None, answer=None, answer_index=None,
-    answer_form='label_text', rule=None, reason=None, background=None, history=None, target=None, n=None, n_eff=None, weight=1.0, stratum=None, psu=None, wave=None, groups=None)
+    answer_form='label_text', rule=None, reason=None, background=None, history=None, target=None, n=None, n_eff=None, weight=1.0,
+    stratum=None, psu=None, wave=None, groups=None)
 
 _ALIASES = dict(choices='options', question_index='question_id', person_id='respondent_id', id='respondent_id')
 
@@ -120,7 +121,9 @@ def _complete(row, source, line):
     r['record_id'] = r['record_id'] or '/'.join(str(p) for p in parts if p)
     return r
 
-def _as_text(value): return value if isinstance(value, str) else '' if value is None else json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+def _as_text(value):
+    if isinstance(value, str): return value
+    return '' if value is None else json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 def _hash(text, digits=8): return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
@@ -261,13 +264,16 @@ def _rewrite(r, order):
     head, tail = r[field].rsplit(old, 1)
     moved = lambda values: values and [values[i] for i in order]
     at, target = None if r['answer_index'] is None else order.index(r['answer_index']), moved(r['target'])
-    output = answer_texts(options, r['answer_form'])[at] if at is not None else share_text(options, target, r['answer_form']) if target and r['answer_form'] in SHARE_FORMS else r['output']
-    return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
+    form, output = r['answer_form'], r['output']
+    if at is not None: output = answer_texts(options, form)[at]
+    elif target and form in SHARE_FORMS: output = share_text(options, target, form)
+    return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output,
+        'positions': moved(r['positions']), 'target': target}
 
 # %% ../nbs/01_records.ipynb #c030
 def reorder(
     records:Dataset, # records with options
-    how='shuffle', # shuffle: an order of its own for each record; reverse: last option first; keep: as it is, but for pinned options; cyclic: each option first once; all: every order, for up to 4 options
+    how='shuffle', # shuffle: each record its own order; reverse; keep: only pinned options move; cyclic: each option first once; all: every order of up to 4
     *,
     seed=0, # of the shuffle; the same seed gives the same orders
     pin_last=(), # options that stay last, such as "don't know"
@@ -284,7 +290,8 @@ def reorder(
         rows = [_rewrite(r, _order(how, r, seed, pin_last, which[i])) for r, i in zip(rows, at)]
         for r, i in zip(rows, at if several else ()): r['record_id'] += f'#{which[i]}'
         return {k: [r[k] for r in rows] for k in needed}
-    return records.map(many, batched=True, with_indices=True, input_columns=needed, features=records.features, load_from_cache_file=False, desc='reorder')
+    return records.map(many, batched=True, with_indices=True, input_columns=needed, features=records.features, load_from_cache_file=False,
+        desc='reorder')
 
 # %% ../nbs/01_records.ipynb #c034
 _UNITS = dict(respondent='respondent_id', item='family', wave='wave')    # group-level records carry their group as respondent
@@ -344,7 +351,8 @@ def split_records(
     seed=0, # another seed gives another split
     stratify=None, # group variable, or several, whose shares all sides keep
 )->DatasetDict: # train, validation where asked for, and test
-    "Split records, checked for leaks; with several `by`, mixed records (old people, new questions) go nowhere and are counted. Raises ValueError where a side would be empty."
+    """Split records, checked for leaks; with several `by`, mixed records (old people, new questions) go nowhere and are counted.
+    Raises ValueError where a side would be empty."""
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
         raise ValueError(f"test is {test} and validation {validation}: give shares between 0 and 1 that leave something to train on")
     by, stratify = ([x] if isinstance(x, str) else list(x or []) for x in (by, stratify))
@@ -362,7 +370,8 @@ def describe_splits(
     splits, # DatasetDict of records
 )->pd.DataFrame: # one row a split: records, respondents (or groups), items, waves
     "What each split holds."
-    return pd.DataFrame({name: dict(records=len(part), **{f'{u}s': _key(part, u).nunique() for u in ('respondent', 'item')}) for name, part in splits.items()}).T
+    count = lambda part: {f'{u}s': _key(part, u).nunique() for u in ('respondent', 'item')}
+    return pd.DataFrame({name: dict(records=len(part), **count(part)) for name, part in splits.items()}).T
 
 # %% ../nbs/01_records.ipynb #c040
 def records_hash(

@@ -125,14 +125,15 @@ def plot_correlations(
 ): # matplotlib axes
     "A dot a pair: the model's correlation against people's; dark where they differ after Benjamini and Hochberg's adjustment."
     r = rows[(rows.metric == 'correlation')]
-    human, model, gap = (r[m].set_index('group') for m in (r.predictor == 'human', (r.predictor == predictor) & r.versus.isna(), (r.predictor == predictor) & (r.versus == 'human')))
+    own = r.predictor == predictor
+    human, model, gap = (r[m].set_index('group') for m in (r.predictor == 'human', own & r.versus.isna(), own & (r.versus == 'human')))
     x, y, sure = human.value, model.value.reindex(human.index), gap.p_adj.reindex(human.index) < .05
     fig, ax = plt.subplots(figsize=(5, 4.6))
     lim = 1.05*max(abs(x).max(), abs(y).max(), .1)
     ax.plot([-lim, lim], [-lim, lim], color='#BBBBBB', lw=1, zorder=0)
     for at, colour, alpha in (~sure, '#D55E00', .35), (sure, '#8A3D00', .9): ax.scatter(x[at], y[at], s=18, color=colour, alpha=alpha, lw=0)
-    ax.set(xlabel=f"correlation of two items in people's answers (n up to {int(human.n.max()):,})", ylabel=f"in {predictor}'s answers", xlim=(-lim, lim), ylim=(-lim, lim),
-        title=f'{int(sure.sum())} of {int(x.notna().sum())} pairs of items differ (dark)')
+    ax.set(xlabel=f"correlation of two items in people's answers (n up to {int(human.n.max()):,})", ylabel=f"in {predictor}'s answers",
+        xlim=(-lim, lim), ylim=(-lim, lim), title=f'{int(sure.sum())} of {int(x.notna().sum())} pairs of items differ (dark)')
     sns.despine()
     return ax
 
@@ -243,7 +244,8 @@ def coefficients(
 
 def _designed(formula, frame, model):
     try: return _design(formula, frame, model)
-    except Exception as e: raise ValueError(f"formula {formula!r}: {' '.join(str(e).split())[:200]}; it can name {', '.join(map(str, frame.columns))}") from e
+    except Exception as e:
+        raise ValueError(f"formula {formula!r}: {' '.join(str(e).split())[:200]}; it can name {', '.join(map(str, frame.columns))}") from e
 
 def _replicated(sets, boot, people, model):
     "Coefficients in the sample (the mean over the sets of answers), then in each draw, with the next set: (1 + n_boot, terms)."

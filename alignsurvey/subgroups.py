@@ -49,11 +49,13 @@ def _cell_draws(a, x, cell, cells, n_boot, seed):
     top, bottom = np.zeros(shape), np.zeros(shape)
     np.add.at(top, (a.cluster[has], cell[has]), a.weight[has]*x[has])
     np.add.at(bottom, (a.cluster[has], cell[has]), a.weight[has])
-    with np.errstate(invalid='ignore', divide='ignore'): return np.vstack([(d @ top)/(d @ bottom) for d in resamples(shape[0], n_boot, seed, stratum=a.stratum)])
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.vstack([(d @ top)/(d @ bottom) for d in resamples(shape[0], n_boot, seed, stratum=a.stratum)])
 
 # %% ../nbs/08a_subgroups.ipynb #c009
 def _together(draws, alpha, wide):
-    "Standard errors, and the factor with which all their intervals hold at once (max-t bootstrap; Romano & Wolf 2005), `wide` times as in a large sample."
+    """Standard errors, and the factor with which all their intervals hold at once (max-t bootstrap; Romano & Wolf 2005), `wide` times as in
+    a large sample."""
     off = draws[1:] - draws[0]
     se = np.sqrt(np.nanmean(off**2, 0))
     with np.errstate(invalid='ignore', divide='ignore'): t = np.where(se > 0, abs(off)/se, 0)
@@ -61,7 +63,8 @@ def _together(draws, alpha, wide):
 
 def _extremes(draws, names, behind, worse, alpha):
     "Rows of the worst cell and of its gap to the best; `worse` is 1 where high scores are bad, -1 where they are good."
-    wide = max(s['stretch']*student.ppf(1 - alpha/2, s['df']) for s in (small_sample(**b) for b in behind))/norm.ppf(1 - alpha/2)    # the smallest cell's
+    reach = max(s['stretch']*student.ppf(1 - alpha/2, s['df']) for s in (small_sample(**b) for b in behind))    # the smallest cell's
+    wide = reach/norm.ppf(1 - alpha/2)
     order = np.argsort(-worse*draws[0], kind='stable')
     (se, t), w, b = _together(draws, alpha, wide), order[0], order[-1]
     left, right = np.triu_indices(len(names), 1)
@@ -146,7 +149,8 @@ def stereotyping(
         human, model = (sum(_between(t, len(large)) for t in part) for part in zip(*_item_totals(a, f, place[cell], len(large), n_boot, seed)))
         with np.errstate(invalid='ignore', divide='ignore'): draws = np.where(human > 0, np.sqrt(np.maximum(model, 0)/human), np.nan)
         lost = np.isnan(draws[1:]).mean()
-        none = "people's groups do not differ beyond sampling noise" if np.isnan(draws[0]) else f"people's groups hardly differ: no interval" if lost > alpha/2 else None
+        none = "people's groups hardly differ: no interval" if lost > alpha/2 else None
+        if np.isnan(draws[0]): none = "people's groups do not differ beyond sampling noise"
         used, note = (place[cell] >= 0) & f.used['answered'], '; '.join(filter(None, (f'{len(large)} of {len(names)} cells', none)))
         found = dict(note=note) if none else cluster_interval(draws, alpha, note=note, **clusters_of(a, used))
         rows.append({**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': 'stereotyping', 'group_var': var, **f.about,
