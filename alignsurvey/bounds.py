@@ -7,10 +7,10 @@ __all__ = ['split_half', 'relative_gain']
 
 # %% ../nbs/08e_bounds.ipynb #c002
 import numpy as np, pandas as pd
-from .baselines import read_answers, read_forecast
+from .baselines import clusters_of, read_answers, read_forecast
 from .groups import COLUMNS
 from .inference import STATISTICS, _noise_floor, _replicates
-from .intervals import interval
+from .intervals import cluster_interval
 from .metrics import js_divergence, total_variation, wasserstein
 
 # %% ../nbs/08e_bounds.ipynb #c007
@@ -66,13 +66,16 @@ def relative_gain(
     for n, f in forecasts.items():
         if n == base: continue
         floor = _noise_floor(a, statistics, f.about['q_from'] == 'counts', n_boot, seed)
+        behind = clusters_of(a, f.used['answered'] & forecasts[base].used['answered'])
         for s in statistics:
-            if (s, None) not in found[n] or (s, None) not in floor or not np.isfinite([found[n][s, None][0], found[base][s, None][0]]).all(): continue
+            if (s, None) not in found[n] or (s, None) not in floor: continue
+            if not np.isfinite([found[n][s, None][0], found[base][s, None][0]]).all(): continue
             start, end = centred(found[base][s, None]), centred(found[n][s, None])
             room = start - floor[s, None][0]
-            row = {**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': f'relative_gain_{s.name}', **f.about, 'versus': base, 'n': len(a.y)}
-            low = interval(room, alpha)[0]
+            row = {**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': f'relative_gain_{s.name}', **f.about,
+                'versus': base, 'n': len(a.y)}
+            low = cluster_interval(room, alpha, **behind)['ci_low']
             if low is None or low <= 0: rows.append({**row, 'note': f'{base} is not shown to be above the noise floor'}); continue
             gain = (start - end)/room
-            rows.append({**row, 'value': gain[0], **dict(zip(('ci_low', 'ci_high'), interval(gain, alpha)))})
+            rows.append({**row, 'value': gain[0], **cluster_interval(gain, alpha, **behind)})
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))

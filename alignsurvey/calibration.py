@@ -10,9 +10,9 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd, seaborn as sns
 from scipy import sparse
 from scipy.optimize import isotonic_regression
 from scipy.special import log_softmax, xlogy
-from .baselines import _refuse, read_answers, read_forecast, temperature_scale
+from .baselines import _refuse, clusters_of, read_answers, read_forecast, temperature_scale
 from .groups import COLUMNS
-from .intervals import interval, resamples
+from .intervals import cluster_interval, resamples
 from .records import check_leakage
 
 # %% ../nbs/08c_calibration.ipynb #c007
@@ -86,12 +86,13 @@ def corp(
     for name, frame in predictions.items():
         f = _stated(name, frame, a, failure_rule)
         score, better, reference, level, mass = _decomposed(a, f, draws, chance)
-        n, about = int((f.used['answered'] & (a.weight > 0)).sum()), dict(dict.fromkeys(COLUMNS), task=records['task'][0], level='individual', group_var='score', **f.about)
+        used = f.used['answered'] & (a.weight > 0)
+        about = dict(dict.fromkeys(COLUMNS), task=records['task'][0], level='individual', group_var='score', n=int(used.sum()), **f.about)
         for i, kind in enumerate(('brier', 'log_score_options')):
-            with np.errstate(invalid='ignore', divide='ignore'): s, b, r = (x[:, i]/mass for x in (score, better, reference)); by_chance = level[i]/mass[0] if n else np.nan
-            with np.errstate(invalid='ignore'): parts = dict(score=s, miscalibration=s - b, discrimination=r - b, uncertainty=r)
-            parts['miscalibration_above_chance'] = parts['miscalibration'] - by_chance
-            rows += [_part_row(about, kind, metric, d, n, alpha) for metric, d in parts.items()]
+            with np.errstate(invalid='ignore', divide='ignore'):
+                s, b, r, by_chance = (x/mass for x in (score[:, i], better[:, i], reference[:, i], level[i]))
+                parts = dict(score=s, miscalibration=s - b, discrimination=r - b, uncertainty=r, miscalibration_above_chance=s - b - by_chance[0])
+            rows += [_part_row({**about, 'group': kind}, metric, d, alpha, clusters_of(a, used)) for metric, d in parts.items()]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
 
 def _stated(name, frame, a, rule):
@@ -99,11 +100,11 @@ def _stated(name, frame, a, rule):
     if not f.stated and f.ok.any(): raise ValueError(f"predictor {name!r} only chose: calibration needs probabilities; predict with elicitation 'score'")
     return f
 
-def _part_row(about, kind, metric, d, n, alpha):
-    low, high = interval(d, alpha, centre=metric[:3] in ('mis', 'dis'))
-    if low is not None and metric in ('miscalibration', 'discrimination'): low = max(low, 0.)
-    note = 'nothing left to score' if not n else 'infinite: probability 0 at an answer' if not np.isfinite(d[0]) else None
-    return {**about, 'metric': metric, 'group': kind, 'value': d[0], 'ci_low': low, 'ci_high': high, 'n': n, 'note': note}
+def _part_row(about, metric, d, alpha, behind):
+    note = 'nothing left to score' if not about['n'] else 'infinite: probability 0 at an answer' if not np.isfinite(d[0]) else None
+    found = cluster_interval(d, alpha, centre=metric[:3] in ('mis', 'dis'), note=note, **behind)
+    if found['ci_low'] is not None and metric in ('miscalibration', 'discrimination'): found['ci_low'] = max(found['ci_low'], 0.)
+    return {**about, 'metric': metric, 'value': d[0], **found}
 
 # %% ../nbs/08c_calibration.ipynb #c016
 def reliability(
@@ -120,17 +121,17 @@ def reliability(
     draws = np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
     for name, frame in predictions.items():
         f = _stated(name, frame, a, failure_rule)
-        record, option = np.nonzero((a.shown >= 0) & (f.used['answered'] & (a.weight > 0))[:, None])
+        used = f.used['answered'] & (a.weight > 0)
+        record, option = np.nonzero((a.shown >= 0) & used[:, None])
         if not len(record): continue
         q, group = np.unique(np.round(f.q[record, option], 3), return_inverse=True)
         where = lambda x: sparse.csr_array((x, (a.cluster[record], group)), shape=(draws.shape[1], len(q)))
         w, hit = draws @ where(a.weight[record]), draws @ where(a.weight[record]*(a.y[record] == option))
         at = np.unique(np.quantile(q[group], np.linspace(0, 1, points), method='nearest'))
         curve = np.array([_curve(q, m, h, at) for m, h in zip(w, hit)])
-        about = dict(dict.fromkeys(COLUMNS), task=records['task'][0], level='individual', metric='reliability', group_var='probability given', **f.about)
-        for i, p in enumerate(at):
-            low, high = interval(curve[:, i], alpha)
-            rows.append({**about, 'group': f'{p:.3f}', 'value': curve[0, i], 'ci_low': low, 'ci_high': high, 'n': int(len(np.unique(record)))})
+        about = dict(dict.fromkeys(COLUMNS), task=records['task'][0], level='individual', metric='reliability', group_var='probability given',
+            n=int(used.sum()), **f.about)
+        rows += [{**about, 'group': f'{p:.3f}', 'value': d[0], **cluster_interval(d, alpha, **clusters_of(a, used))} for p, d in zip(at, curve.T)]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
 
 def _curve(q, w, hit, at):
@@ -186,9 +187,9 @@ def temperature(
         sums = np.zeros((a.cluster.max() + 1, len(_STEPS)))
         np.add.at(sums, a.cluster[at], loss)
         d = np.exp(np.concatenate([_lowest(draw @ sums) for draw in resamples(len(sums), n_boot, seed, stratum=a.stratum)]))
-        low, high = interval(d, alpha)
         note = 'nothing left to score' if not len(at) else 'no temperature between 0.05 and 20 is best' if np.isnan(d[0]) else None
-        rows.append({**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'individual', 'metric': 'temperature', **f.about, 'value': d[0], 'ci_low': low, 'ci_high': high, 'n': len(at), 'note': note})
+        rows.append({**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'individual', 'metric': 'temperature', **f.about,
+            'value': d[0], 'n': len(at), **cluster_interval(d, alpha, note=note, **clusters_of(a, at))})
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
 
 # %% ../nbs/08c_calibration.ipynb #c024

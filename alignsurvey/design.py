@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np, pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import t as student
+from .intervals import few_clusters
 
 # %% ../nbs/07f_design.ipynb #c006
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _estimate(design, top, bottom, inside, alpha, share=False):
     plain = w @ (residual - inside*(w @ residual)/w[inside].sum())**2/w[inside].sum()*n/(n - 1)*w[inside].sum()**2/n
     df, clusters = _degrees(design, inside & (w > 0))
     few = min(clusters, kish_n(w[inside]))
-    row |= dict(se=float(np.sqrt(v)), df=df, note=f'weights leave {few:.0f} clusters or respondents: interval is rough' if few < 29.5 else None)
+    row |= dict(se=float(np.sqrt(v)), df=df, note=few_clusters(few))
     if plain > 1e-24*max(1, value**2) and v > 0: row |= dict(deff=float(v/plain), n_eff=float(n*plain/v))
     if share and not 1e-12 < value < 1 - 1e-12: return {**row, 'note': 'all gave the same answer: no interval'}
     if df < 1: return {**row, 'note': 'all in one cluster a stratum: no interval'}

@@ -13,7 +13,8 @@ import numpy as np, torch
 from accelerate.utils import send_to_device
 from datasets import Dataset
 from .lineage import check_policy, stage_start
-from .losses import RespondentOrder, _collate_answers, _collate_options, _collate_shared, _part_loss, _record_losses, _respondents, _tokenised, make_recipe
+from .losses import (RespondentOrder, _collate_answers, _collate_options, _collate_shared, _part_loss, _record_losses, _respondents,
+    _tokenised, make_recipe)
 from .model import LM, option_logprobs
 from .prefix import can_share, read_logprobs, shared_attention
 
@@ -24,7 +25,9 @@ def _of_adapter(lm, policy, given):
     c = json.loads((Path(lm.adapter)/'adapter_config.json').read_text())
     has = dict(rank=c['r'], alpha=c['lora_alpha'], dropout=c['lora_dropout'])
     for k, v in has.items():
-        if given.get(k, v) != v: raise ValueError(f"{lm.adapter}: its {k} is {v}, so it can't be continued with {k} {given[k]}: leave that out, or use adapter_policy='merge'")
+        if given.get(k, v) != v:
+            raise ValueError(f"{lm.adapter}: its {k} is {v}, so it can't be continued with {k} {given[k]}: "
+                "leave that out, or use adapter_policy='merge'")
     return {**given, **has}
 
 def _can_share(lm):
@@ -35,10 +38,13 @@ def _can_share(lm):
 def _within(rows, records, limit):
     "Tokenised records within the limit, and those records; the others are counted aloud."
     keep = [i for i, r in enumerate(rows) if len(r['prompt']) + max(map(len, r['options'])) <= limit]
-    if not keep: raise ValueError(f"all {len(rows):,} records have more than {limit:,} tokens: shorten their background or history, or raise limit as far as the model goes")
+    if not keep:
+        raise ValueError(f"all {len(rows):,} records have more than {limit:,} tokens: "
+            "shorten their background or history, or raise limit as far as the model goes")
     if len(keep) < len(rows):
         first = records[min(set(range(len(rows))) - set(keep))]['record_id']
-        warnings.warn(f"{len(rows) - len(keep):,} of {len(rows):,} records have more than {limit:,} tokens and are left out, {first} the first: shorten them, or raise limit as far as the model goes")
+        warnings.warn(f'{len(rows) - len(keep):,} of {len(rows):,} records have more than {limit:,} tokens and are left out, {first} the first: '
+            'shorten them, or raise limit as far as the model goes')
     return Dataset.from_list([rows[i] for i in keep]), records.select(keep)
 
 def _ready(lm, records, stage, adapter_policy, share_prefixes, given):
@@ -102,10 +108,12 @@ def _trial(model, rows, recipe, shared, enough=.5):
     "Counts, seconds and bytes of a pass over the first few rows."
     training, many = model.training, 1
     devices = [model.device] if model.device.type == 'cuda' else []
-    with torch.random.fork_rng(devices=devices), shared_attention(model) if shared else nullcontext(), torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+    with (torch.random.fork_rng(devices=devices), shared_attention(model) if shared else nullcontext(),
+            torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16)):
         model.train()
         try:
-            _pass(model, send_to_device(_parts(rows[:1], recipe, shared)[0], model.device), recipe)    # the first pass pays for what later ones find ready
+            one = send_to_device(_parts(rows[:1], recipe, shared)[0], model.device)
+            _pass(model, one, recipe)    # the first pass pays for what later ones find ready
             while True:
                 part = send_to_device(_parts(rows[:many], recipe, shared)[0], model.device)
                 took = _pass(model, part, recipe)
@@ -138,8 +146,9 @@ def estimate_run(
     steps, trained = steps if steps > 0 else math.ceil(len(batches)*recipe.epochs), sum(p.numel() for p in model.parameters() if p.requires_grad)
     work = np.mean([sum(_work(model, c) for c in step) for step in counts])
     peak = max(c[0]/tried[0]*body + c[1]/tried[1]*head*4 for step in counts for c in step)
+    memory = _in_use(model.device) + max(peak + 16*trained, model.get_memory_footprint())
     return dict(steps=steps, records=min(recipe.batch, len(every)), tokens=round(np.mean([sum(c[0] for c in step) for step in counts])),
-        seconds=float(f'{steps*work*seconds/_work(model, tried):.3g}'), memory=round(_in_use(model.device) + max(peak + 16*trained, model.get_memory_footprint())), device=str(model.device))
+        seconds=float(f'{steps*work*seconds/_work(model, tried):.3g}'), memory=round(memory), device=str(model.device))
 
 # %% ../nbs/06_fit.ipynb #c012
 def fit_line(
@@ -148,7 +157,8 @@ def fit_line(
     "The estimate in one line."
     s = fit['seconds']
     time = f'{s:.0f} s' if s < 120 else f'{s/60:.0f} min' if s < 7200 else f'{s/3600:.1f} h'
-    return f"{fit['steps']:,} step{'s'*(fit['steps'] != 1)} of {fit['records']:,} records, {fit['tokens']:,} tokens each: about {time} and {fit['memory']/1e9:.1f} GB on {fit['device']}"
+    return (f"{fit['steps']:,} step{'s'*(fit['steps'] != 1)} of {fit['records']:,} records, {fit['tokens']:,} tokens each: "
+        f"about {time} and {fit['memory']/1e9:.1f} GB on {fit['device']}")
 
 def fit(
     lm:LM, # the model to train, as `sft` takes it

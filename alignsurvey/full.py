@@ -9,17 +9,17 @@ __all__ = ['Section', 'full_report']
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-import json
 import jinja2, matplotlib.pyplot as plt, numpy as np, pandas as pd, seaborn as sns
-from .baselines import baseline_predictions, read_answers, read_forecast
+from .baselines import baseline_predictions, clusters_of, read_answers, read_forecast
 from .bounds import relative_gain, split_half
 from .calibration import corp, plot_reliability, reliability, temperature
 from .combine import ppi_mean
 from .files import no_overwrite
 from .inference import _known, _only, evaluate
-from .intervals import benjamini_hochberg, equivalence
+from .intervals import benjamini_hochberg, equivalence, small_sample
 from .orders import position_bias
-from .report import MODEL, NAMES, OTHER, _STYLE, _asked, _dots, _html, _number, _png, _warnings, difference_table, overall, plot_scores, plot_shares, score_table
+from .report import (MODEL, NAMES, OTHER, _STYLE, _asked, _dots, _exhibits, _html, _number, _png, _warnings, difference_table,
+    overall, plot_scores, plot_shares, score_table)
 from .structure import _wide, coefficients, correlations, missing_answers, plot_correlations, variance_ratio
 from .subgroups import _SCORES, _cell_draws, stereotyping, subgroup_scores
 
@@ -60,105 +60,141 @@ def _dotplot(rows, labels, colours, title, xlabel):
 
 # %% ../nbs/09a_full.ipynb #c009
 def _scores_section(s):
-    pairs = s.scores[(s.scores.predictor == s.model) & s.scores.versus.isin(s.versus) & s.scores.question_id.isna() & (s.scores.metric == s.metric)]
-    words = []
+    mine = s.scores[(s.scores.predictor == s.model) & (s.scores.metric == s.metric) & s.scores.question_id.isna()]
+    pairs, words = mine[mine.versus.isin(s.versus)], []
     for r in pairs[pairs.ci_low.notna()].itertuples():
         sure, better = r.ci_low > 0 or r.ci_high < 0, (r.value < 0) == (s.metric != 'accuracy')
-        words.append(f"{('better than' if better else 'worse than') if sure else 'not shown to differ from'} {r.versus} ({r.value:+.3f}, {r.ci_low:+.3f} to {r.ci_high:+.3f})")
-    finding = f"In {NAMES[s.metric][:-2]}, {s.model} is {'; '.join(words)}." if words else ''
-    rows = overall(s.scores)
-    ax = plot_scores(s.scores, s.metric, models=s.models)
+        word = ('better than' if better else 'worse than') if sure else 'not shown to differ from'
+        words.append(f'{word} {r.versus} ({r.value:+.3f}, {r.ci_low:+.3f} to {r.ci_high:+.3f})')
+    name, rows = NAMES[s.metric][:-2], overall(s.scores)
     behind = rows[(rows.metric == s.metric) & rows.value.notna()]
     noted = rows[rows.note.notna() & (rows.predictor != 'noise floor') & ~rows.note.str.startswith('from ', na=False)]
     notes = tuple(f'{r.predictor}: {r.note}.' for r in noted.drop_duplicates(['predictor', 'note']).itertuples())
-    return Section('Scores', finding, notes, (('scores', score_table(s.scores)), ('differences', difference_table(s.scores, [s.metric, 'wasserstein']))),
-        ((f'scores_{s.metric}', f'{NAMES[s.metric][:-2]} of {len(behind)} predictors with 95 percent intervals, n = {int(behind.n.max()):,} answers', ax, behind),),
-        (f'Intervals are percentile bootstrap intervals with {s.boot["n_boot"]:,} resamples of respondents{", or of clusters within strata (Rao & Wu 1988)" if s.boot["strata"] else " (of primary sampling units where the records carry them)"} (Efron & Tibshirani 1993); comparisons are paired, p values adjusted within families (Holm 1979).',
-         'Baselines: equal probabilities' + ('; commonest answer, training shares, logistic regression and gradient boosting on the background variables, tuned inside training.' if len(s.baselines) > 1 else '.')))
+    alt = f'{name} of {len(behind)} predictors with 95 percent intervals, n = {int(behind.n.max()):,} answers'
+    return Section('Scores', f"In {name}, {s.model} is {'; '.join(words)}." if words else '', notes,
+        (('scores', score_table(s.scores)), ('differences', difference_table(s.scores, [s.metric, 'wasserstein']))),
+        ((f'scores_{s.metric}', alt, plot_scores(s.scores, s.metric, models=s.models), behind),), _score_methods(s))
 
+def _score_methods(s):
+    units = ', or of clusters within strata (Rao & Wu 1988)' if s.boot['strata'] else ' (of primary sampling units where the records carry them)'
+    learned = '; commonest answer, training shares, logistic regression and gradient boosting on the background variables, tuned inside training'
+    return (f'Intervals are percentile bootstrap intervals with {s.boot["n_boot"]:,} resamples of respondents{units} (Efron & Tibshirani 1993); '
+        'comparisons are paired, p values adjusted within families (Holm 1979).',
+        f"Baselines: equal probabilities{learned if len(s.baselines) > 1 else ''}.")
+
+# %% ../nbs/09a_full.ipynb #15ae9a0c
 def _bounds_section(s):
     metrics = [m for m in ('wasserstein', 'js_divergence', 'total_variation') if ((s.scores.metric == m) & (s.scores.predictor == s.model)).any()]
     if not metrics: raise ValueError('no distance applies to these items')
     kept = overall(s.scores)
-    kept = pd.concat([kept[kept.metric.isin(metrics) & kept.predictor.isin([*s.models, *s.baselines, 'noise floor'])], split_half(s.records, seed=s.boot['seed'])])
+    kept = kept[kept.predictor.isin([*s.models, *s.baselines, 'noise floor'])]
+    kept = pd.concat([kept[kept.metric.isin(metrics)], split_half(s.records, seed=s.boot['seed'])])
     kept = kept[kept.metric.isin(metrics)].sort_values(['metric', 'value'], ascending=[False, True], kind='stable')
     gain = relative_gain(s.records, {n: s.frames[n] for n in dict.fromkeys((s.base, s.model))}, base=s.base, failure_rule=s.rule, **s.boot)
     first = metrics[0]
-    rows, mine = kept[kept.metric == first], gain[gain.metric == f'relative_gain_{first}']
-    at = rows.drop_duplicates('predictor').set_index('predictor').value
-    finding = '' if pd.isna(at[s.model]) else f"Its shares are {at[s.model]:.3f} from people's in {NAMES[first][:-2]}; sampling alone gives {at['noise floor']:.3f}, {s.base} {at[s.base]:.3f}"
-    if finding: finding += f"; of the way between, it has come {_range(mine.iloc[0])}." if len(mine) and not pd.isna(mine.value.iloc[0]) else f'; {mine.note.iloc[0]}, so there is no way to measure.' if len(mine) else '.'
+    rows, name, n = kept[kept.metric == first], NAMES[first], int(kept[kept.metric == first].n.max())
     colours = [MODEL if p in s.models else '#009E73' if p in ('noise floor', 'split half') else OTHER for p in rows.predictor]
-    fig = _dotplot(rows, rows.predictor, colours, f'{s.model} between sampling alone (green) and the baselines (grey)', f'{NAMES[first]}, mean over items (n = {int(rows.n.max()):,} answers)')
-    return Section('Between floor and ceiling', finding, ("Split half: what half of the respondents would score at foretelling the other half. Scores of single answers have no known ceiling: nobody was asked twice.",),
-        (('bounds', _table(pd.concat([kept, gain]), metric='metric', predictor='predictor')),),
-        (('bounds', f'{NAMES[first][:-2]} of each predictor, the noise floor and the split halves, with intervals, n = {int(rows.n.max()):,} answers', fig, kept),),
-        ('Distances between shares: Wasserstein over the range of the scale (Santurkar et al. 2023), Jensen-Shannon divergence in bits (Lin 1991), total variation; noise floor by resampling respondents.',))
+    fig = _dotplot(rows, rows.predictor, colours, f'{s.model} between sampling alone (green) and the baselines (grey)',
+        f'{name}, mean over items (n = {n:,} answers)')
+    words = ('Split half: what half of the respondents would score at foretelling the other half. '
+        'Scores of single answers have no known ceiling: nobody was asked twice.')
+    alt = f'{name[:-2]} of each predictor, the noise floor and the split halves, with intervals, n = {n:,} answers'
+    methods = ('Distances between shares: Wasserstein over the range of the scale (Santurkar et al. 2023), '
+        'Jensen-Shannon divergence in bits (Lin 1991), total variation; noise floor by resampling respondents.')
+    return Section('Between floor and ceiling', _way(s, rows, gain, first), (words,),
+        (('bounds', _table(pd.concat([kept, gain]), metric='metric', predictor='predictor')),), (('bounds', alt, fig, kept),), (methods,))
+
+def _way(s, rows, gain, metric):
+    "How far the model has come between the base and the floor, in words."
+    at, mine = rows.drop_duplicates('predictor').set_index('predictor').value, gain[gain.metric == f'relative_gain_{metric}']
+    if pd.isna(at[s.model]): return ''
+    stands = (f"Its shares are {at[s.model]:.3f} from people's in {NAMES[metric][:-2]}; "
+        f"sampling alone gives {at['noise floor']:.3f}, {s.base} {at[s.base]:.3f}")
+    if not len(mine): return f'{stands}.'
+    if pd.isna(mine.value.iloc[0]): return f'{stands}; {mine.note.iloc[0]}, so there is no way to measure.'
+    return f'{stands}; of the way between, it has come {_range(mine.iloc[0])}.'
 
 def _items_section(s):
     rows = s.scores[(s.scores.metric == 'share') & s.scores.predictor.isin(['human', s.model])]
-    each = s.scores[(s.scores.predictor == s.model) & (s.scores.versus == 'noise floor') & s.scores.question_id.notna() & s.scores.metric.isin(['wasserstein', 'total_variation'])]
+    each = s.scores[(s.scores.predictor == s.model) & (s.scores.versus == 'noise floor') & s.scores.question_id.notna()]
     each = each[each.metric == ('wasserstein' if (each.metric == 'wasserstein').any() else 'total_variation')]
     each = each.assign(p_adj=benjamini_hochberg(each.p) if len(each) else [])
-    clear = each[each.p_adj < .05]
-    fig = plot_shares(s.scores, s.model)
-    return Section('Item by item', f'{len(clear)} of {len(each)} items are further from people than sampling explains (false discovery rate 5 %).' if len(each) else '', (), (('items_above_floor', _table(each.sort_values('value', ascending=False), item='question_id', metric='metric')),),
-        (('shares', f'Shares of each option, respondents in blue and {s.model} in orange, for the items furthest apart; n of each item in its title, up to {int(rows.n.max()):,}', fig, rows),))
+    far = f'{(each.p_adj < .05).sum()} of {len(each)} items are further from people than sampling explains (false discovery rate 5 %).'
+    alt = (f'Shares of each option, respondents in blue and {s.model} in orange, for the items furthest apart; '
+        f'n of each item in its title, up to {int(rows.n.max()):,}')
+    table = _table(each.sort_values('value', ascending=False), item='question_id', metric='metric')
+    return Section('Item by item', far if len(each) else '', (), (('items_above_floor', table),),
+        (('shares', alt, plot_shares(s.scores, s.model), rows),))
 
 # %% ../nbs/09a_full.ipynb #c011
 def _calibration_section(s):
     if not s.stated: raise ValueError(f'{s.model} gave choices and no probabilities')
     kw = dict(failure_rule=s.rule, strata=s.boot['strata'], seed=s.boot['seed'])
-    one = {s.model: s.frames[s.model]}
-    parts, curve = corp(s.records, one, n_boot=min(200, s.boot['n_boot']), **kw), reliability(s.records, one, n_boot=min(200, s.boot['n_boot']), **kw)
+    one, n_boot = {s.model: s.frames[s.model]}, min(200, s.boot['n_boot'])
+    parts, curve = corp(s.records, one, n_boot=n_boot, **kw), reliability(s.records, one, n_boot=n_boot, **kw)
     if not len(curve): raise ValueError('no prediction is usable')
     finding, tables = '', [('calibration', _table(parts, score='group', part='metric', predictor='predictor'))]
     above = parts[(parts.metric == 'miscalibration_above_chance') & (parts.group == 'brier')].iloc[0]
-    if not pd.isna(above.ci_low): finding = f"Miscalibration {'costs' if above.ci_low > 0 else 'is not shown to cost'} Brier score beyond chance: {_range(above)}."
+    if not pd.isna(above.ci_low):
+        finding = f"Miscalibration {'costs' if above.ci_low > 0 else 'is not shown to cost'} Brier score beyond chance: {_range(above)}."
     if s.validation:
         hot = temperature(s.validation[0], {s.model: s.validation[1]}, **dict(s.boot, strata=False))
         r = hot.iloc[0]
-        if not pd.isna(r.ci_low): finding += f" On validation respondents its best temperature is {_range(r)}: {'too sure' if r.ci_low > 1 else 'not sure enough' if r.ci_high < 1 else 'not shown to differ from 1'}."
+        verdict = 'too sure' if r.ci_low > 1 else 'not sure enough' if r.ci_high < 1 else 'not shown to differ from 1'
+        if not pd.isna(r.ci_low): finding += f' On validation respondents its best temperature is {_range(r)}: {verdict}.'
         tables.append(('temperature', _table(hot, predictor='predictor')))
     else: s.skipped.append('temperature: no validation respondents were given')
-    return Section('Calibration', finding, ('Score = miscalibration − discrimination + uncertainty; some miscalibration shows by chance, and what is above it is given.',), tuple(tables),
-        (('reliability', f'Reliability curve of {s.model} with its interval, n = {int(curve.n.max()):,} answers', plot_reliability(curve, [s.model]), curve),),
-        ('Calibration: isotonic recalibration of each option, with consistency resampling (CORP: Dimitriadis, Gneiting & Jordan 2021); temperature on validation respondents alone (Guo et al. 2017).',))
+    words = 'Score = miscalibration − discrimination + uncertainty; some miscalibration shows by chance, and what is above it is given.'
+    alt = f'Reliability curve of {s.model} with its interval, n = {int(curve.n.max()):,} answers'
+    methods = ('Calibration: isotonic recalibration of each option, with consistency resampling (CORP: Dimitriadis, Gneiting & Jordan 2021); '
+        'temperature on validation respondents alone (Guo et al. 2017).')
+    return Section('Calibration', finding, (words,), tuple(tables), (('reliability', alt, plot_reliability(curve, [s.model]), curve),), (methods,))
 
 def _position_section(s):
     rows = position_bias(s.records, s.frames[s.model], n_boot=min(200, s.boot['n_boot']), seed=s.boot['seed'])
     off = rows[(rows.excess_low > 0) | (rows.excess_high < 0)]
     r = rows.loc[rows.excess.abs().idxmax()]
-    shown = rows.assign(**{c: rows[c].map('{:.3f}'.format) for c in rows if rows[c].dtype == float})
-    return Section('Position of options', f"By where an option stands, its share is off by up to {abs(r.excess):.3f} ({r.excess_low:+.3f} to {r.excess_high:+.3f}, position {r.position} of {r.options})."
-        if len(off) else 'No position of an option is shown to be favoured.', (), (('positions', shown),))
+    shown = rows.dropna(axis=1, how='all').fillna('')    # notes where there are any
+    shown = shown.assign(**{c: shown[c].map('{:.3f}'.format) for c in shown if shown[c].dtype == float})
+    favoured = (f'By where an option stands, its share is off by up to {abs(r.excess):.3f} '
+        f'({r.excess_low:+.3f} to {r.excess_high:+.3f}, position {r.position} of {r.options}).')
+    return Section('Position of options', favoured if len(off) else 'No position of an option is shown to be favoured.', (), (('positions', shown),))
 
 # %% ../nbs/09a_full.ipynb #c013
 def _subgroup_section(s):
-    metric = 'brier' if s.stated else 'accuracy'
-    rows = pd.concat([subgroup_scores(s.records, {s.model: s.frames[s.model]}, by=v, metric=metric, min_n=s.min_n, failure_rule=s.rule, **s.boot) for v in s.by])
+    metric, one, kw = 'brier' if s.stated else 'accuracy', {s.model: s.frames[s.model]}, dict(min_n=s.min_n, **s.boot)
+    rows = pd.concat([subgroup_scores(s.records, one, by=v, metric=metric, failure_rule=s.rule, **kw) for v in s.by])
     cells = rows[~rows.group.isin(['worst cell', 'gap'])]
-    gaps, worst = rows[rows.group == 'gap'], rows[rows.group == 'worst cell']
-    finding = f'No group has {s.min_n} respondents, so none is shown.' if cells.value.isna().all() else 'Only one group is large enough to be shown, so nothing is compared.'
-    if len(gaps):
-        clear, r = gaps[gaps.ci_low > 0], worst.sort_values('value', ascending=metric == 'accuracy').iloc[0]
-        finding = f"The worst group is {r.group_var} {r.note.split(';')[0]}, {NAMES[metric][:-2]} {_range(r)}; groups {'differ by ' + ', '.join(clear.group_var) if len(clear) else 'are not shown to differ'} ({len(gaps)} variables, each interval holds for its groups together)."
     drawn = cells[cells.value.notna()].sort_values('value', ascending=metric == 'accuracy')
     labels = [f'{v}: {g} (n = {int(n):,})' for v, g, n in zip(drawn.group_var, drawn.group, drawn.n)]
-    fig = _dotplot(drawn, labels, [MODEL]*len(drawn), 'Error by group, the worst on top', f'{NAMES[metric]} of {s.model}; n respondents in each label') if len(drawn) else None
+    about = 'Error by group, the worst on top', f'{NAMES[metric]} of {s.model}; n respondents in each label'
+    alt = f'{NAMES[metric][:-2]} of {s.model} in {len(drawn)} groups, n of each in its label'
+    plots = (('subgroups', alt, _dotplot(drawn, labels, [MODEL]*len(drawn), *about), cells),) if len(drawn) else ()
     tables = [('subgroups', _table(rows, variable='group_var', group='group'))]
-    apart = [r for v in s.by if (r := _tried(s, 'stereotyping', lambda: stereotyping(s.records, {s.model: s.frames[s.model]}, by=v, min_n=s.min_n, **s.boot))) is not None]
-    if apart: tables.append(('stereotyping', _table(pd.concat(apart), variable='group_var')))
-    return Section('Subgroups', finding, (f'Groups with fewer than {s.min_n} respondents are suppressed. Stereotyping: how far groups lie apart in the model, over how far they do among people; above 1 is exaggerated.',), tuple(tables),
-        ((('subgroups', f'{NAMES[metric][:-2]} of {s.model} in {len(drawn)} groups, n of each in its label', fig, cells),) if fig else ()),
+    apart = [_tried(s, 'stereotyping', lambda: stereotyping(s.records, one, by=v, **kw)) for v in s.by]
+    if any(r is not None for r in apart): tables.append(('stereotyping', _table(pd.concat(apart), variable='group_var')))
+    words = (f'Groups with fewer than {s.min_n} respondents are suppressed. Stereotyping: how far groups lie apart in the model, '
+        'over how far they do among people; above 1 is exaggerated.')
+    return Section('Subgroups', _for_whom(s, rows, cells, metric), (words,), tuple(tables), plots,
         ('Worst group and gap: simultaneous intervals by the max-t bootstrap (Romano & Wolf 2005).',))
+
+def _for_whom(s, rows, cells, metric):
+    "The worst group and whether groups differ, in words."
+    if cells.value.isna().all(): return f'No group has {s.min_n} respondents, so none is shown.'
+    gaps, worst = rows[rows.group == 'gap'], rows[rows.group == 'worst cell']
+    if not len(gaps): return 'Only one group is large enough to be shown, so nothing is compared.'
+    clear, r = gaps[gaps.ci_low > 0], worst.sort_values('value', ascending=metric == 'accuracy').iloc[0]
+    differ = 'differ by ' + ', '.join(clear.group_var) if len(clear) else 'are not shown to differ'
+    return (f"The worst group is {r.group_var} {r.note.split(';')[0]}, {NAMES[metric][:-2]} {_range(r)}; groups {differ} "
+        f'({len(gaps)} variables, each interval holds for its groups together).')
 
 # %% ../nbs/09a_full.ipynb #c015
 def _structure_section(s):
     one, kw = {s.model: s.frames[s.model]}, dict(s.boot, n_boot=min(200, s.boot['n_boot']))
     ratio = variance_ratio(s.records, one, **s.boot)
     r = ratio[ratio.question_id.isna()].iloc[0]
-    finding = '' if pd.isna(r.ci_low) else f"The variance of its answers is {_range(r)} times people's: {'too alike' if r.ci_high < 1 else 'too varied' if r.ci_low > 1 else 'not shown to differ'}."
+    spread = 'too alike' if r.ci_high < 1 else 'too varied' if r.ci_low > 1 else 'not shown to differ'
+    finding = '' if pd.isna(r.ci_low) else f"The variance of its answers is {_range(r)} times people's: {spread}."
     tables, plots = [('variance_ratio', _table(ratio, item='question_id'))], []
     if (pairs := _tried(s, 'correlations', lambda: correlations(s.records, one, **kw))) is not None:
         far = pairs[pairs.metric.str.startswith('correlation_distance')]
@@ -166,17 +202,20 @@ def _structure_section(s):
         if not pd.isna(bare.value): finding += f" Its correlations between items are off by {_range(bare)} beyond sampling (root mean square)."
         tables.append(('correlation_distance', _table(far, measure='metric')))
         if pairs.value[pairs.metric == 'correlation'].notna().any():
-            n = int(pairs.n.max())
-            plots.append(('correlations', f"Correlations between items, the model's against people's, n up to {n:,} respondents", plot_correlations(pairs, s.model), pairs))
+            alt = f"Correlations between items, the model's against people's, n up to {int(pairs.n.max()):,} respondents"
+            plots.append(('correlations', alt, plot_correlations(pairs, s.model), pairs))
     gaps = _tried(s, 'missing answers', lambda: missing_answers(s.all_records, {s.model: s.all_frames[s.model]}, **kw))
     if gaps is not None: tables.append(('missing_answers', _table(gaps, who='predictor', measure='metric', item='question_id', left_out='group')))
-    if not s.formula: s.skipped.append("regression: no formula was given, so no effect was re-estimated on the model's answers")
-    elif (effects := _tried(s, 'regression', lambda: coefficients(s.records, one, s.formula, data=s.data, **kw))) is not None:
+    methods = ['Correlations are weighted and pairwise; differences by pair are adjusted for false discoveries (Benjamini & Hochberg 1995).']
+    if s.formula: methods.append(f'Regression: {s.formula}, weighted least squares (statsmodels), answers drawn 20 times from the model.')
+    else: s.skipped.append("regression: no formula was given, so no effect was re-estimated on the model's answers")
+    effects = _tried(s, 'regression', lambda: coefficients(s.records, one, s.formula, data=s.data, **kw)) if s.formula else None
+    if effects is not None:
         tables.append(('coefficients', _table(effects, term='group', who='predictor', minus='versus')))
         off = effects[(effects.versus == 'human') & (effects.p_adj < .05)].group
-        finding += f" In {s.formula}, {len(off)} of {effects.group.nunique()} coefficients differ from people's{': ' + ', '.join(off) if len(off) else ''}."
-    return Section('Structure', finding.strip(), (), tuple(tables), tuple(plots), ("Correlations are weighted and pairwise; differences by pair are adjusted for false discoveries (Benjamini & Hochberg 1995).",)
-        + ((f'Regression: {s.formula}, weighted least squares (statsmodels), answers drawn 20 times from the model.',) if s.formula else ()))
+        which = ': ' + ', '.join(off) if len(off) else ''
+        finding += f" In {s.formula}, {len(off)} of {effects.group.nunique()} coefficients differ from people's{which}."
+    return Section('Structure', finding.strip(), (), tuple(tables), tuple(plots), tuple(methods))
 
 # %% ../nbs/09a_full.ipynb #c017
 def _equivalence_section(s):
@@ -186,48 +225,62 @@ def _equivalence_section(s):
     mine = score(s.model)
     for v in [v for v in s.versus if v != s.model]:
         gap = mine - score(v)
-        d = _cell_draws(a, gap, np.zeros(len(gap), int), 1, s.boot['n_boot'], s.boot['seed'])[:, 0]
-        rows.append(dict(versus=v, value=d[0], **equivalence(d, margin=s.margin), n=int((~np.isnan(gap)).sum())))
-    same = [r['versus'] for r in rows if r['equivalent']]
-    shown = pd.DataFrame([{'versus': r['versus'], 'difference [90 % interval]': '–' if r['p'] is None else f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]", 'p': '–' if r['p'] is None else f"{r['p']:.3f}",
-        'within the margin': 'yes' if r['equivalent'] else 'not shown', 'n': f"{r['n']:,}"} for r in rows])
-    return Section('Good enough?', f"Within a margin of {s.margin:g} in {NAMES[metric][:-2]}, {s.model} is {'equivalent to ' + ', '.join(same) if same else 'not shown to be equivalent to any of ' + ', '.join(r['versus'] for r in rows)}.",
-        (), (('equivalence', shown),), (), ('Equivalence: two one-sided tests (Schuirmann 1987).',))
+        d, has = _cell_draws(a, gap, np.zeros(len(gap), int), 1, s.boot['n_boot'], s.boot['seed'])[:, 0], ~np.isnan(gap)
+        small = small_sample(**clusters_of(a, has))
+        found = equivalence(d, margin=s.margin, df=small['df'], stretch=small['stretch'])
+        rows.append(SimpleNamespace(versus=v, value=d[0], n=int(has.sum()), **found))
+    same = [r.versus for r in rows if r.equivalent]
+    verdict = 'equivalent to ' + ', '.join(same) if same else 'not shown to be equivalent to any of ' + ', '.join(r.versus for r in rows)
+    number = lambda r: '–' if r.p is None else f'{r.value:+.3f} [{r.low:+.3f}, {r.high:+.3f}]'
+    shown = pd.DataFrame([{'versus': r.versus, 'difference [90 % interval]': number(r), 'p': '–' if r.p is None else f'{r.p:.3f}',
+        'within the margin': 'yes' if r.equivalent else 'not shown', 'n': f'{r.n:,}'} for r in rows])
+    return Section('Good enough?', f'Within a margin of {s.margin:g} in {NAMES[metric][:-2]}, {s.model} is {verdict}.', (),
+        (('equivalence', shown),), (), ('Equivalence: two one-sided tests (Schuirmann 1987).',))
 
-def _use_section(s, tries=20, part=.2):
+# %% ../nbs/09a_full.ipynb #7b37b734
+def _use_section(s, tries=20):
     a = read_answers(s.records)
-    f = read_forecast(s.model, s.frames[s.model], a)
-    t, rng, rows = _wide(a, f), np.random.default_rng(s.boot['seed']), []
-    for j, item in enumerate(t.names):
-        has = np.flatnonzero(~np.isnan(t.x[:, j]) & (t.weight > 0))
-        n = int(part*len(has))
-        if n < 20: rows.append(dict(item=item, note=f'{len(has)} answers are too few to try')); continue
-        found = []
-        for _ in range(tries):
-            at = rng.permutation(has)
-            asked, more = at[:n], at[n:]
-            found.append(ppi_mean(t.x[asked, j], t.e[asked, j], t.e[more, j], weight=t.weight[asked], more_weight=t.weight[more]))
-        mid = pd.DataFrame(found).median()
-        rows.append({'item': item, 'se, interviews alone': mid.human_se, 'se, with simulated': mid.se, 'trust in the model (0 to 1)': mid.trust, 'interviews they stand for': mid.interviews, 'interviews held': n, 'simulated': len(has) - n})
-    rows = pd.DataFrame(rows)
+    t, rng = _wide(a, read_forecast(s.model, s.frames[s.model], a)), np.random.default_rng(s.boot['seed'])
+    rows = pd.DataFrame([_trial(t, j, rng, tries) for j in range(len(t.names))])
     if 'interviews held' not in rows: raise ValueError('no item has the 100 answers or more that a trial needs')
     gain = (rows['interviews they stand for']/rows['interviews held']).dropna()
-    none, k = int((gain < .02).sum()), rows['interviews they stand for'].median()
-    verdict = 'Do not use them: they stand for no interviews in the median item' if gain.median() < .02 else f'Beside {int(rows["interviews held"].median()):,} interviews its answers for {int(rows["simulated"].median()):,} more people would stand for about {k:.0f} interviews in the median item'
-    shown = rows.map(lambda v: '–' if pd.isna(v) else f'{v:.3f}' if isinstance(v, float) and abs(v) < 10 and v != int(v) else f'{v:,.0f}' if isinstance(v, float) else v)
-    return Section('Use it or not', verdict + (f'; for {none} of {len(gain)} items they stand for none.' if none else '.'), ('A trial on these respondents, for means of these items alone; clusters and strata do not enter.',), (('use', shown),), (),
+    none, (k, held, simulated) = int((gain < .02).sum()), rows[['interviews they stand for', 'interviews held', 'simulated']].median()
+    verdict = 'Do not use them: they stand for no interviews in the median item' if gain.median() < .02 else (
+        f'Beside {int(held):,} interviews its answers for {int(simulated):,} more people would stand for about {k:.0f} interviews in the median item')
+    return Section('Use it or not', verdict + (f'; for {none} of {len(gain)} items they stand for none.' if none else '.'),
+        ('A trial on these respondents, for means of these items alone; clusters and strata do not enter.',), (('use', rows.map(_short)),), (),
         (f'Use: prediction-powered means (PPI++: Angelopoulos, Duchi & Zrnic 2023), median of {tries} random splits.',))
+
+def _trial(t, j, rng, tries, part=.2):
+    "What simulated answers to an item would have added to a part of the interviews, median over random splits."
+    has = np.flatnonzero(~np.isnan(t.x[:, j]) & (t.weight > 0))
+    n, found = int(part*len(has)), []
+    if n < 20: return dict(item=t.names[j], note=f'{len(has)} answers are too few to try')
+    for _ in range(tries):
+        at = rng.permutation(has)
+        asked, more = at[:n], at[n:]
+        found.append(ppi_mean(t.x[asked, j], t.e[asked, j], t.e[more, j], weight=t.weight[asked], more_weight=t.weight[more]))
+    mid = pd.DataFrame(found).median()
+    return {'item': t.names[j], 'se, interviews alone': mid.human_se, 'se, with simulated': mid.se, 'trust in the model (0 to 1)': mid.trust,
+        'interviews they stand for': mid.interviews, 'interviews held': n, 'simulated': len(has) - n}
+
+def _short(v):
+    if pd.isna(v): return '–'
+    if not isinstance(v, float): return v
+    return f'{v:.3f}' if abs(v) < 10 and v != int(v) else f'{v:,.0f}'
 
 # %% ../nbs/09a_full.ipynb #c019
 _NEVER = ("whether another wording, prompt, order of questions or version of the model would change the findings",
     "whether the model saw this survey's results in its own training", "people whom the survey did not reach, and those who did not answer",
-    "whether the survey's answers are what people think: they are what they told an interviewer or a form", "other countries, years, languages and items than those named above",
+    "whether the survey's answers are what people think: they are what they told an interviewer or a form",
+    "other countries, years, languages and items than those named above",
     "harm that a use of simulated answers may do to those whom they misrepresent")
 
 def _not_looked_at(s):
     said = [*_NEVER, *s.skipped]
     if len(set(s.records['weight'][:])) == 1: said.append('weights: the records carry none that differ')
-    if not any(p is not None for p in s.records['psu'][:]): said.append('clusters: the records name no primary sampling units, so intervals take respondents as drawn one by one')
+    if not any(p is not None for p in s.records['psu'][:]):
+        said.append('clusters: the records name no primary sampling units, so intervals take respondents as drawn one by one')
     if not s.boot['strata']: said.append('strata: resamples ignored them')
     if s.train is None: said.append('baselines that learn: no training records were given')
     if not s.by: said.append('subgroups: the records carry no background variables')
@@ -252,12 +305,14 @@ _FULL = jinja2.Environment(autoescape=True).from_string('''<!doctype html><html 
 {% if card %}<h2>Run card</h2><dl>{% for k, v in card.items() %}<dt>{{ k }}</dt><dd>{{ v }}</dd>{% endfor %}</dl>{% endif %}
 <p class="note">Made with alignsurvey. Metrics and tasks follow AlignSurvey (Lin et al. 2025, arXiv 2511.07871).</p></html>''')
 
-_SECTIONS = (_scores_section, _bounds_section, _items_section, _subgroup_section, _calibration_section, _position_section, _structure_section, _equivalence_section, _use_section)
-_TITLES = ('scores', 'floor and ceiling', 'items', 'subgroups', 'calibration', 'position of options', 'structure', 'equivalence', 'use')
+# %% ../nbs/09a_full.ipynb #2f179141
+_SECTIONS = {'scores': _scores_section, 'floor and ceiling': _bounds_section, 'items': _items_section, 'subgroups': _subgroup_section,
+    'calibration': _calibration_section, 'position of options': _position_section, 'structure': _structure_section,
+    'equivalence': _equivalence_section, 'use': _use_section}
 
 def _sections(s):
     "Every section that can be made; the others' reasons go to the list of what was not looked at."
-    for title, make in zip(_TITLES, _SECTIONS):
+    for title, make in _SECTIONS.items():
         if make is _subgroup_section and not s.by: continue
         if (made := _tried(s, title, lambda: make(s))) is not None: yield made
 
@@ -267,7 +322,8 @@ def _study(records, predictions, train, models, by, failure_rule, boot, **rest):
     models = list(predictions) if not models else list(models)
     for m in models:
         if m not in predictions: raise ValueError(f"models names {m!r}, which has no predictions: use some of {', '.join(predictions)}")
-    if set(records['level'][:]) != {'individual'}: raise ValueError("records are of groups: a full report needs records of single respondents; use report")
+    if set(records['level'][:]) != {'individual'}:
+        raise ValueError("records are of groups: a full report needs records of single respondents; use report")
     choice = _known(records)[1]
     if not choice: raise ValueError("no record has options that were chosen: a full report needs closed questions; use report")
     kept, frames = _only(choice, records, predictions)
@@ -282,8 +338,10 @@ def _study(records, predictions, train, models, by, failure_rule, boot, **rest):
     groups = pd.DataFrame([g or {} for g in kept['groups'][:]])
     by = [v for v in groups if 1 < groups[v].nunique() <= 15] if by is None else list(by)
     scored = set(scores[(scores.predictor == model) & scores.question_id.isna() & np.isfinite(scores.value)].metric)
-    return SimpleNamespace(records=kept, all_records=records, frames=frames, all_frames=predictions, train=train, models=models, model=model, base=models[0] if len(models) > 1 else 'uniform', baselines=list(baselines),
-        versus=versus, scores=scores, stated=stated, by=by, rule=failure_rule, boot=boot, metric=next(m for m in ('log_score', 'brier', 'accuracy') if m in scored or m == 'accuracy'), skipped=[], **rest)
+    return SimpleNamespace(records=kept, all_records=records, frames=frames, all_frames=predictions, train=train, models=models, model=model,
+        base=models[0] if len(models) > 1 else 'uniform', baselines=list(baselines), versus=versus, scores=scores, stated=stated, by=by,
+        metric=next(m for m in ('log_score', 'brier', 'accuracy') if m in scored or m == 'accuracy'),
+        rule=failure_rule, boot=boot, skipped=[], **rest)
 
 # %% ../nbs/09a_full.ipynb #c023
 def full_report(
@@ -308,24 +366,31 @@ def full_report(
     "Write the full report. Raises FileExistsError, or ValueError for records of groups, names without predictions, and what `evaluate` refuses."
     folder = Path(folder)
     no_overwrite(folder/'report.html', overwrite)
-    s = _study(records, predictions, train, models, by, failure_rule, dict(n_boot=n_boot, seed=seed, strata=strata), validation=validation, margin=margin, formula=formula, data=data, min_n=min_n)
+    boot = dict(n_boot=n_boot, seed=seed, strata=strata)
+    s = _study(records, predictions, train, models, by, failure_rule, boot, validation=validation, margin=margin, formula=formula, data=data,
+        min_n=min_n)
     sections = list(_sections(s))
-    numbers, first = folder/'numbers', s.records[0]
+    numbers = folder/'numbers'
     numbers.mkdir(parents=True, exist_ok=True)
     for old in numbers.glob('*.csv'): old.unlink()    # of a report that is being replaced
     s.scores.to_csv(folder/'scores.csv', index=False)
-    about = survey.codebook.about if survey is not None else {}
-    page = _FULL.render(title=title or f"{about.get('title', first['source'])}: can {s.model} be defended?", style=_STYLE, asked=_asked(s.records), warnings=_warnings(s.records, survey),
-        abstract=' '.join(x.finding for x in sections if x.finding), sections=[_written(x, numbers, s.models) for x in sections], not_looked_at=_not_looked_at(s), methods=' '.join(m for x in sections for m in x.methods),
-        prompt=first['instruction'] + (f"\n{first['input']}" if first['input'] else ''), answer=first['output'], about={k: about[k] for k in ('source', 'citation', 'terms') if k in about} or {'source': first['source']},
-        card={k: json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v for k, v in (card or {}).items()})
     part = folder/'report.html.part'
-    part.write_text(page, encoding='utf-8')
+    part.write_text(_page(s, sections, numbers, survey, card, title), encoding='utf-8')
     return part.replace(folder/'report.html')
+
+# %% ../nbs/09a_full.ipynb #fbcbfd9f
+def _page(s, sections, numbers, survey, card, title):
+    "The page as text, its numbers written to CSV."
+    first, about = s.records[0], survey.codebook.about if survey is not None else {}
+    return _FULL.render(title=title or f"{about.get('title', first['source'])}: can {s.model} be defended?", style=_STYLE, asked=_asked(s.records),
+        warnings=_warnings(s.records, survey), abstract=' '.join(x.finding for x in sections if x.finding),
+        sections=[_written(x, numbers, s.models) for x in sections], not_looked_at=_not_looked_at(s),
+        methods=' '.join(m for x in sections for m in x.methods), **_exhibits(first, about, card))
 
 def _written(x, numbers, models):
     "A section for the page, its numbers written beside it."
     for name, alt, fig, rows in x.plots: rows.dropna(axis=1, how='all').to_csv(numbers/f'{name}.csv', index=False)
     for name, table in x.tables: table.to_csv(numbers/f'table_{name}.csv', index=not isinstance(table.index, pd.RangeIndex))
+    named = lambda t: t.set_index(t.columns[0]).rename_axis(None) if isinstance(t.index, pd.RangeIndex) else t
     return dict(title=x.title, finding=x.finding, words=x.words, drawn=[(name, alt, _png(fig)) for name, alt, fig, _ in x.plots],
-        tabled=[(name, len(t) > 12, _html(t if not isinstance(t.index, pd.RangeIndex) else t.set_index(t.columns[0]).rename_axis(None), models)) for name, t in x.tables])
+        tabled=[(name, len(t) > 12, _html(named(t), models)) for name, t in x.tables])

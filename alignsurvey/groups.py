@@ -8,7 +8,7 @@ __all__ = ['COLUMNS', 'aggregate', 'evaluate_groups']
 # %% ../nbs/07d_groups.ipynb #c002
 import numpy as np, pandas as pd
 from .baselines import read_answers, read_forecast
-from .intervals import holm, interval, p_value
+from .intervals import cluster_interval, holm
 from .metrics import js_divergence, total_variation, wasserstein
 
 # %% ../nbs/07d_groups.ipynb #c007
@@ -19,7 +19,8 @@ _FROM = dict(score='group_prompt', verbalize='stated', sample='counts')
 def _q_from(frame, name):
     "How a predictor's shares were made; raises ValueError where they were made in several ways."
     made = set(frame['q_from'].dropna()) if 'q_from' in frame else {_FROM.get(e, e) for e in frame.get('elicitation', pd.Series(dtype=object)).dropna()}
-    if len(made) > 1: raise ValueError(f"predictor {name!r} mixes shares made by {' and '.join(sorted(map(str, made)))}: pass them as predictors of their own")
+    if len(made) > 1:
+        raise ValueError(f"predictor {name!r} mixes shares made by {' and '.join(sorted(map(str, made)))}: pass them as predictors of their own")
     return made.pop() if made else None
 
 # %% ../nbs/07d_groups.ipynb #c009
@@ -35,21 +36,29 @@ def aggregate(
     rows = []
     for r in groups:
         by = {k: v for k, v in r['groups'].items() if v is not None}
-        if r['question_id'] not in a.names or not set(by) <= set(members): raise ValueError(f"{r['record_id']}: its question or its variables {', '.join(by)} are not among the individual records: make both from one survey")
+        if r['question_id'] not in a.names or not set(by) <= set(members):
+            raise ValueError(f"{r['record_id']}: its question or its variables {', '.join(by)} are not among the individual records: "
+                "make both from one survey")
         j = a.names.index(r['question_id'])
         at = np.flatnonzero((members[list(by)] == pd.Series(by)).all(axis=1) & (a.item == j) & f.ok & (a.weight > 0))
-        if not len(at): raise ValueError(f"{r['record_id']}: has no members with predictions among the individual records: predict more, or leave it out")
+        if not len(at):
+            raise ValueError(f"{r['record_id']}: has no members with predictions among the individual records: predict more, or leave it out")
         q = dict(zip(a.options[j], np.average(f.q[at], axis=0, weights=a.weight[at])))
-        rows.append(dict(record_id=r['record_id'], probs=[float(q[o]) for o in r['options']], elicitation=f.about['elicitation'], q_from=f.about['q_from'], status='ok'))
+        rows.append(dict(record_id=r['record_id'], probs=[float(q[o]) for o in r['options']], elicitation=f.about['elicitation'],
+            q_from=f.about['q_from'], status='ok'))
     return pd.DataFrame(rows)
 
 # %% ../nbs/07d_groups.ipynb #c011
 def _check_groups(records, min_n):
     for r in records.select_columns(['record_id', 'target', 'n', 'n_eff', 'options']):
-        if r['n'] is not None and r['n'] < min_n: raise ValueError(f"{r['record_id']}: rests on {r['n']} answers, fewer than {min_n}: leave it out, or pass a smaller min_n")
-        if r['target'] is None or len(r['target']) != len(r['options']): raise ValueError(f"{r['record_id']}: has no target share for each option: make group records with survey.records(level='group')")
-        if abs(sum(r['target']) - 1) > 1e-6 or min(r['target']) < 0: raise ValueError(f"{r['record_id']}: its target shares sum to {sum(r['target']):.4g}: divide by their sum")
-        if not (r['n_eff'] or 0) > 0: raise ValueError(f"{r['record_id']}: n_eff is {r['n_eff']}: give the effective number of answers behind its shares")
+        if r['n'] is not None and r['n'] < min_n:
+            raise ValueError(f"{r['record_id']}: rests on {r['n']} answers, fewer than {min_n}: leave it out, or pass a smaller min_n")
+        if r['target'] is None or len(r['target']) != len(r['options']):
+            raise ValueError(f"{r['record_id']}: has no target share for each option: make group records with survey.records(level='group')")
+        if abs(sum(r['target']) - 1) > 1e-6 or min(r['target']) < 0:
+            raise ValueError(f"{r['record_id']}: its target shares sum to {sum(r['target']):.4g}: divide by their sum")
+        if not (r['n_eff'] or 0) > 0:
+            raise ValueError(f"{r['record_id']}: n_eff is {r['n_eff']}: give the effective number of answers behind its shares")
 
 def _arrange(records, probs):
     "Per question: record numbers, options in the codebook's order, positions, and human and model shares so ordered."
@@ -57,22 +66,31 @@ def _arrange(records, probs):
     for i, r in enumerate(records):
         x = r['positions'] if r['scale'] == 'ordinal' else None
         order = np.lexsort((r['options'], x if x else np.zeros(len(r['options']))))
-        q = out.setdefault((r['source'], r['question_id']), dict(name=r['question_id'], rows=[], options=[r['options'][o] for o in order], x=None if x is None else np.array(x)[order], p=[], q=[]))
-        if q['options'] != [r['options'][o] for o in order]: raise ValueError(f"{r['record_id']}: has other options than an earlier record of {r['question_id']!r}: give each option set a question_id of its own")
-        q['rows'].append(i); q['p'].append(np.array(r['target'])[order]); q['q'].append([np.array(p[i], float)[order] if p[i] is not None else np.full(len(order), np.nan) for p in probs])
+        options, x = [r['options'][o] for o in order], None if x is None else np.array(x)[order]
+        q = out.setdefault((r['source'], r['question_id']), dict(name=r['question_id'], rows=[], options=options, x=x, p=[], q=[]))
+        if q['options'] != options:
+            raise ValueError(f"{r['record_id']}: has other options than an earlier record of {r['question_id']!r}: "
+                "give each option set a question_id of its own")
+        q['rows'].append(i); q['p'].append(np.array(r['target'])[order])
+        q['q'].append([np.array(p[i], float)[order] if p[i] is not None else np.full(len(order), np.nan) for p in probs])
     return [{**q, 'rows': np.array(q['rows']), 'p': np.array(q['p']), 'q': np.array(q['q']).transpose(1, 0, 2)} for q in out.values()]
 
 # %% ../nbs/07d_groups.ipynb #c012
 def _shares_of(name, frame, records, rule):
     "A predictor's shares by record, None where it failed."
-    if frame.record_id.duplicated().any(): raise ValueError(f"predictor {name!r}: record {frame.record_id[frame.record_id.duplicated()].iloc[0]!r} has two predictions: keep one")
+    if frame.record_id.duplicated().any():
+        raise ValueError(f"predictor {name!r}: record {frame.record_id[frame.record_id.duplicated()].iloc[0]!r} has two predictions: keep one")
     unknown = ~frame.record_id.isin(records['record_id'][:])
-    if unknown.any(): raise ValueError(f"predictor {name!r}: record {frame.record_id[unknown].iloc[0]!r} is not among the records: pass the records that were predicted")
+    if unknown.any():
+        raise ValueError(f"predictor {name!r}: record {frame.record_id[unknown].iloc[0]!r} is not among the records: "
+            "pass the records that were predicted")
     by, out = frame.set_index('record_id'), []
     for id, options in zip(records['record_id'][:], records['options'][:]):
-        if id not in by.index: raise ValueError(f"predictor {name!r}: record {id!r} has no prediction: resume the run, or add a row with status 'error'")
+        if id not in by.index:
+            raise ValueError(f"predictor {name!r}: record {id!r} has no prediction: resume the run, or add a row with status 'error'")
         ok, p = by.status[id] == 'ok', by.probs[id]
-        if ok and (p is None or np.ndim(p) == 0 or len(p) != len(options) or abs(sum(p) - 1) > 1e-4 or min(p) < 0): raise ValueError(f"predictor {name!r}: record {id!r} has no shares that sum to 1, one for each option: give probs, or another status")
+        if ok and (p is None or np.ndim(p) == 0 or len(p) != len(options) or abs(sum(p) - 1) > 1e-4 or min(p) < 0):
+            raise ValueError(f"predictor {name!r}: record {id!r} has no shares that sum to 1, one for each option: give probs, or another status")
         out.append(list(p) if ok else [1/len(options)]*len(options) if rule == 'uniform' else None)
     return out
 
@@ -84,19 +102,24 @@ def _baselines(records, train):
     mass = {}
     for r in train:
         for o, t in zip(r['options'], r['target']): mass.setdefault(r['question_id'], {}).setdefault(o, 0.); mass[r['question_id']][o] += t*r['n_eff']
-    share = lambda r: [mass[r['question_id']][o]/sum(mass[r['question_id']].values()) for o in r['options']] if r['question_id'] in mass else [1/len(r['options'])]*len(r['options'])
-    return {**found, 'marginal': frame([share(r) for r in records], f'shares of {len(train):,} training groups by item; uniform where an item is not among them')}
+    def shares(r):
+        known = mass.get(r['question_id'])
+        return [known[o]/sum(known.values()) for o in r['options']] if known else [1/len(r['options'])]*len(r['options'])
+    note = f'shares of {len(train):,} training groups by item; uniform where an item is not among them'
+    return {**found, 'marginal': frame([shares(r) for r in records], note)}
 
 # %% ../nbs/07d_groups.ipynb #c014
-_DISTANCES = dict(wasserstein=lambda p, q, x: wasserstein(p, q, x), js_divergence=lambda p, q, x: js_divergence(p, q), total_variation=lambda p, q, x: total_variation(p, q))
+_DISTANCES = dict(wasserstein=lambda p, q, x: wasserstein(p, q, x), js_divergence=lambda p, q, x: js_divergence(p, q),
+    total_variation=lambda p, q, x: total_variation(p, q))
 
-def _draws_of(questions, n_eff, metric, n_boot, seed):
-    "(predictors + floor, 1 + n_boot, records): distance of each record in the sample and in each draw; NaN where it does not apply."
+def _draws_of(questions, n, metric, n_boot, seed):
+    """(predictors + floor, 1 + n_boot, records): distance of each record in the sample and in each draw; NaN where it does not apply.
+    Of a group's n answers n - 1 are drawn (Rao & Wu 1988)."""
     rng = np.random.default_rng(seed)
-    out = np.full((len(questions[0]['q']) + 1, 1 + n_boot, len(n_eff)), np.nan)
+    out = np.full((len(questions[0]['q']) + 1, 1 + n_boot, len(n)), np.nan)
     for q in questions:
-        n = np.maximum(1, np.round(n_eff[q['rows']])).astype(int)
-        p = np.concatenate([q['p'][None], rng.multinomial(n, q['p'], size=(n_boot, len(n)))/n[:, None]])
+        drawn = np.maximum(1, n[q['rows']] - 1)
+        p = np.concatenate([q['p'][None], rng.multinomial(drawn, q['p'], size=(n_boot, len(drawn)))/drawn[:, None]])
         if metric == 'wasserstein' and q['x'] is None: continue
         for k, said in enumerate(q['q']):
             has = ~np.isnan(said[:, 0])
@@ -105,10 +128,12 @@ def _draws_of(questions, n_eff, metric, n_boot, seed):
     out[-1, 0] = out[-1, 1:].mean(0)
     return out
 
-def _row(draws, about, n, alpha, test, centre=True, **where):
-    low, high = interval(draws, alpha, centre=centre)
-    if not test and low is not None: low = max(0., low)
-    return {**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about, **where, 'value': float(draws[0]), 'ci_low': low, 'ci_high': high, 'n': n, 'p': p_value(draws, centre=centre) if test else None}
+def _row(draws, about, n, alpha, test=False, **where):
+    "A row of a mean over groups with `n` answers each, a group a stratum whose answers are its clusters."
+    answers = dict(weight=np.repeat(1/n, n), stratum=np.repeat(np.arange(len(n)), n))
+    found = cluster_interval(draws, alpha, centre=True, test=test, note=about.get('note'), **answers)
+    if not test and found['ci_low'] is not None: found['ci_low'] = max(0., found['ci_low'])
+    return {**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about, **where, 'value': float(draws[0]), **found, 'n': len(n)}
 
 # %% ../nbs/07d_groups.ipynb #c015
 def evaluate_groups(
@@ -126,37 +151,38 @@ def evaluate_groups(
     "Score shares of groups; `evaluate` calls this. Raises ValueError naming predictor, record and remedy."
     _check_groups(records, min_n)
     frames = {'model': predictions} if isinstance(predictions, pd.DataFrame) else dict(predictions)
-    frames |= {n: pd.DataFrame([dict(record_id=r['record_id'], probs=list(g(r)), status='ok') for r in records]) for n, g in (predictors or {}).items()}
+    for name, g in (predictors or {}).items():
+        frames[name] = pd.DataFrame([dict(record_id=r['record_id'], probs=list(g(r)), status='ok') for r in records])
     frames |= _baselines(records, train) if baselines else {}
     if not frames: raise ValueError("there is no predictor: pass predictions, predictors or baselines=True")
     versus = [versus] if isinstance(versus, str) else list(frames)[:1] if versus is None else list(versus)
     for v in versus:
         if v not in frames: raise ValueError(f"versus names {v!r}, which is no predictor: use some of {', '.join(frames)}")
-    about = {n: dict(predictor=n, elicitation='+'.join(f.elicitation.dropna().unique()) or None if 'elicitation' in f else None, q_from=_q_from(f, n), failure_rule=failure_rule, note=f.attrs.get('note') or None) for n, f in frames.items()}
+    about = {n: dict(predictor=n, elicitation='+'.join(f.elicitation.dropna().unique()) or None if 'elicitation' in f else None,
+        q_from=_q_from(f, n), failure_rule=failure_rule, note=f.attrs.get('note') or None) for n, f in frames.items()}
     questions = _arrange(records, [_shares_of(n, f, records, failure_rule) for n, f in frames.items()])
-    rows, n_eff = _share_rows(questions, list(frames), about), np.array(records['n_eff'], float)
-    for metric in _DISTANCES: rows += _metric_rows(metric, questions, n_eff, about, list(frames), versus, n_boot, seed, alpha)
-    failed = {n: (f.status != 'ok').mean() for n, f in frames.items()}
-    rows += [{**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about[n], 'metric': 'failed', 'value': v, 'n': len(records)} for n, v in failed.items()]
+    rows, n = _share_rows(questions, list(frames), about), np.maximum(1, np.round(records['n_eff'][:])).astype(int)
+    for metric in _DISTANCES: rows += _metric_rows(metric, questions, n, about, list(frames), versus, n_boot, seed, alpha)
+    rows += [{**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **about[p], 'metric': 'failed', 'value': (f.status != 'ok').mean(),
+        'n': len(records)} for p, f in frames.items()]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
 
 # %% ../nbs/07d_groups.ipynb #c016
-def _metric_rows(metric, questions, n_eff, about, names, versus, n_boot, seed, alpha):
+def _metric_rows(metric, questions, n, about, names, versus, n_boot, seed, alpha):
     "Rows of one distance: overall, by question, and paired differences with Holm's adjustment."
-    draws = _draws_of(questions, n_eff, metric, n_boot, seed)
+    draws = _draws_of(questions, n, metric, n_boot, seed)
     if np.isnan(draws).all(): return []
-    every = np.arange(len(n_eff))
-    mean = lambda k, at: draws[k][:, at][:, ~np.isnan(draws[k][0, at])]
-    out, floor = [], dict(predictor='noise floor', note='what sampling these answers alone gives')
-    for k, who in enumerate([*(about[n] for n in names), floor]):
-        for name, at in [(None, every), *((q['name'], q['rows']) for q in questions)]:
-            d = mean(k, at)
-            if d.shape[1]: out.append(_row(d.mean(1), who, d.shape[1], alpha, False, metric=metric, question_id=name))
-    pairs = []
-    for n in names:
-        for v in (v for v in versus if v != n):
-            both = ~np.isnan(draws[names.index(n)][0]) & ~np.isnan(draws[names.index(v)][0])
-            if both.any(): pairs.append(_row((draws[names.index(n)][:, both] - draws[names.index(v)][:, both]).mean(1), about[n], int(both.sum()), alpha, True, metric=metric, versus=v))
+    has, out, floor = ~np.isnan(draws[:, 0]), [], dict(predictor='noise floor', note='what sampling these answers alone gives')
+    for k, who in enumerate([*(about[p] for p in names), floor]):
+        for name, at in [(None, np.arange(len(n))), *((q['name'], q['rows']) for q in questions)]:
+            at = at[has[k, at]]
+            if len(at): out.append(_row(draws[k][:, at].mean(1), who, n[at], alpha, metric=metric, question_id=name))
+    pairs, of = [], {p: k for k, p in enumerate(names)}
+    for p in names:
+        for v in (v for v in versus if v != p):
+            both = has[of[p]] & has[of[v]]
+            gap = (draws[of[p]][:, both] - draws[of[v]][:, both]).mean(1) if both.any() else None
+            if gap is not None: pairs.append(_row(gap, about[p], n[both], alpha, True, metric=metric, versus=v))
     for r, p in zip(pairs, holm([r['p'] for r in pairs]) if pairs else ()): r['p_adj'] = float(p)
     return out + pairs
 
@@ -166,5 +192,6 @@ def _share_rows(questions, names, about):
     for q in questions:
         for who, shares in [(dict(predictor='human'), q['p']), *((about[n], q['q'][k]) for k, n in enumerate(names))]:
             for o, v in zip(q['options'], np.nanmean(shares, 0)):
-                out.append({**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **who, 'metric': 'share', 'question_id': q['name'], 'group_var': 'option', 'group': o, 'value': v, 'n': len(q['rows'])})
+                out.append({**dict.fromkeys(COLUMNS), 'task': 'response', 'level': 'group', **who, 'metric': 'share', 'question_id': q['name'],
+                    'group_var': 'option', 'group': o, 'value': v, 'n': len(q['rows'])})
     return out

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 import numpy as np, pandas as pd
 from scipy import sparse
-from .baselines import _refuse, _RULES, baseline_predictions, read_answers, read_forecast
+from .baselines import _refuse, _RULES, baseline_predictions, clusters_of, read_answers, read_forecast
 from .groups import COLUMNS, evaluate_groups
-from .intervals import holm, interval, p_value, resamples, small_sample
+from .intervals import cluster_interval, holm, resamples
 from .metrics import brier_scores, f1_by_class, js_divergence, log_scores, rps_scores, total_variation, wasserstein
 from .records import check_leakage
 from .replies import knows_not
@@ -170,16 +170,9 @@ def _noise_floor(a, statistics, counts, n_boot, seed):
 _NUMBERS = ('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff')
 
 def _support(a, rows):
-    "Records, Kish's effective n of their respondents, and what intervals must know of their clusters, None where there are no two."
+    "Records, and Kish's effective n of their respondents."
     w = a.weight[rows][np.unique(a.respondent[rows], return_index=True)[1]]
-    mass = np.bincount(a.cluster[rows], a.weight[rows])
-    has = np.flatnonzero(mass)
-    small = small_sample(mass[has], stratum=None if a.stratum is None else a.stratum[has]) if len(has) > 1 else None
-    return dict(n=int(rows.sum()), n_eff=float(w.sum()**2/(w**2).sum()) if w.any() else 0.), small
-
-def _few(small):
-    "A warning where clusters are few, or few carry most of the weight."
-    return 'one cluster: no interval' if small is None else f"weights leave {small['n']:.0f} clusters or respondents: interval is rough" if small['n'] < 29.5 else ''
+    return dict(n=int(rows.sum()), n_eff=float(w.sum()**2/(w**2).sum()) if w.any() else 0.)
 
 def _rows(a, values, used, about, alpha, note, test=False):
     "One row for each statistic and question in `values`; `note(s)` goes with the overall score."
@@ -187,16 +180,12 @@ def _rows(a, values, used, about, alpha, note, test=False):
     for s, question in values: asked.setdefault(s, []).append(question)
     for (s, question), d in values.items():
         rows = used[s.over] & np.isin(a.item, [a.names.index(q) for q in (asked[s] if question is None else [question]) if q is not None])
-        support, small = _support(a, rows)
-        about_draws = dict(centre=s.centre, df=small and small['df'], stretch=small and small['stretch'])
-        low, high = interval(d, alpha, **about_draws) if small else (None, None)
-        if s.centre and not test and low is not None: low, high = max(low, 0.), min(high, 1.)
-        notes = [note(s) if question is None else '', 'infinite: probability 0 at an answer' if np.isinf(d[0]) else '',
-            _few(small) if a.weight[rows].any() else '']
-        if np.isnan(d[0]) and not any(notes): notes = ['nothing left to score']
-        out.append({**about, 'task': 'response', 'level': s.level, 'metric': s.name, 'question_id': question, 'value': d[0], 'ci_low': low,
-            'ci_high': high, 'p': p_value(d, **about_draws) if test and small else None, **support,
-            'q_from': about['q_from'] if s.level == 'group' else None, 'note': '; '.join(filter(None, notes)) or None})
+        notes = [note(s) if question is None else '', 'infinite: probability 0 at an answer' if np.isinf(d[0]) else '']
+        found = cluster_interval(d, alpha, centre=s.centre, test=test, note='; '.join(filter(None, notes)), **clusters_of(a, rows))
+        if s.centre and not test and found['ci_low'] is not None: found.update(ci_low=max(found['ci_low'], 0.), ci_high=min(found['ci_high'], 1.))
+        if np.isnan(d[0]): found['note'] = found['note'] or 'nothing left to score'
+        out.append({**about, 'task': 'response', 'level': s.level, 'metric': s.name, 'question_id': question, 'value': d[0], **found,
+            **_support(a, rows), 'q_from': about['q_from'] if s.level == 'group' else None})
     return out
 
 # %% ../nbs/08_inference.ipynb #c030
@@ -260,9 +249,9 @@ def _check_settings(names, metrics, versus, failure_rule, n_boot, alpha):
         if n not in names: raise ValueError(f"versus names {n!r}, which is no predictor: use some of {', '.join(names)}")
 
 # %% ../nbs/08_inference.ipynb #c033
-def _drawn(about, n, draws, alpha, **where):
-    low, high = interval(draws, alpha)
-    return {**about, 'task': 'response', 'level': 'group', 'value': draws[0], 'ci_low': low, 'ci_high': high, 'n': n, 'n_eff': np.nan, 'note': 'nothing left to score' if np.isnan(draws[0]) else None, **where}
+def _drawn(about, n, draws, alpha, behind, **where):
+    found = cluster_interval(draws, alpha, note='nothing left to score' if np.isnan(draws[0]) else None, **behind)
+    return {**about, 'task': 'response', 'level': 'group', 'value': draws[0], **found, 'n': n, 'n_eff': np.nan, **where}
 
 def _share_rows(a, forecasts, alpha, n_boot, seed):
     "Share of each option: respondents', then each predictor's, of the records it may be scored on."
@@ -271,8 +260,11 @@ def _share_rows(a, forecasts, alpha, n_boot, seed):
         rows, k = np.flatnonzero(a.item == j), len(a.options[j])
         who = [(dict(predictor='human'), 1., np.eye(k)[a.y[rows]]), *((f.about, f.used['answered'][rows], f.q[rows, :k]) for f in forecasts)]
         for about, used, x in who: parts.append((rows, a.weight[rows]*used, x)); of.append((j, {**blank, **about}))
-    return [_drawn(about, int((w > 0).sum()), d, alpha, metric='share', question_id=a.names[j], group_var='option', group=o)
-        for (j, about), (_, w, _), total in zip(of, parts, _totals(a, parts, n_boot, seed)) for o, d in zip(a.options[j], _means(total).T)]
+    out = []
+    for (j, about), (rows, w, _), total in zip(of, parts, _totals(a, parts, n_boot, seed)):
+        where, behind = dict(metric='share', question_id=a.names[j], group_var='option'), clusters_of(a, rows[w > 0])
+        out += [_drawn(about, int((w > 0).sum()), d, alpha, behind, group=o, **where) for o, d in zip(a.options[j], _means(total).T)]
+    return out
 
 def _calibration_rows(a, forecasts, alpha, n_boot, seed, bins=10):
     "Mean confidence and hit rate of the likeliest option in each bin of confidence, all questions together."
@@ -283,11 +275,14 @@ def _calibration_rows(a, forecasts, alpha, n_boot, seed, bins=10):
         top = q == sure[:, None]
         at = np.searchsorted(np.round(np.arange(1, bins)/bins, 12), np.round(sure, 12))
         x = np.eye(bins)[at]
-        total, = _totals(a, [(rows, a.weight[rows], np.c_[x*sure[:, None], x*(top[np.arange(len(y)), y]/top.sum(1))[:, None], x])], n_boot, seed)
+        hit = top[np.arange(len(y)), y]/top.sum(1)
+        total, = _totals(a, [(rows, a.weight[rows], np.c_[x*sure[:, None], x*hit[:, None], x])], n_boot, seed)
         for b in np.unique(at):
+            where, behind = dict(group_var='confidence bin', group=f'{b/bins:.1f}-{(b + 1)/bins:.1f}', q_from=None), clusters_of(a, rows[at == b])
             for metric, part in ('confidence', b), ('hit_rate', bins + b):
                 with np.errstate(invalid='ignore', divide='ignore'): d = total[:, part]/total[:, 2*bins + b]
-                out.append(_drawn({**dict.fromkeys(COLUMNS), **f.about}, int((at == b).sum()), d, alpha, level='individual', metric=metric, group_var='confidence bin', group=f'{b/bins:.1f}-{(b + 1)/bins:.1f}', q_from=None))
+                about = {**dict.fromkeys(COLUMNS), **f.about}
+                out.append(_drawn(about, int((at == b).sum()), d, alpha, behind, level='individual', metric=metric, **where))
     return out
 
 # %% ../nbs/08_inference.ipynb #c034
@@ -333,9 +328,11 @@ def _only(rows, records, predictions):
 
 def _one_task(records):
     if not len(records): raise ValueError("records are empty, so there is nobody to score: check what selected them")
-    if 'level' in records.column_names and len(levels := set(records['level'][:])) > 1: raise ValueError(f"records are of {' and '.join(sorted(levels))}: score each level by itself")
+    if 'level' in records.column_names and len(levels := set(records['level'][:])) > 1:
+        raise ValueError(f"records are of {' and '.join(sorted(levels))}: score each level by itself")
     ids = pd.Series(records['record_id'][:])
-    if ids.duplicated().any(): raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice among the records: give each its own record_id")
+    if ids.duplicated().any():
+        raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice among the records: give each its own record_id")
     if len(tasks := set(records['task'][:])) > 1: raise ValueError(f"records are of the tasks {', '.join(sorted(tasks))}: score each task by itself")
     return tasks.pop()
 
@@ -363,8 +360,12 @@ def evaluate(
     versus = [versus] if isinstance(versus, str) else versus
     if records['level'][0] == 'group':
         if strata: raise ValueError("records are of groups, whose members' strata are not known: score individual records, or pass strata=False")
-        if metrics or failure_rule == 'wrong': raise ValueError("records are of groups: they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
-        return evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus, failure_rule=failure_rule, min_n=min_n, **boot).assign(task=task)
+        if metrics or failure_rule == 'wrong':
+            raise ValueError("records are of groups: "
+                "they have no metrics of your own and no wrong answers; leave metrics out, and use failure_rule missing or uniform")
+        scores = evaluate_groups(records, predictions, train=train, predictors=predictors, baselines=baselines, versus=versus,
+            failure_rule=failure_rule, min_n=min_n, **boot)
+        return scores.assign(task=task)
     if train is not None: _check_strangers(train, records)
     predictions = {n: read_replies(records, f) for n, f in predictions.items()}
     known, choice = _known(records)
@@ -375,7 +376,15 @@ def evaluate(
         learned = train and train.select(_known(train)[1])
         parts.append(_choices(*_only(choice, records, predictions), learned, metrics, predictors, baselines, versus, failure_rule, strata=strata, **boot))
     if len(choice) < len(known) or (task == 'stance' and any(records['reason'])):
-        parts.append(_typed(evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus, failure_rule=failure_rule, strata=strata, **boot).to_dict('records')))
+        values = evaluate_values(*_only(known, records, predictions), train=train if baselines else None, versus=versus,
+            failure_rule=failure_rule, strata=strata, **boot)
+        parts.append(_typed(values.to_dict('records')))
     if len(parts) == 2: parts[0] = parts[0][~parts[0].metric.isin(parts[1].metric)]
-    if len(known) < len(records): parts.append(_typed([dict(task=task, level='individual', metric='nonresponse', predictor='human', value=1 - len(known)/len(records), n=len(records), note=f'{len(records) - len(known):,} respondents did not know; left out of every score')]))
+    if len(known) < len(records): parts.append(_unknown(task, len(known), len(records)))
     return pd.concat(parts, ignore_index=True)
+
+# %% ../nbs/08_inference.ipynb #bbe8f72e
+def _unknown(task, known, n):
+    "A row for the respondents who did not know."
+    note = f'{n - known:,} respondents did not know; left out of every score'
+    return _typed([dict(task=task, level='individual', metric='nonresponse', predictor='human', value=1 - known/n, n=n, note=note)])

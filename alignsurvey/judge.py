@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import numpy as np, pandas as pd
 from tqdm.auto import tqdm
 from .groups import COLUMNS
-from .intervals import holm, interval, p_value
+from .intervals import cluster_interval, holm, resamples
 from .model import prompt_ids
 from .predict import Journal
 from .words import clean_reply
@@ -295,27 +295,28 @@ def judge_scores(
     """Mean ratings, unrated turns, agreement (ordinal alpha over judges and repeats) and order effect, with 95 % intervals over
     respondents; differences with p adjusted by Holm. Raises ValueError where `versus` is no predictor."""
     code, people = pd.factorize(judgements.respondent_id)
-    draws = np.vstack([np.ones(len(people)), np.random.default_rng(seed).multinomial(len(people), np.full(len(people), 1/len(people)), n_boot)])
+    draws = np.vstack(list(resamples(len(people), n_boot, seed)))
     rows = []
     given = judgements.assign(at=code)[lambda f: f.status != 'no_answer']
     for predictor, j in given.groupby('predictor', sort=False):
         asked = f"{j.judge.nunique()} judge(s), {j.repeat.nunique()} repeat(s), {int((j.status != 'ok').sum()/3)} of {len(j)//3} ratings missing"
-        add = lambda metric, values, n: rows.append(_score_row(metric, predictor, values, n, note=asked))
+        add = lambda metric, values, turns: rows.append(_score_row(metric, predictor, values, turns, note=asked))
         unrated = _by_turn(j[j.dimension == DIMENSIONS[0]].assign(score=lambda f: (f.status != 'ok').astype(float)))
-        add('judge_unrated', _mean(unrated, draws), len(unrated))
+        add('judge_unrated', _mean(unrated, draws), unrated)
         for d in DIMENSIONS:
             one = j[(j.dimension == d) & j.score.notna()]
-            n = one.record_id.nunique()
-            if n: add(f'judge_{d}', _mean(_by_turn(one), draws), n)
-            if len(one) > n: add(f'judge_alpha_{d}', _agreement(one, draws), n)
-            if one['first'].nunique() > 1: add(f'judge_first_{d}', _order_effect(one, draws), n)
+            turns = _by_turn(one)
+            if len(turns): add(f'judge_{d}', _mean(turns, draws), turns)
+            if len(one) > len(turns): add(f'judge_alpha_{d}', _agreement(one, draws), turns.assign(weight=1.))    # which knows no weights
+            if one['first'].nunique() > 1: add(f'judge_first_{d}', _order_effect(one, draws), turns)
     if versus is not None: rows += _differences(given, versus, draws)
     return pd.DataFrame(rows, columns=COLUMNS)
 
-def _score_row(metric, predictor, values, n, **more):
-    low, high = interval(values)
-    return dict(dict.fromkeys(COLUMNS), task='interview', level='individual', metric=metric, predictor=predictor,
-        value=values[0], ci_low=low, ci_high=high, n=n, **more)
+def _score_row(metric, predictor, values, turns, versus=None, note=None):
+    "A row of a score and the turns behind it."
+    found = cluster_interval(values, weight=np.bincount(turns['at'], turns.weight), test=versus is not None, note=note)
+    return dict(dict.fromkeys(COLUMNS), task='interview', level='individual', metric=metric, predictor=predictor, versus=versus,
+        value=values[0], n=len(turns), **found)
 
 def _differences(j, versus, draws):
     "Paired differences: other predictors minus `versus`, over turns that both have rated; p adjusted within all of them."
@@ -325,10 +326,10 @@ def _differences(j, versus, draws):
         for d in DIMENSIONS:
             ours, theirs = (_by_turn(j[(j.dimension == d) & j.score.notna() & (j.predictor == p)]) for p in (predictor, versus))
             both = ours.assign(score=ours.score - theirs.score.reindex(ours.index)).dropna(subset='score')
-            if not len(both): continue
-            values, n = _mean(both, draws), len(both)
-            rows.append(_score_row(f'judge_{d}', predictor, values, n, versus=versus, p=p_value(values)))
-    return [dict(r, p_adj=p) for r, p in zip(rows, holm([r['p'] for r in rows]))]
+            if len(both): rows.append(_score_row(f'judge_{d}', predictor, _mean(both, draws), both, versus))
+    tested = [r for r in rows if r['p'] is not None]
+    for r, p in zip(tested, holm([r['p'] for r in tested]) if tested else ()): r['p_adj'] = float(p)
+    return rows
 
 # %% ../nbs/08b_judge.ipynb #c036
 def _by_turn(rows): return rows.groupby('record_id').agg(score=('score', 'mean'), weight=('weight', 'first'), at=('at', 'first'))

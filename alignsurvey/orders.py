@@ -7,7 +7,7 @@ __all__ = ['average_orders', 'position_bias', 'plot_position_bias']
 
 # %% ../nbs/07h_orders.ipynb #c002
 import numpy as np, pandas as pd
-from .intervals import interval, resamples
+from .intervals import cluster_interval, resamples
 from .predict import PREDICTION
 from .records import letters
 
@@ -61,7 +61,7 @@ def position_bias(
     *,
     n_boot=1000, # draws of respondents
     seed=0, # of the draws
-)->pd.DataFrame: # one row a number of options and position: options, position (letter), share, ci_low, ci_high, expected, excess, excess_low, excess_high, n (answers)
+)->pd.DataFrame: # one row a number of options and position: options, position (letter), share, ci_low, ci_high, expected, excess, excess_low, excess_high, n (answers), note
     "Share of each displayed position, against answering without regard to order. Raises ValueError where every option always stands in one place."
     rows = [(r, q) for r, p in _matched(records, predictions) if (q := _shares(p, len(r['options']))) is not None]
     if not rows: raise ValueError("no prediction is usable: position bias needs answers")
@@ -77,7 +77,7 @@ def position_bias(
     for k in sorted({len(r['options']) for r, _ in rows}):
         some = [(r, q, [free[r['source'], r['question_id'], o] for o in r['options']]) for r, q in rows if len(r['options']) == k]
         out += _by_position(k, some, n_boot, seed)
-    return pd.DataFrame(out)
+    return pd.DataFrame(out).astype(dict.fromkeys(('ci_low', 'ci_high', 'excess_low', 'excess_high'), float))
 
 def _by_position(k, rows, n_boot, seed):
     people = pd.factorize(pd.Series([(r['source'], r['respondent_id']) for r, _, _ in rows]))[0]
@@ -86,9 +86,9 @@ def _by_position(k, rows, n_boot, seed):
     total = np.vstack([w @ sums for w in resamples(len(sums), n_boot, seed)])
     mean = total[:, :-1]/total[:, -1:]
     for i, letter in enumerate(letters(k)):
-        (low, high), (e_low, e_high) = interval(mean[:, i]), interval(mean[:, i] - mean[:, k + i])
-        yield dict(options=k, position=letter, share=mean[0, i], ci_low=low, ci_high=high, expected=mean[0, k + i],
-            excess=mean[0, i] - mean[0, k + i], excess_low=e_low, excess_high=e_high, n=len(rows))
+        own, over = (cluster_interval(d, weight=sums[:, -1]) for d in (mean[:, i], mean[:, i] - mean[:, k + i]))
+        yield dict(options=k, position=letter, share=mean[0, i], ci_low=own['ci_low'], ci_high=own['ci_high'], expected=mean[0, k + i],
+            excess=mean[0, i] - mean[0, k + i], excess_low=over['ci_low'], excess_high=over['ci_high'], n=len(rows), note=own['note'])
 
 # %% ../nbs/07h_orders.ipynb #c014
 def plot_position_bias(

@@ -16,7 +16,8 @@ from .model import EMBEDDED, LM, _adapter_folder, _source, load_model
 # %% ../nbs/06z_share.ipynb #c007
 def _new_folder(out, overwrite):
     out = Path(out)
-    if out.exists() and any(out.iterdir()) and not overwrite: raise FileExistsError(f"{out}: is not empty: choose another folder, or pass overwrite=True")
+    if out.exists() and any(out.iterdir()) and not overwrite:
+        raise FileExistsError(f"{out}: is not empty: choose another folder, or pass overwrite=True")
     if overwrite: shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     return out
@@ -57,7 +58,9 @@ def export_lora(
     "Raises ValueError where there is no adapter, or one that the base alone can't carry; FileExistsError where `out` is not empty."
     if not lm.adapter: raise ValueError(f"{lm.name}: carries no adapter: load it with load_model(…, adapter=…)")
     source = _adapter_folder(lm.adapter)
-    if (source/'merged').exists(): raise ValueError(f"{lm.adapter}: stands on a base that an earlier adapter was merged into, which a server does not have: use merge(…) and serve that")
+    if (source/'merged').exists():
+        raise ValueError(f"{lm.adapter}: stands on a base that an earlier adapter was merged into, which a server does not have: "
+            "use merge(…) and serve that")
     out = _new_folder(out, overwrite)
     shutil.copy(source/'adapter_model.safetensors', out)
     config = json.loads((source/'adapter_config.json').read_text())
@@ -77,15 +80,18 @@ def serve_command(
     "The vLLM command that serves a folder. Raises FileNotFoundError where it holds neither model nor adapter."
     folder, name = Path(folder), name or Path(folder).name
     if (folder/'config.json').exists(): return f"vllm serve {folder} --served-model-name {name}"
-    if not (folder/'adapter_config.json').exists(): raise FileNotFoundError(f"{folder}: holds neither a model nor an adapter: write it with merge(…) or export_lora(…)")
+    if not (folder/'adapter_config.json').exists():
+        raise FileNotFoundError(f"{folder}: holds neither a model nor an adapter: write it with merge(…) or export_lora(…)")
     config = json.loads((folder/'adapter_config.json').read_text())
     rank = next((r for r in _RANKS if r >= config['r']), config['r'])
     return f"vllm serve {base or config['base_model_name_or_path']} --enable-lora --max-lora-rank {rank} --lora-modules {name}={folder}"
 
 # %% ../nbs/06z_share.ipynb #c015
-_LIMITS = """A simulated respondent is not a person: what this model answers is not what people think. It was fitted to the answers of the survey named above, in the wording and language of its items; other questions,
-countries and years are outside of it. Where it is unsure it tends to the majority, so small groups are served worst: look at scores by group before relying on them. A fine-tuned model can give back what it was trained on: do not share it
-more widely than the survey's terms let you share the answers. No number here licenses replacing respondents."""
+_LIMITS = """A simulated respondent is not a person: what this model answers is not what people think. It was fitted to the answers of the
+survey named above, in the wording and language of its items; other questions, countries and years are outside of it. Where it is unsure it
+tends to the majority, so small groups are served worst: look at scores by group before relying on them. A fine-tuned model can give back
+what it was trained on: do not share it more widely than the survey's terms let you share the answers. No number here licenses replacing
+respondents."""
 
 def _score_rows(scores):
     "Overall scores with their intervals, as rows of a table."
@@ -108,20 +114,27 @@ def adapter_card(
     card = read_card(folder) or (json.loads((folder/'merged.json').read_text()) if (folder/'merged.json').exists() else {})
     config = json.loads((folder/'adapter_config.json').read_text()) if (folder/'adapter_config.json').exists() else {}
     base = public_name(card.get('base') or config.get('base_model_name_or_path') or 'unknown')
-    head = dict(base_model=base, library_name='peft' if config else 'transformers', pipeline_tag='text-generation', tags=['survey', 'simulated-respondents', 'alignsurvey'] + ['lora']*bool(config))
+    head = dict(base_model=base, library_name='peft' if config else 'transformers', pipeline_tag='text-generation',
+        tags=['survey', 'simulated-respondents', 'alignsurvey'] + ['lora']*bool(config))
     if licence: head['license'] = licence
     stages = [*card.get('lineage', []), card] if card else []
-    told = [f"- {s.get('stage') or 'unknown stage'} ({s.get('policy') or 'unknown policy'}): {s.get('records') or 'unknown number of'} records, fingerprint {s.get('records_hash')}" for s in stages]
+    told = [f"- {s.get('stage') or 'unknown stage'} ({s.get('policy') or 'unknown policy'}): {s.get('records') or 'unknown number of'} records, "
+        f"fingerprint {s.get('records_hash')}" for s in stages]
     recipe = ', '.join(f'{k} {v}' for k, v in card.get('recipe', {}).items())
-    table = ['| predictor | measure | value | 95 % interval | n |', '| --- | --- | --- | --- | --- |', *_score_rows(scores)] if scores is not None else ['None were given.']
-    parts = {'': f"{'A LoRA adapter for' if config else 'A model merged from'} {base}, fitted to survey answers with alignsurvey.", 'Data': '\n'.join(f'- {a}' for a in about),
+    table = ['| predictor | measure | value | 95 % interval | n |', '| --- | --- | --- | --- | --- |']
+    table = [*table, *_score_rows(scores)] if scores is not None else ['None were given.']
+    parts = {'': f"{'A LoRA adapter for' if config else 'A model merged from'} {base}, fitted to survey answers with alignsurvey.",
+        'Data': '\n'.join(f'- {a}' for a in about),
         'Training': '\n'.join(told + [f'- settings of the last stage: {recipe}']*bool(recipe)) or 'Not known: the adapter came without a card.',
-        'Scores': '\n'.join(table), 'Limits': ' '.join(_LIMITS.split()), 'Versions': ', '.join(f'{k} {v}' for k, v in card.get('versions', {}).items()) or 'Not known.'}
-    return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n# {title or folder.name}\n" + ''.join(f"\n## {k}\n\n{v}\n" if k else f'\n{v}\n' for k, v in parts.items())
+        'Scores': '\n'.join(table), 'Limits': ' '.join(_LIMITS.split()),
+        'Versions': ', '.join(f'{k} {v}' for k, v in card.get('versions', {}).items()) or 'Not known.'}
+    text = ''.join(f'\n## {k}\n\n{v}\n' if k else f'\n{v}\n' for k, v in parts.items())
+    return f'---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n\n# {title or folder.name}\n{text}'
 
 # %% ../nbs/06z_share.ipynb #c019
-_SHARED = ('adapter_model.safetensors', 'adapter_config.json', 'sft.json', 'merged.json', 'loss.csv', 'validation.csv', 'config.json', 'generation_config.json', 'model*.safetensors', 'model.safetensors.index.json',
-    'tokenizer*', 'special_tokens_map.json', 'chat_template.jinja', 'vocab.json', 'merges.txt')
+_SHARED = ('adapter_model.safetensors', 'adapter_config.json', 'sft.json', 'merged.json', 'loss.csv', 'validation.csv', 'config.json',
+    'generation_config.json', 'model*.safetensors', 'model.safetensors.index.json', 'tokenizer*',
+    'special_tokens_map.json', 'chat_template.jinja', 'vocab.json', 'merges.txt')
 
 def _public_json(path):
     "A card or an adapter's configuration without this machine's folders."
@@ -152,6 +165,7 @@ def push(
     api.create_commit(repo_id, adds, commit_message='Adapter and card' if (folder/'adapter_config.json').exists() else 'Model and card')
     return str(address)
 
+# %% ../nbs/06z_share.ipynb #88e21d8f
 def fetch_dataset(
     repo_id, # of a data set on the hub, such as PiLabZJU/AlignSurvey_Datasets
     *,
@@ -162,5 +176,6 @@ def fetch_dataset(
     from huggingface_hub import snapshot_download
     try: folder = Path(snapshot_download(repo_id, repo_type='dataset', allow_patterns=files, revision=revision))
     except (OSError, ValueError) as e: raise FileNotFoundError(f"{repo_id}: the hub gave no data set: {' '.join(str(e).split())[:150]}") from None
-    if not any(fnmatch(f.relative_to(folder).as_posix(), files) for f in folder.rglob('*')): raise FileNotFoundError(f"{repo_id}: has no file like {files}: pass files=")
+    if not any(fnmatch(f.relative_to(folder).as_posix(), files) for f in folder.rglob('*')):
+        raise FileNotFoundError(f"{repo_id}: has no file like {files}: pass files=")
     return folder

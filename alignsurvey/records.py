@@ -86,7 +86,8 @@ def find_options(
 # %% ../nbs/01_records.ipynb #c015
 FIELDS = dict(record_id=None, task='response', level='individual', source=None, lang='en', respondent_id=None, question_id=None, question=None,
     family=None, wording='single', instruction='', input='', output='', options=None, scale='unknown', positions=None, answer=None, answer_index=None,
-    answer_form='label_text', rule=None, reason=None, background=None, history=None, target=None, n=None, n_eff=None, weight=1.0, stratum=None, psu=None, wave=None, groups=None)
+    answer_form='label_text', rule=None, reason=None, background=None, history=None, target=None, n=None, n_eff=None, weight=1.0,
+    stratum=None, psu=None, wave=None, groups=None)
 
 _ALIASES = dict(choices='options', question_index='question_id', person_id='respondent_id', id='respondent_id')
 
@@ -120,7 +121,9 @@ def _complete(row, source, line):
     r['record_id'] = r['record_id'] or '/'.join(str(p) for p in parts if p)
     return r
 
-def _as_text(value): return value if isinstance(value, str) else '' if value is None else json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+def _as_text(value):
+    if isinstance(value, str): return value
+    return '' if value is None else json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 def _hash(text, digits=8): return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
@@ -162,10 +165,12 @@ def _records(rows, source, where):
         at = f"{where}: record {i + 1}"
         first = seen.setdefault(r['record_id'], i + 1)
         if first <= i:
-            raise ValueError(f"{where}: records {first} and {i + 1} share the id {r['record_id']!r}: remove one if it is there twice, or give each its own record_id")
+            raise ValueError(f"{where}: records {first} and {i + 1} share the id {r['record_id']!r}: "
+                "remove one if it is there twice, or give each its own record_id")
         if r['answer_index'] is not None and not 0 <= r['answer_index'] < len(r['options'] or []):
             raise ValueError(f"{at}: answer_index {r['answer_index']} is not among its {len(r['options'] or [])} options")
-        if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0: raise ValueError(f"{at}: weight {r['weight']} is negative or missing: correct it")
+        if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0:
+            raise ValueError(f"{at}: weight {r['weight']} is negative or missing: correct it")
     names = dict.fromkeys([*FIELDS, *(k for r in done for k in r if k not in _ALIASES)])
     return Dataset.from_dict({k: [r.get(k) for r in done] for k in names})
 
@@ -204,7 +209,8 @@ def write_records(
 )->Path:
     "Raises FileExistsError, or ValueError at another ending."
     path = Path(path)
-    if path.suffix not in ('.json', '.jsonl'): raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .json or .jsonl")
+    if path.suffix not in ('.json', '.jsonl'):
+        raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .json or .jsonl")
     no_overwrite(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + '.part')
@@ -225,7 +231,8 @@ def join_records(
     "Records of several surveys or tasks as one. Raises ValueError where an id stands twice."
     tables = [p.with_format('arrow')[:].replace_schema_metadata() for p in parts]
     ids = pd.Series(pa.concat_arrays([c for t in tables for c in t['record_id'].chunks]).to_pylist())
-    if ids.duplicated().any(): raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice: give each survey a source of its own, or leave one of the two out")
+    if ids.duplicated().any():
+        raise ValueError(f"record {ids[ids.duplicated()].iloc[0]!r} stands twice: give each survey a source of its own, or leave one of the two out")
     return Dataset(pa.concat_tables(tables, promote_options='permissive').combine_chunks())
 
 # %% ../nbs/01_records.ipynb #c029
@@ -236,7 +243,9 @@ def _n_orders(how, record_id, options, pin_last):
     if not options: raise ValueError(f"{record_id}: has no options to reorder")
     free = [o not in pin_last for o in options]
     k = sum(free)
-    if how in ('cyclic', 'all') and not all(free[:k]): raise ValueError(f"{record_id}: its pinned options don't stand last yet, so its answers could not be put back on it: first use reorder(records, 'keep', pin_last=…)")
+    if how in ('cyclic', 'all') and not all(free[:k]):
+        raise ValueError(f"{record_id}: its pinned options don't stand last yet, so its answers could not be put back on it: "
+            "first use reorder(records, 'keep', pin_last=…)")
     if how == 'all' and k > 4: raise ValueError(f"{record_id}: its {k} options have {math.factorial(k)} orders: use cyclic, or pin some last")
     return dict(cyclic=max(k, 1), all=math.factorial(k)).get(how, 1)
 
@@ -255,13 +264,16 @@ def _rewrite(r, order):
     head, tail = r[field].rsplit(old, 1)
     moved = lambda values: values and [values[i] for i in order]
     at, target = None if r['answer_index'] is None else order.index(r['answer_index']), moved(r['target'])
-    output = answer_texts(options, r['answer_form'])[at] if at is not None else share_text(options, target, r['answer_form']) if target and r['answer_form'] in SHARE_FORMS else r['output']
-    return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
+    form, output = r['answer_form'], r['output']
+    if at is not None: output = answer_texts(options, form)[at]
+    elif target and form in SHARE_FORMS: output = share_text(options, target, form)
+    return {**r, field: head + option_block(options) + tail, 'options': options, 'answer_index': at, 'output': output,
+        'positions': moved(r['positions']), 'target': target}
 
 # %% ../nbs/01_records.ipynb #c030
 def reorder(
     records:Dataset, # records with options
-    how='shuffle', # shuffle: an order of its own for each record; reverse: last option first; keep: as it is, but for pinned options; cyclic: each option first once; all: every order, for up to 4 options
+    how='shuffle', # shuffle: each record its own order; reverse; keep: only pinned options move; cyclic: each option first once; all: every order of up to 4
     *,
     seed=0, # of the shuffle; the same seed gives the same orders
     pin_last=(), # options that stay last, such as "don't know"
@@ -278,7 +290,8 @@ def reorder(
         rows = [_rewrite(r, _order(how, r, seed, pin_last, which[i])) for r, i in zip(rows, at)]
         for r, i in zip(rows, at if several else ()): r['record_id'] += f'#{which[i]}'
         return {k: [r[k] for r in rows] for k in needed}
-    return records.map(many, batched=True, with_indices=True, input_columns=needed, features=records.features, load_from_cache_file=False, desc='reorder')
+    return records.map(many, batched=True, with_indices=True, input_columns=needed, features=records.features, load_from_cache_file=False,
+        desc='reorder')
 
 # %% ../nbs/01_records.ipynb #c034
 _UNITS = dict(respondent='respondent_id', item='family', wave='wave')    # group-level records carry their group as respondent
@@ -287,7 +300,9 @@ def _key(records, by):
     "The unit that must not stand on both sides, one string a record."
     if by in _UNITS:
         unit = records.select_columns(['source', _UNITS[by]]).to_pandas()
-        if unit.iloc[:, 1].isna().any(): raise ValueError(f"{records['record_id'][int(unit.iloc[:, 1].isna().argmax())]}: has no {_UNITS[by]}, so records can't be split by {by}: name it in the codebook")
+        if unit.iloc[:, 1].isna().any():
+            raise ValueError(f"{records['record_id'][int(unit.iloc[:, 1].isna().argmax())]}: has no {_UNITS[by]}, so records can't be split by {by}: "
+                "name it in the codebook")
         unit = unit.astype(str)
         return unit.iloc[:, 0] + '/' + unit.iloc[:, 1]
     return _groups(records, [by])[by]
@@ -296,7 +311,8 @@ def _groups(records, names):
     "Group variables as text columns; raises ValueError at one that records don't have."
     have = records.features['groups'] if 'groups' in records.features else None
     for n in names:
-        if not isinstance(have, dict) or n not in have: raise ValueError(f"records can't be split by {n!r}: use {', '.join([*_UNITS, *(have if isinstance(have, dict) else [])])}")
+        if not isinstance(have, dict) or n not in have:
+            raise ValueError(f"records can't be split by {n!r}: use {', '.join([*_UNITS, *(have if isinstance(have, dict) else [])])}")
     frame = records.select_columns(['groups']).flatten().to_pandas()
     return frame[[f'groups.{n}' for n in names]].astype(str).set_axis(names, axis=1)
 
@@ -335,8 +351,10 @@ def split_records(
     seed=0, # another seed gives another split
     stratify=None, # group variable, or several, whose shares all sides keep
 )->DatasetDict: # train, validation where asked for, and test
-    "Split records, checked for leaks; with several `by`, mixed records (old people, new questions) go nowhere and are counted. Raises ValueError where a side would be empty."
-    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1): raise ValueError(f"test is {test} and validation {validation}: give shares between 0 and 1 that leave something to train on")
+    """Split records, checked for leaks; with several `by`, mixed records (old people, new questions) go nowhere and are counted.
+    Raises ValueError where a side would be empty."""
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
+        raise ValueError(f"test is {test} and validation {validation}: give shares between 0 and 1 that leave something to train on")
     by, stratify = ([x] if isinstance(x, str) else list(x or []) for x in (by, stratify))
     shares = dict(validation=validation, test=test) if validation else dict(test=test)
     sides = np.array([_assigned(records, b, shares, seed, stratify) for b in by])
@@ -352,7 +370,8 @@ def describe_splits(
     splits, # DatasetDict of records
 )->pd.DataFrame: # one row a split: records, respondents (or groups), items, waves
     "What each split holds."
-    return pd.DataFrame({name: dict(records=len(part), **{f'{u}s': _key(part, u).nunique() for u in ('respondent', 'item')}) for name, part in splits.items()}).T
+    count = lambda part: {f'{u}s': _key(part, u).nunique() for u in ('respondent', 'item')}
+    return pd.DataFrame({name: dict(records=len(part), **count(part)) for name, part in splits.items()}).T
 
 # %% ../nbs/01_records.ipynb #c040
 def records_hash(

@@ -16,9 +16,11 @@ from .files import no_overwrite
 from .records import records_hash
 
 # %% ../nbs/09_report.ipynb #c007
-NAMES = dict(log_score='log score ↓', brier='Brier ↓', rps='RPS ↓', accuracy='accuracy ↑', soft_accuracy='soft accuracy ↑', macro_f1='macro F1 ↑', weighted_f1='weighted F1 ↑',
-    ece='ECE ↓', wasserstein='Wasserstein ↓', js_divergence='JSD ↓', total_variation='TV ↓', alignment='alignment ↑', overlap='overlap of reasons ↑', jaccard='Jaccard of reasons ↑',
-    cosine='cosine of reasons ↑', chrf='chrF ↑', rouge_l='ROUGE-L ↑', length_ratio='length ratio', distinct_2='distinct-2', coverage='coverage', failed='failed', nonresponse='human nonresponse')
+NAMES = dict(log_score='log score ↓', brier='Brier ↓', rps='RPS ↓', accuracy='accuracy ↑', soft_accuracy='soft accuracy ↑',
+    macro_f1='macro F1 ↑', weighted_f1='weighted F1 ↑', ece='ECE ↓', wasserstein='Wasserstein ↓', js_divergence='JSD ↓',
+    total_variation='TV ↓', alignment='alignment ↑', overlap='overlap of reasons ↑', jaccard='Jaccard of reasons ↑', cosine='cosine of reasons ↑', chrf='chrF ↑',
+    rouge_l='ROUGE-L ↑', length_ratio='length ratio', distinct_2='distinct-2', coverage='coverage', failed='failed',
+    nonresponse='human nonresponse')
 _LOWER = {k for k, v in NAMES.items() if v.endswith('↓')}
 _SHOWN = ('log_score', 'brier', 'rps', 'accuracy', 'macro_f1', 'ece', 'wasserstein', 'js_divergence', 'total_variation',
     'overlap', 'jaccard', 'cosine', 'chrf', 'rouge_l', 'length_ratio', 'distinct_2')
@@ -40,22 +42,27 @@ def score_table(
 )->pd.DataFrame: # one row a predictor, one column a metric: value and interval
     "Scores with intervals, best log score (or first metric) first; '–' where a metric does not apply."
     rows = overall(scores)
-    if metrics is None: metrics = [m for m in _SHOWN if m in set(rows.metric)] + [m for m in rows.metric.unique() if m not in NAMES and m not in _BY_VALUE]
+    have = list(rows.metric.unique())
+    if metrics is None: metrics = [m for m in _SHOWN if m in have] + [m for m in have if m not in NAMES and m not in _BY_VALUE]
     cells = rows[rows.metric.isin(metrics)].assign(text=lambda f: [_number(r) for r in f.itertuples()])
-    table = cells.pivot_table(index='predictor', columns='metric', values='text', aggfunc='first', dropna=False).reindex(columns=metrics).fillna('–')
-    first = 'log_score' if 'log_score' in set(rows.metric) else metrics[0]
+    table = cells.pivot_table(index='predictor', columns='metric', values='text', aggfunc='first', dropna=False)
+    table = table.reindex(columns=metrics).fillna('–').rename_axis(index=None, columns=None)
+    first = 'log_score' if 'log_score' in have else metrics[0]
     ranks = rows[rows.metric == first].set_index('predictor').value
-    return table.loc[ranks.reindex(table.index).sort_values(na_position='last', ascending=first in _LOWER).index].rename(columns=NAMES).rename_axis(index=None, columns=None)
+    return table.loc[ranks.reindex(table.index).sort_values(na_position='last', ascending=first in _LOWER).index].rename(columns=NAMES)
 
 # %% ../nbs/09_report.ipynb #c010
-def _pairs(scores, metrics): return scores[scores.versus.notna() & (scores.versus != 'noise floor') & scores.question_id.isna() & scores.group_var.isna() & scores.metric.isin(metrics)]
+def _pairs(scores, metrics):
+    compared = scores.versus.notna() & (scores.versus != 'noise floor')
+    return scores[compared & scores.question_id.isna() & scores.group_var.isna() & scores.metric.isin(metrics)]
 
 def main_metrics(
     scores, # frame from `evaluate`
 )->list: # names of metrics
     "The metrics that say most about these scores: log score and Wasserstein, or what there is in their place."
     have = set(scores.metric)
-    return [m for m in ('log_score', 'wasserstein') if m in have] + [m for m in ('accuracy', 'chrf', 'rouge_l') if m in have and not {'log_score', 'wasserstein'} <= have]
+    main = [m for m in ('log_score', 'wasserstein') if m in have]
+    return main + [m for m in ('accuracy', 'chrf', 'rouge_l') if m in have and len(main) < 2]
 
 def difference_table(
     scores, # frame from `evaluate`
@@ -63,8 +70,9 @@ def difference_table(
 )->pd.DataFrame: # predictor, versus, metric, difference with interval, p adjusted by Holm
     "Paired differences: predictor minus versus; below 0 means a lower score."
     rows = _pairs(scores, metrics or main_metrics(scores))
-    return pd.DataFrame({'predictor': rows.predictor, 'versus': rows.versus, 'metric': rows.metric.map(NAMES), 'difference': [_number(r) for r in rows.itertuples()],
-        'p (Holm)': ['–' if pd.isna(p) else f'{p:.3f}' if p >= .001 else '< .001' for p in rows.p_adj]}).reset_index(drop=True)
+    p = ['–' if pd.isna(p) else f'{p:.3f}' if p >= .001 else '< .001' for p in rows.p_adj]
+    return pd.DataFrame({'predictor': rows.predictor, 'versus': rows.versus, 'metric': rows.metric.map(NAMES),
+        'difference': [_number(r) for r in rows.itertuples()], 'p (Holm)': p}).reset_index(drop=True)
 
 def findings(
     scores, # frame from `evaluate`
@@ -77,7 +85,8 @@ def findings(
         better = (r.value < 0) == (r.metric in _LOWER)
         sure = r.ci_low > 0 or r.ci_high < 0
         word = ('better than' if better else 'worse than') if sure else 'not shown to differ from'
-        said.append(f"{r.predictor} is {word} {r.versus} in {NAMES[r.metric][:-2]}: {r.value:+.3f}, 95 % interval {r.ci_low:+.3f} to {r.ci_high:+.3f}.")
+        said.append(f'{r.predictor} is {word} {r.versus} in {NAMES[r.metric][:-2]}: '
+            f'{r.value:+.3f}, 95 % interval {r.ci_low:+.3f} to {r.ci_high:+.3f}.')
     return said
 
 # %% ../nbs/09_report.ipynb #c013
@@ -85,7 +94,8 @@ HUMAN, MODEL, OTHER = '#0072B2', '#D55E00', '#7F7F7F'
 
 def _dots(ax, rows, places, colour, dy=0):
     "Values with their intervals, one row a place."
-    ax.errorbar(rows.value, [p + dy for p in places], xerr=[(rows.value - rows.ci_low).clip(lower=0).fillna(0), (rows.ci_high - rows.value).clip(lower=0).fillna(0)], fmt='o', color=colour, ms=5, lw=1.5)
+    reach = [(rows.value - rows.ci_low).clip(lower=0).fillna(0), (rows.ci_high - rows.value).clip(lower=0).fillna(0)]
+    ax.errorbar(rows.value, [p + dy for p in places], xerr=reach, fmt='o', color=colour, ms=5, lw=1.5)
 
 def plot_scores(
     scores, # frame from `evaluate`
@@ -100,7 +110,8 @@ def plot_scores(
     for i in range(len(rows)): _dots(ax, rows.iloc[[i]], [i], MODEL if rows.predictor.iloc[i] in models else OTHER)
     ax.set_yticks(range(len(rows)), rows.predictor)
     best = rows[rows.predictor != 'noise floor'].iloc[-1]
-    ax.set(xlabel=f'{NAMES.get(metric, metric)}, 95 % interval (n = {int(best.n):,})', title=f'{best.predictor} has the best {NAMES.get(metric, metric + "  ")[:-2]}', ylim=(-.7, len(rows) - .3))
+    ax.set(xlabel=f'{NAMES.get(metric, metric)}, 95 % interval (n = {int(best.n):,})', ylim=(-.7, len(rows) - .3),
+        title=f'{best.predictor} has the best {NAMES.get(metric, metric + "  ")[:-2]}')
     sns.despine(left=True)
     return ax
 
@@ -113,10 +124,11 @@ def plot_shares(
 ): # matplotlib figure
     "Human and model shares of each option, with intervals, item by item."
     rows = scores[(scores.metric == 'share') & scores.predictor.isin(['human', predictor])]
-    far = scores[(scores.metric == 'total_variation') & (scores.predictor == predictor) & scores.versus.isna() & scores.question_id.notna()].sort_values('value', ascending=False)
-    items = far.question_id.tolist()[:most]
+    far = scores[(scores.metric == 'total_variation') & (scores.predictor == predictor) & scores.versus.isna() & scores.question_id.notna()]
+    items = far.sort_values('value', ascending=False).question_id.tolist()[:most]
     options = {i: list(dict.fromkeys(rows[rows.question_id == i].group)) for i in items}
-    fig, axes = plt.subplots(-(-len(items)//3), min(3, len(items)), figsize=(11, (.28*max(map(len, options.values())) + 1.1)*-(-len(items)//3)), sharex=True, squeeze=False)
+    down, height = -(-len(items)//3), .28*max(map(len, options.values())) + 1.1
+    fig, axes = plt.subplots(down, min(3, len(items)), figsize=(11, height*down), sharex=True, squeeze=False)
     for ax, item in zip(axes.flat, items):
         for who, colour, dy in ('human', HUMAN, -.12), (predictor, MODEL, .12):
             r = rows[(rows.question_id == item) & (rows.predictor == who)].set_index('group').loc[options[item]]
@@ -141,11 +153,13 @@ def plot_calibration(
     for name, colour in zip(predictors, [MODEL] if len(predictors) == 1 else [OTHER, MODEL]):
         x, y = (cal[(cal.predictor == name) & (cal.metric == m)].set_index('group') for m in ('confidence', 'hit_rate'))
         y = y.loc[x.index]
-        ax.errorbar(x.value, y.value, yerr=[(y.value - y.ci_low).clip(lower=0), (y.ci_high - y.value).clip(lower=0)], fmt='none', color=colour, lw=1.2)
+        reach = [(y.value - y.ci_low).clip(lower=0), (y.ci_high - y.value).clip(lower=0)]
+        ax.errorbar(x.value, y.value, yerr=reach, fmt='none', color=colour, lw=1.2)
         ax.scatter(x.value, y.value, s=8 + 200*y.n/y.n.sum(), color=colour)
         biggest = y.n.idxmax()
         ax.annotate(f'{name} (n = {y.n.sum()})', (x.value[biggest], y.value[biggest]), color=colour, xytext=(9, -3), textcoords='offset points')
-    ax.set(xlabel='probability given to the likeliest option', ylabel='how often it was the answer', xlim=(0, 1), ylim=(0, 1), title='On the line: calibrated. Below it: too sure.')
+    ax.set(xlabel='probability given to the likeliest option', ylabel='how often it was the answer', xlim=(0, 1), ylim=(0, 1),
+        title='On the line: calibrated. Below it: too sure.')
     sns.despine()
     return ax
 
@@ -204,31 +218,52 @@ def _png(drawn):
     return base64.b64encode(out.getvalue()).decode()
 
 # %% ../nbs/09_report.ipynb #c026
-_HOW = dict(label_text='a letter and its text', label='a letter', text="an option's text", json='a stance in JSON', list='a list of values', free='a turn of speech', shares='the share of each option, one a line',
-    json_percent='the percentage of each option in JSON', json_shares='the share of each option in JSON')
+_HOW = dict(label_text='a letter and its text', label='a letter', text="an option's text", json='a stance in JSON', list='a list of values',
+    free='a turn of speech', shares='the share of each option, one a line', json_percent='the percentage of each option in JSON',
+    json_shares='the share of each option in JSON')
 
 def _asked(records):
     frame = records.select_columns(['respondent_id', 'question_id', 'options', 'answer_form', 'weight']).to_pandas()
     task, group, n = records['task'][0], records['level'][0] == 'group', frame.respondent_id.nunique()
     ks = sorted({len(o) for o in frame.options if o is not None})
-    what = dict(role=f"{len(frame):,} attributes of {n:,} held-out respondents, predicted from what they said", interview=f"{len(frame):,} next turns of {n:,} held-out respondents",
-        stance=f"{len(frame):,} stances of {n:,} held-out {'groups' if group else 'respondents'}", response=f"{len(frame):,} answers of {n:,} held-out {'groups' if group else 'respondents'}")[task]
-    items = '' if task == 'interview' and not ks else f"{'' if task == 'role' else f' to {frame.question_id.nunique()} items'}{' with ' + ' or '.join(map(str, ks)) + ' categories' if ks else ''}: {', '.join(frame.question_id.unique()[:30])}"
-    return (what + items + f". An answer is {_HOW[frame.answer_form.iloc[0]]}. " + ('A questionnaire read as a dialogue: nobody spoke freely, and answers are scored as options. ' if task == 'interview' and ks else '')
-        + ('Answers are weighted by the survey weights.' if frame.weight.nunique() > 1 else 'The survey data give no weights that differ: every respondent counts the same.'))
+    what = dict(role='attributes', interview='next turns', stance='stances', response='answers')[task]
+    who = 'groups' if group and task in ('stance', 'response') else 'respondents'
+    said = f"{len(frame):,} {what} of {n:,} held-out {who}{', predicted from what they said' if task == 'role' else ''}"
+    if task != 'role' and (ks or task != 'interview'): said += f' to {frame.question_id.nunique()} items'
+    if ks: said += f" with {' or '.join(map(str, ks))} categories"
+    if ks or task != 'interview': said += f": {', '.join(frame.question_id.unique()[:30])}"
+    said += f'. An answer is {_HOW[frame.answer_form.iloc[0]]}. '
+    if task == 'interview' and ks: said += 'A questionnaire read as a dialogue: nobody spoke freely, and answers are scored as options. '
+    if frame.weight.nunique() > 1: return said + 'Answers are weighted by the survey weights.'
+    return said + 'The survey data give no weights that differ: every respondent counts the same.'
 
 def _warnings(records, survey):
     mixed = sorted({q for q, w in zip(records['question_id'][:], records['wording'][:]) if w == 'mixed'})
     notes = [survey.codebook.about['notes']] if survey is not None and survey.codebook.about.get('notes') else []
-    return ([f"wording: mixed. The data merge differently worded forms of {', '.join(mixed)}; the model saw one of them. Differences between human and model may be differences of wording."] if mixed else []) + notes
+    if not mixed: return notes
+    return [f"wording: mixed. The data merge differently worded forms of {', '.join(mixed)}; the model saw one of them. "
+        'Differences between human and model may be differences of wording.', *notes]
 
+# %% ../nbs/09_report.ipynb #0541b821
 def _plots(scores, models):
-    first = next(iter(main_metrics(scores)), None)
-    made = [dict(title=NAMES[first][0].upper() + NAMES[first][1:-2], drawn=plot_scores(scores, first, models=models), alt=f'{NAMES[first][:-2]} of each predictor with its 95 percent interval; the numbers are in the table above')] if first else []
+    made, first = [], next(iter(main_metrics(scores)), None)
+    if first:
+        name = NAMES[first][:-2]
+        made.append(dict(title=name[0].upper() + name[1:], drawn=plot_scores(scores, first, models=models),
+            alt=f'{name} of each predictor with its 95 percent interval; the numbers are in the table above'))
     if models and ((scores.metric == 'share') & (scores.predictor == models[-1])).any():
-        made.append(dict(title='Item by item', drawn=plot_shares(scores, models[-1]), alt=f'Shares of each response option by item: respondents in blue, {models[-1]} in orange, with 95 percent intervals'))
-    if models and (scores.group_var == 'confidence bin').any(): made.append(dict(title='Calibration', drawn=plot_calibration(scores, models[-2:]), alt='How often the likeliest option was the answer, against the probability given to it'))
+        made.append(dict(title='Item by item', drawn=plot_shares(scores, models[-1]),
+            alt=f'Shares of each response option by item: respondents in blue, {models[-1]} in orange, with 95 percent intervals'))
+    if models and (scores.group_var == 'confidence bin').any():
+        made.append(dict(title='Calibration', drawn=plot_calibration(scores, models[-2:]),
+            alt='How often the likeliest option was the answer, against the probability given to it'))
     return [dict(p, png=_png(p['drawn'])) for p in made]
+
+def _exhibits(first, about, card):
+    "One prompt with its answer, the source and the run card, as the pages show them."
+    return dict(prompt=first['instruction'] + (f"\n{first['input']}" if first['input'] else ''), answer=first['output'],
+        about={k: about[k] for k in ('source', 'citation', 'terms') if k in about} or dict(source=first['source']),
+        card={k: json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v for k, v in (card or {}).items()})
 
 # %% ../nbs/09_report.ipynb #c027
 def report(
@@ -248,14 +283,15 @@ def report(
     for m in models:
         if m not in set(scores.predictor): raise ValueError(f"scores hold no predictor {m!r}: they hold {', '.join(scores.predictor.unique())}")
     rows, first = overall(scores), records[0]
-    failed = rows[rows.metric.isin(['failed', 'coverage'])].pivot_table(index='predictor', columns='metric', values='value').rename(columns=dict(failed='share not parsed or refused', coverage='mean coverage')).rename_axis(index=None, columns=None)
-    notes = list(dict.fromkeys(n for n in rows.note.dropna()))
-    page = _PAGE.render(style=_STYLE, title=title or f"{survey.codebook.about.get('title', first['source']) if survey else first['source']}: how close did the model come?",
-        asked=_asked(records), warnings=_warnings(records, survey), prompt=first['instruction'] + (f"\n{first['input']}" if first['input'] else ''), answer=first['output'],
-        table=_html(score_table(scores), models), note='Value [95 % interval], bootstrap over respondents. ↓ lower is better, ↑ higher is better. ' + ' '.join(n if n.endswith('.') else n + '.' for n in notes),
-        findings=findings(scores), differences=_html(difference_table(scores).set_index('predictor').rename_axis(None)), plots=_plots(scores, list(models)),
-        failed=_html(failed.map(lambda v: '–' if pd.isna(v) else f'{v:.4f}')), about={k: survey.codebook.about[k] for k in ('source', 'citation', 'terms') if k in survey.codebook.about} if survey else {'source': first['source']},
-        card={k: json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v for k, v in (card or {}).items()})
+    about = survey.codebook.about if survey else {}
+    failed = rows[rows.metric.isin(['failed', 'coverage'])].pivot_table(index='predictor', columns='metric', values='value')
+    failed = failed.rename(columns=dict(failed='share not parsed or refused', coverage='mean coverage')).rename_axis(index=None, columns=None)
+    note = 'Value [95 % interval], bootstrap over respondents. ↓ lower is better, ↑ higher is better. '
+    note += ' '.join(n if n.endswith('.') else n + '.' for n in dict.fromkeys(rows.note.dropna()))
+    page = _PAGE.render(style=_STYLE, title=title or f"{about.get('title', first['source'])}: how close did the model come?",
+        asked=_asked(records), warnings=_warnings(records, survey), table=_html(score_table(scores), models), note=note,
+        findings=findings(scores), differences=_html(difference_table(scores).set_index('predictor').rename_axis(None)),
+        plots=_plots(scores, list(models)), failed=_html(failed.map(lambda v: '–' if pd.isna(v) else f'{v:.4f}')), **_exhibits(first, about, card))
     part = path.with_name(path.name + '.part')
     part.write_text(page, encoding='utf-8')
     return part.replace(path)

@@ -51,7 +51,9 @@ def _trainer(recipe, order, shared, judge=None, **kw):    # order: a sampler, or
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             total = _part_loss(read_logprobs(model, inputs['batch']), inputs, recipe)
             return self.mean_loss(0*total if inputs.get('idle') else total, num_items_in_batch, inputs['count'])
-    if shared: return SharedTrainer(data_collator=in_shares(partial(_collate_shared, recipe=recipe), n_parts=lambda rows: len(_plan(rows, recipe)), one_part=lambda r: _collate_shared([r], recipe)['parts'][0]), **kw)
+    if shared:
+        parts = dict(n_parts=lambda rows: len(_plan(rows, recipe)), one_part=lambda r: _collate_shared([r], recipe)['parts'][0])
+        return SharedTrainer(data_collator=in_shares(partial(_collate_shared, recipe=recipe), **parts), **kw)
     if recipe.loss != 'answer': return OptionTrainer(data_collator=in_shares(_collate_options), **kw)
     return Ordered(data_collator=in_shares(partial(_collate_answers, fill=kw['processing_class'].pad_token_id)), **kw)
 
@@ -72,12 +74,15 @@ def held_out_score(
 )->callable: # of an LM; gives a number, lower for better
     "The score of held-out records as a function of the model. Raises ValueError where they are scored in several ways."
     kinds = {_kind(r): r['record_id'] for r in records}
-    if len(kinds) != 1: raise ValueError(f"the held-out records are scored in {len(kinds)} ways ({', '.join(f'{k}: {r}' for k, r in kinds.items()) or 'there are none'}): give records of one kind, or a function")
+    if len(kinds) != 1:
+        raise ValueError(f"the held-out records are scored in {len(kinds)} ways "
+            f"({', '.join(f'{k}: {r}' for k, r in kinds.items()) or 'there are none'}): give records of one kind, or a function")
     kind, weight = next(iter(kinds)), np.array([w or 0. for w in records['weight'][:]])
     def score(lm):
         rows = list(_tokenised(lm, records, kind))
         logprobs = shared_option_logprobs if share_prefixes else partial(option_logprobs, pad_id=lm.tokenizer.pad_token_id)
-        with torch.no_grad(): each = logprobs(lm.model, [r['prompt'] for r in rows], [r['options'] for r in rows]).float().cpu().split([len(r['options']) for r in rows])
+        with torch.no_grad(): each = logprobs(lm.model, [r['prompt'] for r in rows], [r['options'] for r in rows]).float().cpu()
+        each = each.split([len(r['options']) for r in rows])
         if kind == 'answer': return -torch.cat(each).sum().item()/sum(len(r['options'][0]) for r in rows)
         if kind == 'option': found = [-p.log_softmax(0)[r['chosen']].item() for p, r in zip(each, rows)]
         else: found = [_distance(r, p.double().softmax(0).numpy()) for p, r in zip(each, records)]
@@ -115,11 +120,13 @@ def _sft_config(recipe, folder, lm, n, shared, passed, save_every=None, validate
     steps, rows = math.ceil(n/recipe.batch)*recipe.epochs, recipe.batch if shared else rows_at_a_time(recipe.batch, recipe.micro)
     ours = dict(output_dir=folder, num_train_epochs=recipe.epochs, learning_rate=recipe.lr, per_device_train_batch_size=rows,
         gradient_accumulation_steps=recipe.batch//rows, lr_scheduler_type='cosine', warmup_steps=math.ceil(recipe.warmup*steps), seed=recipe.seed,
-        logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', report_to='none', gradient_checkpointing=False, use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16,
-        max_length=None, remove_unused_columns=False, dataset_kwargs=dict(skip_prepare_dataset=True))
+        logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', report_to='none', gradient_checkpointing=False,
+        use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16, max_length=None, remove_unused_columns=False,
+        dataset_kwargs=dict(skip_prepare_dataset=True))
     if save_every: ours.update(save_strategy='steps', save_steps=save_every, save_total_limit=2)    # two: one may be half written
-    if validate_every: ours.update(save_strategy='steps', save_steps=validate_every, save_total_limit=3, eval_strategy='steps', eval_steps=validate_every,
-        load_best_model_at_end=True, metric_for_best_model='eval_score', greater_is_better=False, restore_callback_states_from_checkpoint=True)
+    if validate_every:
+        ours.update(save_strategy='steps', save_steps=validate_every, save_total_limit=3, eval_strategy='steps', eval_steps=validate_every,
+            load_best_model_at_end=True, metric_for_best_model='eval_score', greater_is_better=False, restore_callback_states_from_checkpoint=True)
     config = SFTConfig(**{**ours, **passed})
     config._n_gpu = min(config.n_gpu, 1)    # several GPUs are for several processes; in one the trainer would split batches that can't be split
     return config
@@ -143,28 +150,34 @@ def sft(
     trainer_args=None, # dict of anything that TRL's SFTConfig takes, such as {'report_to': 'tensorboard'}
     **recipe, # fields of `Recipe`, such as loss, epochs, lr, batch, seed
 )->LM: # the model with its new adapter
-    "Fine-tune by LoRA. Raises ValueError at settings or records it can't use and at a loss that is not a number, FileExistsError where `out` holds an adapter, OSError at a full disk."
+    """Fine-tune by LoRA. Raises ValueError at settings or records it can't use and at a loss that is not a number, FileExistsError where
+    `out` holds an adapter, OSError at a full disk."""
     out = Path(out)
     policy, recipe, rows, kept, order, shared = _ready(lm, records, stage, adapter_policy, share_prefixes, recipe)
     meet(lm.device)
-    if (out/'sft.json').exists() and not overwrite: raise FileExistsError(f"{out}: holds an adapter already: choose another folder, or pass overwrite=True")
-    if lm.adapter and out.resolve() in (p := Path(lm.adapter).resolve(), *p.parents): raise ValueError(f"{out}: holds the adapter that is to be trained further: choose another folder")
+    if (out/'sft.json').exists() and not overwrite:
+        raise FileExistsError(f"{out}: holds an adapter already: choose another folder, or pass overwrite=True")
+    if lm.adapter and out.resolve() in (p := Path(lm.adapter).resolve(), *p.parents):
+        raise ValueError(f"{out}: holds the adapter that is to be trained further: choose another folder")
     before, met = (lineage(lm.adapter), trained_on(lm.adapter)) if lm.adapter and policy != 'fresh' else ([], [])
     met = [*met, remembered(stage, kept)]
     validation = validate if isinstance(validate, Dataset) else None
     for what, some in {'validation records': validation, 'held-out records': held_out}.items():
         if some is not None: check_unseen(met, some, unseen, what=what)
     score = validate if validation is None else held_out_score(validation, share_prefixes=shared)
-    card = dict(base=lm.name, base_hash=lm.base_hash, stage=stage, policy=policy, recipe=dataclasses.asdict(recipe), lineage=before, share_prefixes=shared,
-        records=len(kept), left_out=len(records) - len(kept), records_hash=records_hash(records), validation_hash=records_hash(validation) if validation else None, device=str(lm.device), dtype=str(lm.dtype))
+    card = dict(base=lm.name, base_hash=lm.base_hash, stage=stage, policy=policy, recipe=dataclasses.asdict(recipe), lineage=before,
+        share_prefixes=shared, records=len(kept), left_out=len(records) - len(kept), records_hash=records_hash(records),
+        validation_hash=records_hash(validation) if validation else None, device=str(lm.device), dtype=str(lm.dtype))
     every = validate_every if validate else None
     run = dict(card, trainer_args=trainer_args or {}, validate_every=every, patience=patience if validate else None)
     going = first_alone(lambda: claim_folder(out/'checkpoints', run, overwrite=overwrite))
+    args = lambda start: _sft_config(recipe, str(out/'checkpoints'), start, len(rows), shared, trainer_args or {}, save_every, every)
     _train(stage_start(lm, policy), rows, order, out, card, recipe, going, judge=_judge(score, lm), patience=patience, met=met,
-        args=lambda start: _sft_config(recipe, str(out/'checkpoints'), start, len(rows), shared, trainer_args or {}, save_every, every), before=lambda new: keep_merged(lm, policy, new))
+        args=args, before=lambda new: keep_merged(lm, policy, new))
     first_alone(lambda: _tidy(out))
     return load_model(lm.name, adapter=out, device=str(lm.device), dtype=lm.dtype, quantise=lm.quantise)
 
+# %% ../nbs/06_sft.ipynb #b3e1745f
 def _tidy(out):
     "Keep what `report_to` wrote, remove the checkpoints."
     if (out/'checkpoints'/'runs').exists(): shutil.move(out/'checkpoints'/'runs', out/f'runs-{time.strftime("%Y%m%d-%H%M%S")}')
@@ -175,13 +188,14 @@ def _train(start, rows, order, out, card, recipe, going, *, judge, patience, met
     "From a model to an adapter in `out`."
     from transformers import EarlyStoppingCallback
     carries = start.adapter is not None
-    trainer = _trainer(recipe, order, card['share_prefixes'], judge, model=start.model, args=args(start), train_dataset=rows, eval_dataset=rows if judge else None,
-        processing_class=start.tokenizer, peft_config=None if carries else _lora(recipe))
+    trainer = _trainer(recipe, order, card['share_prefixes'], judge, model=start.model, args=args(start), train_dataset=rows,
+        eval_dataset=rows if judge else None, processing_class=start.tokenizer, peft_config=None if carries else _lora(recipe))
     _show_bar(trainer)
     trainer.add_callback(watch(recipe.lr))
     if judge and patience: trainer.add_callback(EarlyStoppingCallback(patience))
     try:
-        with disk_may_fill(out, 'call again with the same settings, which goes on from the last checkpoint'), shared_attention(start.model) if card['share_prefixes'] else nullcontext():
+        with (disk_may_fill(out, 'call again with the same settings, which goes on from the last checkpoint'),
+                shared_attention(start.model) if card['share_prefixes'] else nullcontext()):
             card['fit'] = estimate_run(trainer.model, rows, order, recipe, card['share_prefixes'], steps=trainer.args.max_steps)
             if trainer.is_world_process_zero(): print(fit_line(card['fit']))
             trainer.train(resume_from_checkpoint=str(going) if going else None)
@@ -201,7 +215,8 @@ def _save(trainer, card, met, new, whole=None):
     "Adapter, logs and card into a new folder; `whole`: all weights, where processes hold parts of them."
     import peft, transformers, trl
     history, lr = trainer.state.log_history, card['recipe']['lr']
-    if not all(torch.isfinite(p).all() for p in (whole.values() if whole else (p for p in trainer.model.parameters() if p.requires_grad))): raise ValueError(f"the weights are not numbers after the last step: lower lr (now {lr}); no adapter was saved")
+    if not all(torch.isfinite(p).all() for p in (whole.values() if whole else (p for p in trainer.model.parameters() if p.requires_grad))):
+        raise ValueError(f"the weights are not numbers after the last step: lower lr (now {lr}); no adapter was saved")
     trainer.model.save_pretrained(new, state_dict=whole)
     log = pd.DataFrame([{'step': h['step'], 'loss': h['loss'], 'lr': h['learning_rate']} for h in history if 'loss' in h])
     log.to_csv(new/'loss.csv', index=False)
@@ -211,8 +226,10 @@ def _save(trainer, card, met, new, whole=None):
         scores.to_csv(new/'validation.csv', index=False)
         best = dict(best_step=int(trainer.state.best_global_step), best_score=float(trainer.state.best_metric))
     (new/'trained_on.json').write_text(json.dumps(met))
-    (new/'sft.json').write_text(json.dumps(dict(card, adapter_hash=adapter_hash(new), steps=int(log.step.iloc[-1]), processes=place()[1], **best,
-        seconds=round(history[-1]['train_runtime'], 1), versions={m.__name__: m.__version__ for m in (torch, transformers, trl, peft)}), indent=1, ensure_ascii=False))
+    versions = {m.__name__: m.__version__ for m in (torch, transformers, trl, peft)}
+    done = dict(card, adapter_hash=adapter_hash(new), steps=int(log.step.iloc[-1]), processes=place()[1], **best,
+        seconds=round(history[-1]['train_runtime'], 1), versions=versions)
+    (new/'sft.json').write_text(json.dumps(done, indent=1, ensure_ascii=False))
 
 # %% ../nbs/06_sft.ipynb #c036
 def loss_curve(
@@ -226,7 +243,8 @@ def loss_curve(
     fig, axes = plt.subplots(1, 1 + file.exists(), figsize=(5.5*(1 + file.exists()), 4), squeeze=False, layout='constrained')
     ax = sns.lineplot(log, x='step', y='loss', color='#999999', linewidth=1, ax=axes[0, 0])
     sns.lineplot(x=log.step, y=log.loss.rolling(smooth, min_periods=1).mean(), color='#D55E00', linewidth=2, ax=ax)
-    ax.set(title=f'Training loss, {len(log)} steps (orange: mean of {smooth})', xlabel='step', ylabel='loss a token' if read_card(folder).get('recipe', {}).get('loss') == 'answer' else 'loss a record')
+    per = 'token' if read_card(folder).get('recipe', {}).get('loss') == 'answer' else 'record'
+    ax.set(title=f'Training loss, {len(log)} steps (orange: mean of {smooth})', xlabel='step', ylabel=f'loss a {per}')
     if not file.exists(): return ax
     scores = pd.read_csv(file)
     best = scores.loc[scores.score.idxmin()]

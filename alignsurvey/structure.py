@@ -9,10 +9,10 @@ __all__ = ['correlations', 'plot_correlations', 'variance_ratio', 'coefficients'
 from types import SimpleNamespace
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, seaborn as sns, statsmodels.api as sm
 from scipy import sparse
-from scipy.stats import norm
-from .baselines import _refuse, read_answers, read_forecast
+from scipy.stats import t as student
+from .baselines import _refuse, clusters_of, read_answers, read_forecast
 from .groups import COLUMNS
-from .intervals import benjamini_hochberg, holm, interval, resamples
+from .intervals import benjamini_hochberg, cluster_interval, holm, resamples, small_sample
 from .replies import knows_not
 
 # %% ../nbs/08d_structure.ipynb #c007
@@ -20,10 +20,14 @@ def _positions(a, j):
     "Numbers that an item's options stand for: positions, or 0 and 1; None where there is no order."
     return a.positions[j] if a.positions[j] is not None else np.arange(2.) if len(a.options[j]) == 2 else None
 
+def _people(a):
+    "Weight and cluster of each respondent, as `clusters_of` takes them."
+    first = np.unique(a.respondent, return_index=True)[1]
+    return SimpleNamespace(weight=a.weight[first], cluster=a.cluster[first], stratum=a.stratum)
+
 def _wide(a, f):
-    "People's answers `x`, the model's means `e` and variances `v`, (respondents, items); NaN where either gave none. Weight and cluster of each respondent."
-    items = [j for j in range(len(a.names)) if _positions(a, j) is not None]
-    people, first = np.unique(a.respondent, return_index=True)
+    "People's answers `x`, the model's means `e` and variances `v`, (respondents, items); NaN where either gave none. And `_people`."
+    items, people = [j for j in range(len(a.names)) if _positions(a, j) is not None], np.unique(a.respondent)
     x, e, v = (np.full((len(people), len(items)), np.nan) for _ in range(3))
     for c, j in enumerate(items):
         rows, at = np.flatnonzero((a.item == j) & f.used['answered']), _positions(a, j)
@@ -32,23 +36,28 @@ def _wide(a, f):
         q, who = f.q[rows, :len(at)], np.searchsorted(people, a.respondent[rows])
         x[who, c], e[who, c] = at[a.y[rows]], q @ at
         v[who, c] = np.maximum(q @ at**2 - e[who, c]**2, 0)
-    return SimpleNamespace(names=[a.names[j] for j in items], x=x, e=e, v=v, weight=a.weight[first], cluster=a.cluster[first])
+    return SimpleNamespace(names=[a.names[j] for j in items], x=x, e=e, v=v, **vars(_people(a)))
 
 def _draws(a, n_boot, seed): return np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
 
-def _typed(rows): return pd.DataFrame(rows, columns=COLUMNS).astype({**dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n', 'n_eff'), float), 'note': 'str'})
+_NUMBERS = ('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n', 'n_eff')
 
-def _p(d):
+def _typed(rows): return pd.DataFrame(rows, columns=COLUMNS).astype({**dict.fromkeys(_NUMBERS, float), 'note': 'str'})
+
+def _p(d, small):
     "Two-sided, from the bootstrap standard error: finer than counting draws, which many tests at once need (Efron & Tibshirani 1993, ch. 13)."
-    se = np.nanstd(d[1:])
-    return float(2*norm.sf(abs(d[0])/se)) if se > 0 else float(d[0] == 0)
+    se = np.nanstd(d[1:])*small['stretch']
+    return float(2*student.sf(abs(d[0])/se, small['df'])) if se > 0 else float(d[0] == 0)
 
-def _row(about, d, alpha, n, test=False, note=None, **where):
-    "A row of a value in the sample and its draws; null with a reason where there is no value, or where many draws have none."
+def _row(about, d, behind, alpha, n, *, test=False, centre=False, note=None, **where):
+    """A row of a value in the sample and its draws, with the clusters `behind` it; null with a reason where there is no value, or where
+    many draws have none."""
     lost = np.isnan(d[1:]).mean()
     note = note or ('nothing left to score' if np.isnan(d[0]) else f'{lost:.0%} of resamples have no value: no interval' if lost > alpha else None)
-    low, high = interval(d, alpha) if lost <= alpha and not np.isnan(d[0]) else (None, None)
-    return {**dict.fromkeys(COLUMNS), **about, 'value': d[0], 'ci_low': low, 'ci_high': high, 'p': _p(d) if test and low is not None else None, 'n': int(n), 'note': note, **where}
+    some = lost <= alpha and not np.isnan(d[0])
+    found = cluster_interval(d, alpha, centre=centre, note=note, **behind) if some else dict(ci_low=None, note=note)
+    if test and found['ci_low'] is not None: found['p'] = _p(d, small_sample(**behind))
+    return {**dict.fromkeys(COLUMNS), **about, 'value': d[0], **found, 'n': int(n), **where}
 
 # %% ../nbs/08d_structure.ipynb #c009
 def _correlations(x, v, w):
@@ -81,27 +90,33 @@ def correlations(
         i, j = np.triu_indices(len(t.names), 1)
         human, model = (np.stack([_correlations(x, v, t.weight*d[t.cluster])[i, j] for d in draws]) for x, v in ((t.x, 0*t.x), (t.e, t.v)))
         has, about = ~np.isnan(t.x), dict(task=records['task'][0], level='individual', metric='correlation', group_var='pair')
-        n, pairs = (has.T.astype(int) @ has)[i, j], [f'{t.names[p]} × {t.names[q]}' for p, q in zip(i, j)]
         for who, d, test in (dict(predictor='human'), human, 0), (f.about, model, 0), ({**f.about, 'versus': 'human'}, model - human, 1):
             if 'elicitation' not in who and any(r['predictor'] == 'human' for r in rows): continue
-            part = [_row({**about, **who}, d[:, k], alpha, n[k], test, group=g, note=None if n[k] < 2 or not np.isnan(d[0, k]) else 'an item does not vary') for k, g in enumerate(pairs)]
+            part = [_pair_row({**about, **who}, d[:, k], t, p, q, alpha, test) for k, (p, q) in enumerate(zip(i, j))]
             for r, p in zip(part, benjamini_hochberg([r['p'] if r['p'] is not None else np.nan for r in part])): r['p_adj'] = p
             rows += part
-        rows += _distances((model - human), {**about, **f.about, 'group_var': None}, has.any(1).sum(), alpha)
+        rows += _distances((model - human), {**about, **f.about, 'group_var': None}, clusters_of(t, has.any(1)), has.any(1).sum(), alpha)
     return _typed(rows)
 
-def _distances(gap, about, n, alpha):
+def _pair_row(about, d, t, p, q, alpha, test):
+    "The row of one pair of items, from the respondents who answered both."
+    both = ~np.isnan(t.x[:, p]) & ~np.isnan(t.x[:, q])
+    note = 'an item does not vary' if both.sum() > 1 and np.isnan(d[0]) else None
+    return _row(about, d, clusters_of(t, both), alpha, both.sum(), test=test, note=note, group=f'{t.names[p]} × {t.names[q]}')
+
+def _distances(gap, about, behind, n, alpha):
     "Root mean square of the pairs' differences in each draw, as it is and without sampling noise."
     off = gap[:, ~np.isnan(gap[0])]
-    if not off.shape[1]: return [_row({**about, 'metric': m}, np.full(len(gap), np.nan), alpha, n, note='no pair of items varies') for m in ('correlation_distance', 'correlation_distance_without_noise')]
+    row = lambda metric, d, note, **k: _row({**about, 'metric': metric}, d, behind, alpha, n, note=note, **k)
+    as_it_is, without = 'correlation_distance', 'correlation_distance_without_noise'
+    if not off.shape[1]: return [row(m, np.full(len(gap), np.nan), 'no pair of items varies') for m in (as_it_is, without)]
     square = np.nanmean(off**2, 1)
     noise = np.nanmean(np.nanvar(off[1:], 0))
     bare = np.sqrt(np.maximum(square - noise*np.r_[1, np.full(len(off) - 1, 2)], 0))    # a resample carries the noise twice
     note = f'{off.shape[1]} pairs'
-    d = np.sqrt(square)
-    low, high = interval(d, alpha, centre=True)
-    return [{**_row({**about, 'metric': 'correlation_distance'}, d, alpha, n, note=f'{note}; sampling alone gives {np.sqrt(noise):.3f}'), 'ci_low': None if low is None else max(low, 0.), 'ci_high': high},
-        _row({**about, 'metric': 'correlation_distance_without_noise'}, bare, alpha, n, note=note)]
+    first = row(as_it_is, np.sqrt(square), f'{note}; sampling alone gives {np.sqrt(noise):.3f}', centre=True)
+    if first['ci_low'] is not None: first['ci_low'] = max(first['ci_low'], 0.)
+    return [first, row(without, bare, note)]
 
 # %% ../nbs/08d_structure.ipynb #c012
 def plot_correlations(
@@ -110,14 +125,15 @@ def plot_correlations(
 ): # matplotlib axes
     "A dot a pair: the model's correlation against people's; dark where they differ after Benjamini and Hochberg's adjustment."
     r = rows[(rows.metric == 'correlation')]
-    human, model, gap = (r[m].set_index('group') for m in (r.predictor == 'human', (r.predictor == predictor) & r.versus.isna(), (r.predictor == predictor) & (r.versus == 'human')))
+    own = r.predictor == predictor
+    human, model, gap = (r[m].set_index('group') for m in (r.predictor == 'human', own & r.versus.isna(), own & (r.versus == 'human')))
     x, y, sure = human.value, model.value.reindex(human.index), gap.p_adj.reindex(human.index) < .05
     fig, ax = plt.subplots(figsize=(5, 4.6))
     lim = 1.05*max(abs(x).max(), abs(y).max(), .1)
     ax.plot([-lim, lim], [-lim, lim], color='#BBBBBB', lw=1, zorder=0)
     for at, colour, alpha in (~sure, '#D55E00', .35), (sure, '#8A3D00', .9): ax.scatter(x[at], y[at], s=18, color=colour, alpha=alpha, lw=0)
-    ax.set(xlabel=f"correlation of two items in people's answers (n up to {int(human.n.max()):,})", ylabel=f"in {predictor}'s answers", xlim=(-lim, lim), ylim=(-lim, lim),
-        title=f'{int(sure.sum())} of {int(x.notna().sum())} pairs of items differ (dark)')
+    ax.set(xlabel=f"correlation of two items in people's answers (n up to {int(human.n.max()):,})", ylabel=f"in {predictor}'s answers",
+        xlim=(-lim, lim), ylim=(-lim, lim), title=f'{int(sure.sum())} of {int(x.notna().sum())} pairs of items differ (dark)')
     sns.despine()
     return ax
 
@@ -147,10 +163,11 @@ def variance_ratio(
             human, model = (_spread(draws @ (to @ q), x) for q in (np.eye(k)[a.y[at]], f.q[at, :k]))
             with np.errstate(invalid='ignore', divide='ignore'): each[item], n[item] = np.where(human > 1e-12, model/human, np.nan), len(at)
             gave = None if len(at) == 0 or not np.isnan(each[item][0]) else 'all respondents gave the same answer'
-            rows.append(_row(about, each[item], alpha, len(at), question_id=item, note=gave))
+            rows.append(_row(about, each[item], clusters_of(a, at), alpha, len(at), question_id=item, note=gave))
         good = [d for d in each.values() if d[0] > 0]
         with np.errstate(divide='ignore'): d = np.exp(np.mean(np.log(good), 0)) if good else np.full(len(draws), np.nan)
-        rows.append(_row(about, d, alpha, sum(n.values()), note=f'geometric mean of {len(good)} items' if good else None))
+        note = f'geometric mean of {len(good)} items' if good else None
+        rows.append(_row(about, d, clusters_of(a, f.used['answered']), alpha, sum(n.values()), note=note))
     return _typed(rows)
 
 # %% ../nbs/08d_structure.ipynb #c018
@@ -159,11 +176,11 @@ def _frame(records, a, data):
     first = np.unique(a.respondent, return_index=True)[1]
     part = records.select(first)
     known = pd.DataFrame([g or {} for g in part['groups'][:]], index=part['respondent_id'][:])
-    if data is None: return known, a.cluster[first], a.weight[first]
+    if data is None: return known
     own = data.set_axis(data.index.astype(str))
     gone = known.index.difference(own.index)
     if len(gone): raise ValueError(f"data have no row for respondent {gone[0]!r} ({len(gone)} such): give a frame whose index is the respondent_id")
-    return known.drop(columns=[c for c in known if c in own]).join(own[~own.index.duplicated()]), a.cluster[first], a.weight[first]
+    return known.drop(columns=[c for c in known if c in own]).join(own[~own.index.duplicated()])
 
 def _with_answers(frame, a, chosen, used):
     "The frame with a column an item, from the option that each record chose, (N,)."
@@ -176,7 +193,7 @@ def _with_answers(frame, a, chosen, used):
 
 _MODELS = dict(linear=lambda y, x, w: sm.WLS(y, x, weights=w), logit=lambda y, x, w: sm.GLM(y, x, family=sm.families.Binomial(), freq_weights=w))
 
-def _design(formula, frame, weight, model):
+def _design(formula, frame, model):
     "Outcome, regressors, which respondents they are of, and the regressors' names."
     made = {'linear': sm.WLS, 'logit': sm.GLM}[model].from_formula(formula, frame.assign(**{'\0row': np.arange(len(frame))}).set_index('\0row'))
     return made.endog, made.exog, np.asarray(made.data.row_labels, int), made.exog_names
@@ -204,32 +221,36 @@ def coefficients(
     "A regression on people's answers and on the model's, weighted, with bootstrap intervals. Raises ValueError for a formula that cannot be read."
     if model not in _MODELS: raise ValueError(f"model is {model!r}: use one of {', '.join(_MODELS)}")
     a, rows, rng = read_answers(records, strata=strata), [], np.random.default_rng(seed)
-    (frame, cluster, weight), boot = _frame(records, a, data), _draws(a, n_boot, seed)
+    frame, people, boot = _frame(records, a, data), _people(a), _draws(a, n_boot, seed)
     about = dict(task=records['task'][0], level='individual', metric='coefficient', group_var='term', note=None)
     for name, predicted in predictions.items():
         f = read_forecast(name, predicted, a)
         used, sets = f.used['answered'], draws if f.stated else 1
-        human, *sets = [_designed(formula, _with_answers(frame, a, y, used), weight, model) for y in
+        human, *sets = [_designed(formula, _with_answers(frame, a, y, used), model) for y in
             (a.y, *((rng.random((len(a.y), 1)) > f.q.cumsum(1)[:, :-1]).sum(1) for _ in range(sets)))]
         different = next((s for s in sets if s[3] != human[3]), None)
-        if different: raise ValueError(f"the formula gives the terms {', '.join(human[3])} for people and {', '.join(different[3])} for {name!r}: some answers never occur; write items as numbers, without C()")
-        own, mine = _replicated(human, [human], boot, cluster, weight, model), _replicated(human, sets, boot, cluster, weight, model)
+        if different:
+            raise ValueError(f"the formula gives the terms {', '.join(human[3])} for people and {', '.join(different[3])} for {name!r}: "
+                "some answers never occur; write items as numbers, without C()")
+        own, mine = (_replicated(made, boot, people, model) for made in ([human], sets))
         for who, d, test in (dict(predictor='human'), own, 0), (f.about, mine, 0), ({**f.about, 'versus': 'human'}, mine - own, 1):
             if who == dict(predictor='human') and any(r['predictor'] == 'human' for r in rows) and used.all(): continue
-            part = [_row({**about, **who}, d[:, k], alpha, len(human[2]), test, group=term) for k, term in enumerate(human[3])]
+            part = [_row({**about, **who}, d[:, k], clusters_of(people, human[2]), alpha, len(human[2]), test=test, group=term)
+                for k, term in enumerate(human[3])]
             tested = [r for r in part if r['p'] is not None]
             for r, p in zip(tested, holm([r['p'] for r in tested]) if tested else ()): r['p_adj'] = p
             rows += part
     return _typed(rows)
 
-def _designed(formula, frame, weight, model):
-    try: return _design(formula, frame, weight, model)
-    except Exception as e: raise ValueError(f"formula {formula!r}: {' '.join(str(e).split())[:200]}; it can name {', '.join(map(str, frame.columns))}") from e
+def _designed(formula, frame, model):
+    try: return _design(formula, frame, model)
+    except Exception as e:
+        raise ValueError(f"formula {formula!r}: {' '.join(str(e).split())[:200]}; it can name {', '.join(map(str, frame.columns))}") from e
 
-def _replicated(human, sets, boot, cluster, weight, model):
+def _replicated(sets, boot, people, model):
     "Coefficients in the sample (the mean over the sets of answers), then in each draw, with the next set: (1 + n_boot, terms)."
-    first = np.mean([_fitted(s, weight, model) for s in sets], 0)
-    return np.vstack([first, [_fitted(sets[b % len(sets)], weight*d[cluster], model) for b, d in enumerate(boot[1:])]])
+    first = np.mean([_fitted(s, people.weight, model) for s in sets], 0)
+    return np.vstack([first, [_fitted(sets[b % len(sets)], people.weight*d[people.cluster], model) for b, d in enumerate(boot[1:])]])
 
 # %% ../nbs/08d_structure.ipynb #c025
 _LEFT = ('0', '1', '2 or more')
@@ -244,11 +265,11 @@ def missing_answers(
     "Missing answers of people and of predictors."
     a, options = read_answers(records, strata=strata), zip(*(records[c][:] for c in ('options', 'answer_index', 'answer')))
     draws, gave = _draws(a, n_boot, seed), ~np.array([knows_not(*o) for o in options])
-    people, first, who = np.unique(a.respondent, return_index=True, return_inverse=True)
-    weight, shape, out = a.weight[first], (len(people), len(a.names)), []
-    to_cluster = sparse.csr_array((weight, (a.cluster[first], np.arange(len(people)))), shape=(draws.shape[1], len(people)))
+    people, who = _people(a), np.unique(a.respondent, return_inverse=True)[1]
+    n, out = len(people.weight), []
+    to_cluster = sparse.csr_array((people.weight, (people.cluster, np.arange(n))), shape=(draws.shape[1], n))
     for name, frame in [('human', None), *predictions.items()]:
-        asked, answered = np.zeros(shape, bool), np.zeros(shape, bool)
+        asked, answered = np.zeros((2, n, len(a.names)), bool)
         f = frame is not None and read_forecast(name, frame, a)
         asked[who, a.item] = True
         answered[who, a.item] = f.ok if f else gave
@@ -256,8 +277,10 @@ def missing_answers(
         about = dict(task=records['task'][0], level='individual', **(f.about if f else dict(predictor='human')))
         blank, base = (draws @ (to_cluster @ m.astype(float)) for m in (asked & ~answered, asked))
         with np.errstate(invalid='ignore', divide='ignore'): share = blank/base
-        out += [_row({**about, 'metric': 'unanswered'}, share[:, j], alpha, asked[:, j].sum(), question_id=item) for j, item in enumerate(a.names)]
+        of = lambda metric, d, some, **where: _row({**about, 'metric': metric}, d, clusters_of(people, some), alpha, some.sum(), **where)
+        out += [of('unanswered', share[:, j], asked[:, j], question_id=item) for j, item in enumerate(a.names)]
         count = np.minimum((asked & ~answered).sum(1), 2)
-        share = draws @ (to_cluster @ np.eye(3)[count])/(draws @ (to_cluster @ np.ones(len(people))))[:, None]
-        out += [_row({**about, 'metric': 'items_unanswered'}, share[:, c], alpha, len(people), group_var='items left out', group=label) for c, label in enumerate(_LEFT)]
+        share = draws @ (to_cluster @ np.eye(3)[count])/(draws @ (to_cluster @ np.ones(n)))[:, None]
+        every = np.ones(n, bool)
+        out += [of('items_unanswered', share[:, c], every, group_var='items left out', group=label) for c, label in enumerate(_LEFT)]
     return _typed(out)

@@ -8,9 +8,9 @@ __all__ = ['subgroup_scores', 'stereotyping']
 # %% ../nbs/08a_subgroups.ipynb #c002
 import numpy as np, pandas as pd
 from scipy.stats import norm, t as student
-from .baselines import read_answers, read_forecast
+from .baselines import clusters_of, read_answers, read_forecast
 from .groups import COLUMNS
-from .intervals import interval, resamples, small_sample
+from .intervals import cluster_interval, resamples, small_sample
 from .metrics import brier_scores, log_scores, rps_scores
 
 # %% ../nbs/08a_subgroups.ipynb #c007
@@ -32,20 +32,12 @@ def _cells(records, by):
     by = [by] if isinstance(by, str) else list(by)
     groups = pd.DataFrame([g or {} for g in records['groups'][:]])
     for v in by:
-        if v not in groups: raise ValueError(f"records have no group variable {v!r}: use some of {', '.join(map(str, groups.columns)) or 'those that the codebook lists as background'}")
+        if v not in groups:
+            raise ValueError(f"records have no group variable {v!r}: "
+                f"use some of {', '.join(map(str, groups.columns)) or 'those that the codebook lists as background'}")
     known = groups[by].notna().all(axis=1)
     cell, names = pd.factorize(groups[by].fillna('').astype(str).agg(' / '.join, axis=1).where(known), sort=True)
     return cell, list(names), ' × '.join(by)
-
-def _cell_samples(a, x, cell, cells):
-    "What intervals must know of each cell's clusters; None where it has no two."
-    out = []
-    for c in range(cells):
-        at = np.flatnonzero((cell == c) & ~np.isnan(x))
-        mass = np.bincount(a.cluster[at], a.weight[at], minlength=1)
-        has = np.flatnonzero(mass)
-        out.append(small_sample(mass[has], stratum=None if a.stratum is None else a.stratum[has]) if len(has) > 1 else None)
-    return out
 
 def _shown(a, cell, names, min_n):
     "Respondents of each cell, (cells,)."
@@ -57,32 +49,38 @@ def _cell_draws(a, x, cell, cells, n_boot, seed):
     top, bottom = np.zeros(shape), np.zeros(shape)
     np.add.at(top, (a.cluster[has], cell[has]), a.weight[has]*x[has])
     np.add.at(bottom, (a.cluster[has], cell[has]), a.weight[has])
-    with np.errstate(invalid='ignore', divide='ignore'): return np.vstack([(d @ top)/(d @ bottom) for d in resamples(shape[0], n_boot, seed, stratum=a.stratum)])
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.vstack([(d @ top)/(d @ bottom) for d in resamples(shape[0], n_boot, seed, stratum=a.stratum)])
 
 # %% ../nbs/08a_subgroups.ipynb #c009
 def _together(draws, alpha, wide):
-    "Standard errors, and the factor with which all their intervals hold at once (max-t bootstrap; Romano & Wolf 2005), `wide` times as in a large sample."
+    """Standard errors, and the factor with which all their intervals hold at once (max-t bootstrap; Romano & Wolf 2005), `wide` times as in
+    a large sample."""
     off = draws[1:] - draws[0]
     se = np.sqrt(np.nanmean(off**2, 0))
     with np.errstate(invalid='ignore', divide='ignore'): t = np.where(se > 0, abs(off)/se, 0)
     return se, wide*float(np.nanquantile(np.nanmax(t, 1), 1 - alpha))
 
-def _extremes(draws, names, samples, worse, alpha):
+def _extremes(draws, names, behind, worse, alpha):
     "Rows of the worst cell and of its gap to the best; `worse` is 1 where high scores are bad, -1 where they are good."
-    wide = max(s['stretch']*student.ppf(1 - alpha/2, s['df']) for s in samples)/norm.ppf(1 - alpha/2)    # the smallest cell's
+    reach = max(s['stretch']*student.ppf(1 - alpha/2, s['df']) for s in (small_sample(**b) for b in behind))    # the smallest cell's
+    wide = reach/norm.ppf(1 - alpha/2)
     order = np.argsort(-worse*draws[0], kind='stable')
     (se, t), w, b = _together(draws, alpha, wide), order[0], order[-1]
     left, right = np.triu_indices(len(names), 1)
     se2, t2 = _together(draws[:, left] - draws[:, right], alpha, wide)
     gap, at = draws[0, w] - draws[0, b], np.flatnonzero((left == min(w, b)) & (right == max(w, b)))[0]
-    return [dict(group='worst cell', value=draws[0, w], ci_low=draws[0, w] - t*se[w], ci_high=draws[0, w] + t*se[w], note=f'{names[w]}; interval holds for all {len(names)} cells at once'),
-        dict(group='gap', value=gap, ci_low=gap - t2*se2[at], ci_high=gap + t2*se2[at], note=f'{names[w]} minus {names[b]}; interval holds for all {len(left)} pairs at once')]
+    return [dict(group='worst cell', value=draws[0, w], ci_low=draws[0, w] - t*se[w], ci_high=draws[0, w] + t*se[w],
+            note=f'{names[w]}; interval holds for all {len(names)} cells at once'),
+        dict(group='gap', value=gap, ci_low=gap - t2*se2[at], ci_high=gap + t2*se2[at],
+            note=f'{names[w]} minus {names[b]}; interval holds for all {len(left)} pairs at once')]
 
-def _cell_interval(draws, small, alpha):
-    "A cell's interval, and what to warn of."
-    if small is None: return dict(note='one cluster: no interval')
-    low, high = interval(draws, alpha, df=small['df'], stretch=small['stretch'])
-    return dict(ci_low=low, ci_high=high, note='infinite: probability 0 at an answer' if np.isinf(draws[0]) else f"weights leave {small['n']:.0f} clusters or respondents: interval is rough" if small['n'] < 29.5 else None)
+def _cell_row(name, n, draws, behind, min_n, alpha):
+    "A cell's row, or why it has no numbers."
+    if n < min_n: return dict(group=name, n=None, note=f'suppressed: fewer than {min_n} respondents')
+    if np.isnan(draws[0]): return dict(group=name, n=int(n), note='nothing left to score')
+    infinite = 'infinite: probability 0 at an answer' if np.isinf(draws[0]) else None
+    return dict(group=name, value=draws[0], n=int(n), **cluster_interval(draws, alpha, note=infinite, **behind))
 
 # %% ../nbs/08a_subgroups.ipynb #c009b
 def subgroup_scores(
@@ -104,14 +102,14 @@ def subgroup_scores(
     for name, frame in predictions.items():
         f = read_forecast(name, frame, a, failure_rule)
         x = np.where(f.used['judged' if metric == 'accuracy' else 'answered'], _SCORES[metric](a, f), np.nan)
-        samples = _cell_samples(a, x, cell, len(names))
-        draws, about = _cell_draws(a, x, cell, len(names), n_boot, seed), dict(dict.fromkeys(COLUMNS), task=records['task'][0], level='individual', metric=metric, group_var=var, **f.about)
-        for c, cell_name in enumerate(names):
-            if n[c] < min_n: rows.append({**about, 'group': cell_name, 'n': None, 'note': f'suppressed: fewer than {min_n} respondents'}); continue
-            if np.isnan(draws[0, c]): rows.append({**about, 'group': cell_name, 'n': int(n[c]), 'note': 'nothing left to score'}); continue
-            rows.append({**about, 'group': cell_name, 'value': draws[0, c], 'n': int(n[c]), **_cell_interval(draws[:, c], samples[c], alpha)})
-        good = np.flatnonzero((n >= min_n) & np.isfinite(draws[0]) & [s is not None for s in samples])
-        if len(good) > 1: rows += [{**about, **r} for r in _extremes(draws[:, good], [names[c] for c in good], [samples[c] for c in good], -1 if metric == 'accuracy' else 1, alpha)]
+        behind = [clusters_of(a, (cell == c) & ~np.isnan(x)) for c in range(len(names))]
+        draws = _cell_draws(a, x, cell, len(names), n_boot, seed)
+        about = dict(dict.fromkeys(COLUMNS), task=records['task'][0], level='individual', metric=metric, group_var=var, **f.about)
+        rows += [{**about, **_cell_row(name, n[c], draws[:, c], behind[c], min_n, alpha)} for c, name in enumerate(names)]
+        good = np.flatnonzero((n >= min_n) & np.isfinite(draws[0]) & [np.count_nonzero(b['weight']) > 1 for b in behind])
+        if len(good) < 2: continue
+        worse = -1 if metric == 'accuracy' else 1
+        rows += [{**about, **r} for r in _extremes(draws[:, good], [names[c] for c in good], [behind[c] for c in good], worse, alpha)]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n', 'n_eff'), float))
 
 # %% ../nbs/08a_subgroups.ipynb #c013
@@ -151,10 +149,12 @@ def stereotyping(
         human, model = (sum(_between(t, len(large)) for t in part) for part in zip(*_item_totals(a, f, place[cell], len(large), n_boot, seed)))
         with np.errstate(invalid='ignore', divide='ignore'): draws = np.where(human > 0, np.sqrt(np.maximum(model, 0)/human), np.nan)
         lost = np.isnan(draws[1:]).mean()
-        none = "people's groups do not differ beyond sampling noise" if np.isnan(draws[0]) else f"people's groups hardly differ: no interval" if lost > alpha/2 else None
-        low, high = (None, None) if none else interval(draws, alpha)
-        rows.append({**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': 'stereotyping', 'group_var': var, **f.about, 'value': draws[0], 'ci_low': low, 'ci_high': high,
-            'n': int(((place[cell] >= 0) & f.used['answered']).sum()), 'note': '; '.join(filter(None, (f'{len(large)} of {len(names)} cells', none)))})
+        none = "people's groups hardly differ: no interval" if lost > alpha/2 else None
+        if np.isnan(draws[0]): none = "people's groups do not differ beyond sampling noise"
+        used, note = (place[cell] >= 0) & f.used['answered'], '; '.join(filter(None, (f'{len(large)} of {len(names)} cells', none)))
+        found = dict(note=note) if none else cluster_interval(draws, alpha, note=note, **clusters_of(a, used))
+        rows.append({**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': 'stereotyping', 'group_var': var, **f.about,
+            'value': draws[0], 'n': int(used.sum()), **found})
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
 
 def _item_totals(a, f, cell, cells, n_boot, seed):

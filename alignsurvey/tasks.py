@@ -20,7 +20,8 @@ from .records import FIELDS, FORMS, SHARE_FORMS, answer_texts, option_block, sha
 
 # %% ../nbs/03_tasks.ipynb #c007
 PROMPTS = dict(
-    en=dict(year='The survey is in {}. ', head='You need to simulate a real survey respondent answering the following question.\nYour personal background:\n',
+    en=dict(year='The survey is in {}. ',
+            head='You need to simulate a real survey respondent answering the following question.\nYour personal background:\n',
             ask='Survey question:\n', options='\n', end='\n\nPlease provide your answer directly.',
             group="You need to say how a group of real survey respondents answered the following question.\nThe group's background:\n",
             shares='\n\nPlease give the percentage of the group that chose each option, one line an option.',
@@ -71,7 +72,8 @@ def _item_columns(survey, name, ask, index, rows, shared):
     pick = lambda values: np.array(values, dtype=object)[at]
     one = dict(task=task, level='individual', source=id, lang=lang, question_id=name, question=text, family=q.family, wording=q.wording,
         input='', options=options, scale=_asked_scale(q), positions=positions(q), answer_form=form)
-    each = dict(record_id=_id(id, task, shared['respondent_id'][rows], name), instruction=shared['head'][rows] + TASKS[task]['tail'](text, options, lang),
+    each = dict(record_id=_id(id, task, shared['respondent_id'][rows], name),
+        instruction=shared['head'][rows] + TASKS[task]['tail'](text, options, lang),
         output=pick(answer_texts(options, form)), answer=pick(options), answer_index=at, groups=shared['groups'][rows],
         **{k: shared[k][rows] for k in ('respondent_id', 'weight', 'stratum', 'psu', 'wave')})
     return {k: each[k] if k in each else [one.get(k)]*n for k in FIELDS}
@@ -86,8 +88,9 @@ def _shared(survey, variables, lang, start=0, task='response'):
         **{k: text(design.get(k)) for k in ('stratum', 'psu', 'wave')})
 
 # %% ../nbs/03_tasks.ipynb #c010
-_SCHEMA = pa.schema([(k, pa.list_(pa.string()) if k == 'options' else pa.list_(pa.float64()) if k in ('positions', 'target') else pa.int64() if k in ('answer_index', 'n')
-    else pa.float64() if k in ('weight', 'n_eff') else pa.string()) for k in FIELDS if k != 'groups'])
+_TYPES = dict(options=pa.list_(pa.string()), positions=pa.list_(pa.float64()), target=pa.list_(pa.float64()), answer_index=pa.int64(), n=pa.int64(),
+    weight=pa.float64(), n_eff=pa.float64())
+_SCHEMA = pa.schema([(k, _TYPES.get(k, pa.string())) for k in FIELDS if k != 'groups'])
 
 def _table(columns, variables):
     groups = pa.struct([(v, pa.string()) for v in variables])
@@ -110,7 +113,8 @@ def _account(survey, answers, n, made):
     kinds = {k: sum(int((kind == k).sum()) for _, kind in answers.values()) for k in KINDS}
     gone, skipped = {k: v for k, v in kinds.items() if v}, len(survey.codebook.items) - len(answers)
     said = ', '.join(f'{v:,} {k}' for k, v in gone.items()) or 'none'
-    return f"{survey.codebook.id}: {made:,} records of {n:,} respondents and {len(answers)} items; left out: {said}" + (f'; {skipped} items not asked for or without options' if skipped else '')
+    said += f'; {skipped} items not asked for or without options' if skipped else ''
+    return f'{survey.codebook.id}: {made:,} records of {n:,} respondents and {len(answers)} items; left out: {said}'
 
 def _chunk(survey, answers, ask, start):
     "Records of up to 10,000 respondents, ordered by respondent and item."
@@ -177,8 +181,8 @@ def _group_columns(survey, name, by, cell, values, index, w, ask):
     one = dict(task=task, level='group', source=id, lang=lang, question_id=name, question=text, family=q.family, wording=q.wording, input='',
         options=options, scale=_asked_scale(q), positions=positions(q), answer_form=form, weight=1.)
     each = dict(record_id=[_id(id, task, g, name) for g in group], respondent_id=group, instruction=[h + tail for h in head],
-        output=[share_text(options, s, form) if form in SHARE_FORMS else '' for s in shares[keep]], target=shares[keep].tolist(), n=n[keep], n_eff=n_eff[keep],
-        groups=[dict(zip(by, values[c])) for c in keep])
+        output=[share_text(options, s, form) if form in SHARE_FORMS else '' for s in shares[keep]], target=shares[keep].tolist(),
+        n=n[keep], n_eff=n_eff[keep], groups=[dict(zip(by, values[c])) for c in keep])
     return {k: each[k] if k in each else [one.get(k)]*len(keep) for k in FIELDS}, int(((n > 0) & (n < ask.min_n)).sum())
 
 def _grouped(survey, answers, ask):
@@ -190,7 +194,9 @@ def _grouped(survey, answers, ask):
         for item, (index, _) in answers.items():
             columns, few = _group_columns(survey, item, c, cell, values, index, w, ask)
             parts.append(_table(columns, names)); small += few
-    if ask.verbose: print(f"{survey.codebook.id}: {sum(map(len, parts)):,} group records from {len(by)} crossing{'s'*(len(by) > 1)} of {', '.join(names)}; {small:,} cells with fewer than {ask.min_n} answers suppressed")
+    if ask.verbose:
+        print(f"{survey.codebook.id}: {sum(map(len, parts)):,} group records from {len(by)} crossing{'s'*(len(by) > 1)} of {', '.join(names)}; "
+            f'{small:,} cells with fewer than {ask.min_n} answers suppressed')
     return parts
 
 # %% ../nbs/03_tasks.ipynb #c018
@@ -212,19 +218,21 @@ def _checked(task, given):
     if task in ('role', 'interview', 'stance') and task not in TASKS: import_module('alignsurvey.questionnaires')    # puts them into TASKS
     level, lang, form = given['level'], given['lang'], given['answer_form']
     fit = [f'{t} ({l})' for t, how in TASKS.items() for l in ('individual', 'group') if l in how]
-    if level not in TASKS.get(task, ()) or level not in ('individual', 'group'): raise ValueError(f"task {task!r} at level {level!r} is not known: use {', '.join(fit)}")
+    if level not in TASKS.get(task, ()) or level not in ('individual', 'group'):
+        raise ValueError(f"task {task!r} at level {level!r} is not known: use {', '.join(fit)}")
     if lang not in PROMPTS: raise ValueError(f"lang is {lang!r}: use one of {', '.join(PROMPTS)}")
     forms = TASKS[task][level]
     if form is not None and form not in forms: raise ValueError(f"answer_form is {form!r}: use one of {', '.join(forms)}")
     for name, tasks in _ONLY.items():
-        if given[name] is not None and task not in tasks: raise ValueError(f"{name} says nothing to the {task} task: leave it out, or use task {' or '.join(tasks)}")
+        if given[name] is not None and task not in tasks:
+            raise ValueError(f"{name} says nothing to the {task} task: leave it out, or use task {' or '.join(tasks)}")
     return form or forms[0]
 
 # %% ../nbs/03_tasks.ipynb #c019
 @patch
 def records(
     self:Survey,
-    task='response', # response: the option that a respondent chose; role: a background variable, from the other answers; interview: the next answer of a questionnaire dialogue; stance: for or against an issue
+    task='response', # response: the option chosen; role: a background variable; interview: the next answer of a dialogue; stance: for or against
     *,
     level='individual', # individual: one record a respondent and item; group (response and stance): one a cell and item
     items=None, # names of the items to ask; default all that have options (stance: all that declare stances)
@@ -237,17 +245,20 @@ def records(
     respondents=None, # how many respondents to draw at random; default all
     seed=0, # of that draw
     lang='en', # en or zh: language of prompt, wording and options
-    answer_form=None, # response: label_text ("C. too much", the default), label ("C") or text ("too much"); interview: the same, default text; groups: shares (lines, the default), json_percent, json_shares, or one of the former, whose probabilities are the shares
+    answer_form=None, # label_text ("C. too much"), label or text; groups: shares, json_percent or json_shares too; default label_text, text or shares
     verbose=True, # print what was left out
 )->Dataset: # records, ordered by respondent and item
     "Turn a survey into records. Raises ValueError naming the item, variable or argument that can't be used."
-    form = _checked(task, dict(level=level, lang=lang, answer_form=answer_form, attributes=attributes, stances=stances, max_turns=max_turns, variables=variables))
+    form = _checked(task, dict(level=level, lang=lang, answer_form=answer_form, attributes=attributes, stances=stances, max_turns=max_turns,
+        variables=variables))
     survey, where = _sample(self, respondents, seed), self.codebook.path
-    ask = SimpleNamespace(task=task, level=level, lang=lang, form=form, items=items, attributes=attributes, stances=stances, max_turns=max_turns, by=by, min_n=min_n,
-        variables=_chosen(variables, self.codebook.background, 'background variable', where), verbose=verbose)
+    ask = SimpleNamespace(task=task, level=level, lang=lang, form=form, items=items, attributes=attributes, stances=stances, max_turns=max_turns,
+        by=by, min_n=min_n, variables=_chosen(variables, self.codebook.background, 'background variable', where), verbose=verbose)
     many = len(survey)*len(self.codebook.questions) > (1_000_000 if task in ('response', 'stance') else 200_000)    # dialogues are long
     made = _dataset(TASKS[task]['build'](survey, ask), level == 'individual' and many)
-    if not len(made): raise ValueError(f"{self.path}: no answers to make {task} records of{f' in cells of {min_n} or more' if level == 'group' else ''}: choose other items{' or a smaller min_n' if level == 'group' else ''}")
+    if not len(made):
+        raise ValueError(f"{self.path}: no answers to make {task} records of{f' in cells of {min_n} or more' if level == 'group' else ''}: "
+            f"choose other items{' or a smaller min_n' if level == 'group' else ''}")
     return made
 
 def _crossed(by, allowed, where):

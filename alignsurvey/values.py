@@ -9,7 +9,7 @@ __all__ = ['read_replies', 'evaluate_values']
 import numpy as np, pandas as pd
 from .baselines import read_units
 from .groups import COLUMNS
-from .intervals import holm, interval, p_value, resamples, small_sample
+from .intervals import cluster_interval, holm, resamples
 from .replies import is_correct, option_of, parse_answer, parse_reason
 from .texts import REASON_SCORES, TURN_SCORES, distinct_n, text_scores
 
@@ -40,9 +40,11 @@ def _record_scores(records, f, rule):
     if task == 'role':
         right = [is_correct(parse_answer(s, r)[0], r) for s, r in zip(said, rows)]
         x, gone = pd.DataFrame({'accuracy': [np.nan if c is None else float(c) for c in right]}), np.array([c is None for c in right])
-    elif task == 'stance':
-        x, gone = text_scores([s and parse_reason(s) for s in said], records['reason'][:], REASON_SCORES), np.array([not r for r in records['reason'][:]])
-    else: x, gone = text_scores([s and parse_answer(s, r)[0] for s, r in zip(said, rows)], records['answer'][:], TURN_SCORES), np.array([not a for a in records['answer'][:]])
+    else:
+        stance = task == 'stance'
+        human = records['reason' if stance else 'answer'][:]
+        spoken = [s and (parse_reason(s) if stance else parse_answer(s, r)[0]) for s, r in zip(said, rows)]
+        x, gone = text_scores(spoken, human, REASON_SCORES if stance else TURN_SCORES), np.array([not h for h in human])
     lost = (f.status != 'ok').to_numpy() & ~gone
     x[lost] = 0. if rule == 'wrong' else np.nan
     if 'length_ratio' in x: x.loc[lost, 'length_ratio'] = np.nan    # an answer that was not given has no length
@@ -51,10 +53,12 @@ def _record_scores(records, f, rule):
 def _aligned(records, name, frame):
     "A predictor's rows in the order of the records. Raises ValueError naming predictor, record and remedy."
     where, ids, f = f"predictor {name!r}: ", pd.Index(records['record_id'][:]), read_replies(records, frame)
-    for bad, what in ((f.record_id.duplicated(), 'has two predictions: keep one'), (~f.record_id.isin(ids), 'is not among the records: pass the records that were predicted')):
+    for bad, what in ((f.record_id.duplicated(), 'has two predictions: keep one'),
+            (~f.record_id.isin(ids), 'is not among the records: pass the records that were predicted')):
         if bad.any(): raise ValueError(f"{where}record {f.record_id[bad].iloc[0]!r} {what}")
     gone = ids.difference(f.record_id, sort=False)
-    if len(gone): raise ValueError(f"{where}record {gone[0]!r} has no prediction ({len(gone)} such records): resume the run, or add rows with status 'error'")
+    if len(gone):
+        raise ValueError(f"{where}record {gone[0]!r} has no prediction ({len(gone)} such records): resume the run, or add rows with status 'error'")
     return f.set_index('record_id').loc[ids].reset_index()
 
 # %% ../nbs/07e_values.ipynb #c013
@@ -65,7 +69,8 @@ def _mean_draws(x, units, item, by_item, n_boot, seed):
     sums = np.zeros((2, *shape))
     for side, part in zip(sums, (np.where(has, x, 0), has)): np.add.at(side, (units.cluster, item), units.weight.to_numpy()[:, None]*part)
     flat = sums.transpose(1, 0, 2, 3).reshape(shape[0], -1)
-    top, bottom = np.moveaxis(np.vstack([d @ flat for d in resamples(shape[0], n_boot, seed, stratum=units.attrs.get('stratum'))]).reshape(1 + n_boot, 2, *shape[1:]), 1, 0)
+    total = np.vstack([d @ flat for d in resamples(shape[0], n_boot, seed, stratum=units.attrs.get('stratum'))])
+    top, bottom = np.moveaxis(total.reshape(1 + n_boot, 2, *shape[1:]), 1, 0)
     each, known = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0), (bottom > 0).sum(1)
     return np.divide(np.nansum(each, 1), known, out=np.full(known.shape, np.nan), where=known > 0), each if by_item else None
 
@@ -73,19 +78,15 @@ def _kish(units):
     w = units.drop_duplicates('person').weight
     return float(w.sum()**2/(w**2).sum()) if w.any() else 0.
 
-def _small(units):
-    "What intervals must know of the clusters, None where there are no two."
-    mass = units.groupby('cluster').weight.sum()[lambda m: m > 0]
-    return small_sample(mass, stratum=units.attrs['stratum'][mass.index] if 'stratum' in units.attrs else None) if len(mass) > 1 else None
+def _clusters(units):
+    "What intervals must know of the clusters behind a score."
+    mass = units.groupby('cluster').weight.sum()
+    return dict(weight=mass, stratum=units.attrs['stratum'][mass.index] if 'stratum' in units.attrs else None)
 
 def _row(d, units, about, alpha, test):
     "One row from draws of a score and the units behind it."
-    small = _small(units)
-    wide = dict(df=small['df'], stretch=small['stretch']) if small else {}
-    low, high = interval(d, alpha, **wide) if small else (None, None)
-    few = f"weights leave {small['n']:.0f} clusters or respondents: interval is rough" if small and small['n'] < 29.5 else None
-    return {**dict.fromkeys(COLUMNS), 'level': 'individual', **about, 'value': float(d[0]), 'ci_low': low, 'ci_high': high, 'p': p_value(d, **wide) if test and small else None,
-        'n': len(units), 'n_eff': _kish(units), 'note': '; '.join(filter(None, (about.get('note'), few))) or None}
+    found = cluster_interval(d, alpha, test=test, note=about.get('note'), **_clusters(units))
+    return {**dict.fromkeys(COLUMNS), 'level': 'individual', **about, 'value': float(d[0]), **found, 'n': len(units), 'n_eff': _kish(units)}
 
 def _rows_of(columns, units, item, names, task, n_boot, seed, alpha, test=False):
     "Score rows of [(about, scores (n,))], all from the same draws; by item for attributes alone, whose items are few."
@@ -96,7 +97,9 @@ def _rows_of(columns, units, item, names, task, n_boot, seed, alpha, test=False)
         has = ~np.isnan(x)
         if has.any(): out.append(_row(overall[:, m], units[has], {**about, 'task': task}, alpha, test))
         if task != 'role' or test: continue
-        out += [_row(each[:, j, m], units[at], {**about, 'task': task, 'question_id': name}, alpha, False) for j, name in enumerate(names) if (at := has & (item == j)).any()]
+        for j, name in enumerate(names):
+            at = has & (item == j)
+            if at.any(): out.append(_row(each[:, j, m], units[at], {**about, 'task': task, 'question_id': name}, alpha, False))
     return out
 
 # %% ../nbs/07e_values.ipynb #c015
@@ -118,16 +121,20 @@ def evaluate_values(
     "Score what is no choice; `evaluate` calls this. Raises ValueError naming predictor, record and remedy."
     task, units = records['task'][0], read_units(records, strata=strata)
     item, names = pd.factorize(np.array(records['question_id'][:], dtype=object))
-    frames = dict(predictions) | ({'majority': _majority(train, records)} if train is not None and task == 'role' and 'majority' not in predictions else {})
+    frames = dict(predictions)
+    if train is not None and task == 'role' and 'majority' not in frames: frames['majority'] = _majority(train, records)
     scored, columns, out = {}, [], []
     for name, frame in frames.items():
         f = _aligned(records, name, frame)
-        about = dict(predictor=name, elicitation='+'.join(map(str, f.elicitation.dropna().unique())) or None if 'elicitation' in f else None, failure_rule=failure_rule)
+        made = '+'.join(map(str, f.elicitation.dropna().unique())) or None if 'elicitation' in f else None
+        about = dict(predictor=name, elicitation=made, failure_rule=failure_rule)
         x, gone = _record_scores(records, f, failure_rule)
         scored[name] = x, about
         if task != 'stance': x['failed'] = np.where(gone, np.nan, f.status != 'ok')    # a stance is a choice, and fails there
         columns += [({**about, 'metric': m}, x[m].to_numpy(float)) for m in x]
-        if task == 'interview': out.append({**dict.fromkeys(COLUMNS), **about, 'task': task, 'level': 'individual', 'metric': 'distinct_2', 'value': distinct_n(list(f.text)), 'n': len(f)})
+        if task == 'interview':
+            out.append({**dict.fromkeys(COLUMNS), **about, 'task': task, 'level': 'individual', 'metric': 'distinct_2',
+                'value': distinct_n(list(f.text)), 'n': len(f)})
     rows = lambda columns, **k: _rows_of(columns, units, item, list(names), task, n_boot, seed, alpha, **k)
     return pd.DataFrame(rows(columns) + out + _differences(scored, versus, task, rows), columns=COLUMNS)
 

@@ -6,8 +6,8 @@ from scipy.optimize import minimize_scalar
 from statsmodels.stats.multitest import multipletests
 from alignsurvey import metrics as m
 from alignsurvey.baselines import baseline_predictions, read_answers, read_forecast, temperature_scale
-from alignsurvey.inference import (COLUMNS, STATISTICS, _replicates, evaluate, holm,
-    interval)
+from alignsurvey.inference import COLUMNS, STATISTICS, _replicates, evaluate
+from alignsurvey.intervals import holm, interval
 from alignsurvey.records import make_records, reorder, split_records
 from alignsurvey.survey import Survey
 import alignsurvey.tasks # noqa: F401 (adds Survey.records)

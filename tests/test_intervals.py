@@ -3,9 +3,16 @@ import json
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
+from alignsurvey import intervals
+from alignsurvey.bounds import relative_gain
+from alignsurvey.calibration import corp, reliability, temperature
+from alignsurvey.groups import evaluate_groups
 from alignsurvey.inference import evaluate
 from alignsurvey.intervals import equivalence, interval, p_value, resamples, small_sample
-from alignsurvey.records import make_records
+from alignsurvey.judge import DIMENSIONS, judge, judge_scores
+from alignsurvey.orders import position_bias
+from alignsurvey.records import make_records, reorder
+from alignsurvey.structure import coefficients, correlations, missing_answers, variance_ratio
 from alignsurvey.subgroups import stereotyping, subgroup_scores
 from alignsurvey.values import evaluate_values
 
@@ -158,3 +165,56 @@ def test_texts_use_the_same_draws_for_all_scores_and_warn_alike():
     assert own.ci_low.nunique() == 1 and own.ci_low.iloc[0] < .5 < own.ci_high.iloc[0] and own.note.str.contains('weights leave 12 clusters').all()
     pair = t[t.versus == 'one'].iloc[0]
     assert (pair.value, pair.p, pair.p_adj) == (0, 1, 1)
+
+
+# one way to make an interval
+
+def asked(clusters, n=300):
+    "n people who answer two questions, drawn in so many clusters, and predictions that lean on their answers."
+    rng = np.random.default_rng(1)
+    y = (rng.random((n, 2)) < .2 + .5*(np.arange(n) % 2)[:, None]).astype(int)
+    r = make_records([dict(instruction=f'{q}?', output='xy'[y[i, j]], options=['x', 'y'], answer_index=int(y[i, j]), scale='ordinal', positions=[0., 1.], source='made_up',
+        respondent_id=str(i), psu=str(i*clusters//n), question_id=q, groups=dict(cell='ab'[i % 2])) for i in range(n) for j, q in enumerate('qr')])
+    p = np.clip(.25 + .3*y.ravel() + rng.uniform(-.2, .3, 2*n), .05, .95)
+    return r, dict(m=said(r, probs=np.c_[1 - p, p].tolist(), elicitation='score'))
+
+def turned(n):
+    r = make_records([dict(respondent_id=str(i), question_id='q', instruction='?\nA. x\nB. y', output='A') for i in range(n)], source='made_up')
+    r = reorder(r, seed=1)
+    return position_bias(r, said(r, probs=[[.5 + u, .5 - u] for u in np.random.default_rng(0).uniform(-.3, .3, n)]))
+
+def grouped(n):
+    r = make_records([dict(instruction='?\nA. x\nB. y', level='group', options=['x', 'y'], scale='nominal', question_id='q', source='made_up', answer_form='shares',
+        respondent_id='all', groups={'all': 'all'}, target=[.6, .4], n=float(n), n_eff=float(n))])
+    return evaluate_groups(r, said(r, .9, elicitation='verbalize'), min_n=1, n_boot=4000).query('metric == "total_variation" and predictor == "model"')
+
+def judged(n):
+    r = make_records([dict(record_id=str(i), respondent_id=str(i), task='interview', lang='en', instruction='?', output='…') for i in range(n)], source='made_up')
+    rng, turns = np.random.default_rng(0), pd.DataFrame(dict(record_id=r['record_id'], text='…', status='ok'))
+    rated = judge(r, turns, lambda prompt: json.dumps(dict.fromkeys(DIMENSIONS, int(rng.integers(1, 6)))))
+    return judge_scores(rated).query('metric == "judge_style"')
+
+def some_lost(clusters):
+    r, frames = asked(clusters)
+    lost = np.where(np.random.default_rng(2).random(len(r)) < .3, 'refused', 'ok')
+    return missing_answers(r, dict(m=frames['m'].assign(status=lost))).query('metric == "unanswered" and predictor == "m"')
+
+def gained(clusters):
+    r, frames = asked(clusters)
+    return relative_gain(r, frames | dict(base=said(r, .95)), base='base')
+
+SCORED = dict(
+    corp=lambda c: corp(*asked(c)).query('metric == "score" and group == "brier"'), reliability=lambda c: reliability(*asked(c), points=3, n_boot=1000),
+    temperature=lambda c: temperature(*asked(c)), correlations=lambda c: correlations(*asked(c)), variance=lambda c: variance_ratio(*asked(c)),
+    coefficients=lambda c: coefficients(*asked(c), 'q ~ r').query('predictor == "human"'), missing=some_lost, gain=gained,
+    shares=lambda c: evaluate(*asked(c), n_boot=1000).query('metric == "share" and predictor == "human"'),
+    stereotyping=lambda c: stereotyping(*asked(c), by='cell'), orders=turned, groups=grouped, judge=judged)
+
+@pytest.mark.parametrize('what', SCORED)
+def test_few_clusters_widen_every_interval_and_many_leave_it(what, monkeypatch):
+    "Eight clusters, respondents or answers against 300: how wide intervals are, and how wide plain percentiles of the same draws would be."
+    width = lambda t: (t.ci_high - t.ci_low).astype(float).mean(skipna=False)
+    own = {n: width(SCORED[what](n)) for n in (8, 300)}
+    monkeypatch.setattr(intervals, 'small_sample', lambda *_, **__: dict(df=1e9, stretch=1., n=1e9))
+    plain = {n: width(SCORED[what](n)) for n in own}
+    assert own[8] > 1.15*plain[8] and .99*plain[300] < own[300] < 1.03*plain[300], (own, plain)
