@@ -12,6 +12,7 @@ import hashlib, itertools, json, math, random, re
 from pathlib import Path
 import numpy as np, pandas as pd, pyarrow as pa
 from datasets import Dataset, DatasetDict
+from datasets.fingerprint import generate_random_fingerprint
 from tqdm.auto import tqdm
 from .files import no_overwrite
 from .layouts import recognise
@@ -152,35 +153,39 @@ def make_records(
     return _records(rows, source, source)
 
 def _records(rows, source, where):
-    "Records from dicts; `where` stands in messages."
-    done, derived = [], set()
-    for i, row in enumerate(rows):
-        try: done.append(_complete(row, source, i + 1))
-        except ValueError as e: raise ValueError(f"{where}: record {i + 1}: {e}") from None
-        if not row.get('record_id'): derived.add(i)
-    if not done: raise ValueError(f"{where}: has no records: check the file, or loosen what selected them")
-    _tell_apart(done, derived)
-    seen = {}
-    for i, r in enumerate(done):
-        at = f"{where}: record {i + 1}"
-        first = seen.setdefault(r['record_id'], i + 1)
-        if first <= i:
-            raise ValueError(f"{where}: records {first} and {i + 1} share the id {r['record_id']!r}: "
-                "remove one if it is there twice, or give each its own record_id")
-        if r['answer_index'] is not None and not 0 <= r['answer_index'] < len(r['options'] or []):
-            raise ValueError(f"{at}: answer_index {r['answer_index']} is not among its {len(r['options'] or [])} options")
-        if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0:
-            raise ValueError(f"{at}: weight {r['weight']} is negative or missing: correct it")
-    names = dict.fromkeys([*FIELDS, *(k for r in done for k in r if k not in _ALIASES)])
-    return Dataset.from_dict({k: [r.get(k) for r in done] for k in names})
+    "Records from dicts, a thousand at a time, so that many take little memory; `where` stands in messages."
+    tables, ids, prompts, lines = [], [], {}, enumerate(rows, 1)
+    while some := list(itertools.islice(lines, 1000)):
+        done = [_checked(row, source, where, line) for line, row in some]
+        ids += [r['record_id'] for r in done]
+        prompts.update((line - 1, _hash(r['instruction'] + r['input'], 6)) for (line, row), r in zip(some, done) if not row.get('record_id'))
+        names = dict.fromkeys([*FIELDS, *(k for r in done for k in r if k not in _ALIASES)])
+        tables.append(pa.table({k: [r.get(k) for r in done] for k in names}))
+    if not ids: raise ValueError(f"{where}: has no records: check the file, or loosen what selected them")
+    table = pa.concat_tables(tables, promote_options='permissive')
+    place = table.column_names.index('record_id')
+    table = table.set_column(place, 'record_id', pa.array(_told_apart(ids, prompts, where)))
+    return Dataset(table, fingerprint=generate_random_fingerprint())    # one from the content would take a copy of it
 
-def _tell_apart(rows, derived):
-    "Where derived ids are the same and prompts are not, a fingerprint of the prompt goes behind the id."
-    prompts = {}
-    for i in derived: prompts.setdefault(rows[i]['record_id'], set()).add(rows[i]['instruction'] + rows[i]['input'])
-    for i in derived:
-        r = rows[i]
-        if len(prompts[r['record_id']]) > 1: r['record_id'] += '/' + _hash(r['instruction'] + r['input'], 6)
+def _checked(row, source, where, line):
+    try: r = _complete(row, source, line)
+    except ValueError as e: raise ValueError(f"{where}: record {line}: {e}") from None
+    if r['answer_index'] is not None and not 0 <= r['answer_index'] < len(r['options'] or []):
+        raise ValueError(f"{where}: record {line}: answer_index {r['answer_index']} is not among its {len(r['options'] or [])} options")
+    if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0:
+        raise ValueError(f"{where}: record {line}: weight {r['weight']} is negative or missing: correct it")
+    return r
+
+def _told_apart(ids, prompts, where):
+    "Ids, each there once: where derived ids are the same and prompts (hashed, by row) are not, the prompt's hash goes behind the id."
+    kinds, seen = {}, {}
+    for i, prompt in prompts.items(): kinds.setdefault(ids[i], set()).add(prompt)
+    ids = [f'{r}/{prompts[i]}' if i in prompts and len(kinds[r]) > 1 else r for i, r in enumerate(ids)]
+    for i, r in enumerate(ids, 1):
+        if (first := seen.setdefault(r, i)) < i:
+            raise ValueError(f"{where}: records {first} and {i} share the id {r!r}: "
+                "remove one if it is there twice, or give each its own record_id")
+    return ids
 
 # %% ../nbs/01_records.ipynb #c021
 def read_records(
@@ -191,7 +196,7 @@ def read_records(
 )->Dataset: # records, missing fields derived
     "Raises FileNotFoundError, or ValueError naming file, record and remedy, or what the folder offers."
     rows, file = read_dataset(path, name)
-    if source: rows = [{'source': source, **r} for r in rows]
+    if source: rows = ({'source': source, **r} for r in rows)
     return _records(rows, Path(file).stem, file)
 
 def _rows(records):
