@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from .files import no_overwrite
 from .journal import PREDICTION, TYPES, Journal, draw_keys, join_journals, merge_draws, read_reply, versions
+from .published import REPLY, match_replies
 from .records import SHARE_FORMS, records_hash
+from .rows import read_rows
 
 # %% ../nbs/07_predict.ipynb #c007
 ELICITATIONS = ('score', 'greedy', 'sample', 'verbalize')
@@ -31,8 +33,10 @@ def _option_counts(records, elicitation):
     if not len(records): raise ValueError("there are no records to ask: check what selected them")
     fields, counts = ['record_id', 'options', 'answer_form', 'task'], []
     for r, o, form, task in (row for some in records.select_columns(fields).iter(1000) for row in zip(*(some[f] for f in fields))):
-        if len(o or ()) < 2 and (elicitation != 'greedy' or task in ('response', 'stance')): raise ValueError(f"{r}: shows {len(o or [])} options, and {elicitation!r} needs at least two: give its options, or use greedy for free text")
-        if (form in SHARE_FORMS) != (elicitation == 'verbalize'): raise ValueError(f"{r}: its answer_form is {form}, which {elicitation!r} can't ask for: use verbalize for shares, and score or greedy for an option")
+        if len(o or ()) < 2 and (elicitation != 'greedy' or task in ('response', 'stance')):
+            raise ValueError(f"{r}: shows {len(o or ())} options, and {elicitation!r} needs at least two: give its options, or use greedy for free text")
+        if (form in SHARE_FORMS) != (elicitation == 'verbalize'):
+            raise ValueError(f"{r}: its answer_form is {form}, which {elicitation!r} can't ask for: use verbalize for shares, score or greedy for an option")
         counts.append(len(o or ()))
     return counts
 
@@ -51,7 +55,7 @@ def predict(
     lm, # a model, with or without an adapter; or a server
     records, # records to ask
     *,
-    elicitation='score', # score, greedy (it writes, the reply is parsed), sample (it writes several times), verbalize (it states shares), or auto: score where the model gives probabilities, else sample
+    elicitation='score', # score, greedy (it writes once), sample (several times), verbalize (it states shares), or auto: score where it can, else sample
     journal=None, # SQLite file that keeps the answers; default keeps none
     batch=128, # records at a time, and written to the journal together
     max_tokens=4096, # tokens in memory at a time, what prompts share counted once
@@ -63,19 +67,23 @@ def predict(
     seed=0, # sample: another seed draws other replies
     shard=None, # (i, n): ask the i-th of n parts, from 1; default all
     unseen='respondent', # what the adapter must not have been trained on: respondent, item, or None to ask whom it has met
-)->pd.DataFrame: # one row a record, in the records' order: record_id, text, value, probs, coverage, elicitation, status, why, seconds, tokens; thinking where there was any
-    "Ask a model. Raises ValueError at records without options, respondents whom the adapter was trained on, an unknown elicitation, a file that is no journal of these data; OSError where the journal can't be written."
+)->pd.DataFrame: # one row a record, in their order: record_id, text, value, probs, coverage, elicitation, status, why, seconds, tokens; thinking if any
+    """Ask a model. Raises ValueError at records without options, respondents whom the adapter was trained on, an unknown elicitation,
+    a file that is no journal of these data; OSError where the journal can't be written."""
     ask = _asker(lm, records, unseen, batch, max_tokens if share_prefixes else 0, per_token)
     if elicitation == 'auto': elicitation = ask.elicitation()
     if elicitation not in ELICITATIONS: raise ValueError(f"elicitation is {elicitation!r}: use auto or one of {', '.join(ELICITATIONS)}")
     if elicitation == 'sample' and not (draws >= 1 and temperature > 0):
         raise ValueError(f"draws is {draws} and temperature {temperature}: sample needs at least one draw and a temperature above 0; greedy is temperature 0")
-    if per_token and elicitation != 'score': raise ValueError(f"per_token compares the scores of options, and elicitation is {elicitation!r}: use score, or leave per_token out")
+    if per_token and elicitation != 'score':
+        raise ValueError(f"per_token compares the scores of options, and elicitation is {elicitation!r}: use score, or leave per_token out")
     how = dict(max_new_tokens=max_new_tokens) | (dict(draws=draws, temperature=temperature, seed=seed) if elicitation == 'sample' else {})
-    given = dict(elicitation=elicitation, batch=batch, max_tokens=max_tokens, share_prefixes=share_prefixes, per_token=per_token, shard=shard, unseen=unseen, **how)
+    given = dict(elicitation=elicitation, batch=batch, max_tokens=max_tokens, share_prefixes=share_prefixes, per_token=per_token,
+        shard=shard, unseen=unseen, **how)
     counts, log = _option_counts(records, elicitation), Journal(journal or ':memory:')
     try: return _run(ask, records, counts, log, given, how)
-    except sqlite3.Error as e: raise OSError(f"{journal}: can't be written ({e}): free space or choose another place, and run again; what it holds is kept") from None
+    except sqlite3.Error as e:
+        raise OSError(f"{journal}: can't be written ({e}): free space or choose another place, and run again; what it holds is kept") from None
     finally: log.close()
 
 # %% ../nbs/07_predict.ipynb #c010
@@ -89,9 +97,10 @@ def _run(ask, records, counts, log, given, how):
     rows = sorted(i for b in batches for i in b)
     wanted = list(dict.fromkeys(k for i in rows for k in draw_keys(keys[i], kept)))
     sources = sorted({s for some in records.select_columns('source').iter(1000) for s in some['source']})
-    card = dict(ask.card(), settings=given, whole=whole, sources=sources, records=len(records), records_hash=records_hash(records), versions=versions())
+    card = dict(ask.card(), settings=given, whole=whole, sources=sources, records=len(records), records_hash=records_hash(records),
+        versions=versions(), elicitation=elicitation, shard=shard, draws_kept=kept, total=len(wanted), before=len(log.answered(wanted)))
     ids = records['record_id'][:]
-    log.begin(run, card | dict(elicitation=elicitation, shard=shard, draws_kept=kept, total=len(wanted), before=len(log.answered(wanted))), ((i, ids[i], keys[i], counts[i]) for i in rows))
+    log.begin(run, card, ((i, ids[i], keys[i], counts[i]) for i in rows))
     ask.collect(records, keys, batches, elicitation, log, run, how)
     return log.predictions(run)
 
@@ -114,24 +123,35 @@ def write_predictions(
 )->Path:
     "One prediction a line or row. Raises FileExistsError, or ValueError at another ending."
     path = Path(path)
-    if path.suffix not in ('.jsonl', '.parquet'): raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .jsonl or .parquet")
+    if path.suffix not in ('.jsonl', '.parquet'):
+        raise ValueError(f"{path.name}: can't write {path.suffix or 'a file without ending'}: use .jsonl or .parquet")
     no_overwrite(path, overwrite)
     if path.suffix == '.parquet': predictions.to_parquet(path, index=False)
     else:
         with path.open('w', encoding='utf-8') as f:
-            for i in range(0, len(predictions), 1000): f.writelines(json.dumps(_plain_row(r), ensure_ascii=False) + '\n' for r in predictions[i:i + 1000].to_dict('records'))
+            for i in range(0, len(predictions), 1000):
+                f.writelines(json.dumps(_plain_row(r), ensure_ascii=False) + '\n' for r in predictions[i:i + 1000].to_dict('records'))
     return path
 
 def read_predictions(
     path, # a .jsonl or .parquet file that `write_predictions` wrote
+    records=None, # the records that were asked; with them, replies of other tools are read too, as by `read_foreign_predictions`
 )->pd.DataFrame:
     "Raises FileNotFoundError, or ValueError where a line is broken or a field is missing."
     path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"{path}: no such file: check the path")
-    try: frame = pd.read_parquet(path) if path.suffix == '.parquet' else pd.DataFrame([json.loads(l) for l in path.read_text(encoding='utf-8').splitlines() if l.strip()])
-    except ValueError as e: raise ValueError(f"{path.name}: is not a file of predictions: {e}") from None
-    if missing := {'record_id', 'status'} - set(frame): raise ValueError(f"{path.name}: has no field {sorted(missing)[0]!r}: write it with `alignsurvey predict`")
+    if path.suffix == '.parquet': frame = _parquet(path)
+    else:
+        rows = read_rows(path)
+        if records is not None and rows and REPLY & set(rows[0]): return match_replies(rows, records, path.name)
+        frame = pd.DataFrame(rows)
+    if missing := {'record_id', 'status'} - set(frame):
+        raise ValueError(f"{path.name}: has no field {sorted(missing)[0]!r}: write it with `alignsurvey predict`")
     return frame.reindex(columns=list(dict.fromkeys([*PREDICTION, *frame]))).astype(TYPES)
+
+def _parquet(path):
+    if not path.exists(): raise FileNotFoundError(f"{path}: no such file: check the path")
+    try: return pd.read_parquet(path)
+    except ValueError as e: raise ValueError(f"{path.name}: is not a file of predictions: {e}") from None
 
 # %% ../nbs/07_predict.ipynb #c013
 def read_run(
