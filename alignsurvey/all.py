@@ -19,9 +19,11 @@ from .model import load_model
 from .sft import sft
 from .publish import adapter_card, fetch_dataset, merge, push
 from .predict import predict, read_predictions, read_run, write_predictions
-from .server import connect, estimate, run_status
+from .server import connect
+from .batch import in_batches
+from .costs import estimate, run_status
 from .runs import compare_predictions, join_parts, reproduce
-from .orders import average_orders, position_bias
+from .orders import average_orders, plot_position_bias, position_bias
 from .baselines import temperature_scale
 from .design import kish_n, means, ratios, replicate_design, shares, survey_design
 from .combine import ppi_mean, rake, worth

@@ -8,9 +8,10 @@ __all__ = ['Batched', 'in_batches']
 # %% ../nbs/07j_batch.ipynb #c002
 import json, os, time
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from .journal import draw_keys
-from .server import _FILTERED, Server, _answer, _Fault, _fault, _jobs, _read, _stopped
+from .server import Server, _jobs, _stopped
+from .server_replies import Fault, as_fault, as_prediction, is_filtered, read_completion
 
 # %% ../nbs/07j_batch.ipynb #c007
 @dataclass
@@ -20,7 +21,8 @@ class Batched(Server):
     every: float = 60.       # seconds between two looks at what is under way
     def collect(self, records, keys, batches, elicitation, log, run, how):
         "First what an earlier call has submitted, then all the rest."
-        at, tried, waiting = {k: i for rows in batches for i in rows for k in draw_keys(keys[i], how.get('draws'))}, set(), log.runs()[run].get('waiting', [])
+        at = {k: i for rows in batches for i in rows for k in draw_keys(keys[i], how.get('draws'))}
+        tried, waiting = set(), log.runs()[run].get('waiting', [])
         with _client(self) as client:
             for rest in False, True:
                 jobs = iter(_jobs(self, records, keys, batches, log.answered(at) | tried, elicitation, how) if rest else ())
@@ -28,9 +30,12 @@ class Batched(Server):
                     while some := list(islice(jobs, self.per_file)):
                         waiting.append(_submit(client, self, some))
                         log.note(run, waiting=waiting)
+                    if waiting: print(f'{len(waiting)} under way, for up to a day: this may be stopped, the same call goes on')
                     while waiting:
-                        tried |= _take(client, self, waiting[0], lambda k: records[at[k]], elicitation, log, run)
+                        batch = _done(client, self, waiting[0])
+                        if batch.status != 'failed': tried |= _take(client, batch, lambda k: records[at[k]], elicitation, log, run)
                         log.note(run, waiting=(waiting := waiting[1:]))
+                        if batch.status == 'failed': raise Fault('stop', 'turned_down', said=_turned_down(batch))
                 except Exception as e: raise _told(self, e) from None
 
 def in_batches(
@@ -40,42 +45,57 @@ def in_batches(
     every=60., # seconds between two looks at what is under way
 )->Batched:
     "A server for `predict` that is asked by the file. Raises ValueError at a budget, because a file is paid as a whole."
-    if server.budget is not None: raise ValueError("a budget can't be kept in batches, which are paid as a whole: price the run with estimate, and leave the budget out")
+    if server.budget is not None:
+        raise ValueError("a budget can't be kept in batches, which are paid as a whole: price the run with estimate, and leave the budget out")
     return Batched(**vars(server), per_file=per_file, every=every)
 
 # %% ../nbs/07j_batch.ipynb #c008
 def _client(server):
     import openai    # slow to import, so only for those who ask a server
-    return openai.OpenAI(api_key=os.environ.get(server.key_variable) or 'none', base_url=server.base_url, max_retries=server.tries, timeout=server.timeout)
+    key = os.environ.get(server.key_variable) or 'none'
+    return openai.OpenAI(api_key=key, base_url=server.base_url, max_retries=server.tries, timeout=server.timeout)
 
 def _submit(client, server, jobs):
     "One file of requests under way; gives the batch's name."
-    lines = [json.dumps(dict(custom_id=key, method='POST', url='/v1/chat/completions', body=dict(body, model=server.model)), ensure_ascii=False) for key, _, body in jobs]
+    ask = dict(method='POST', url='/v1/chat/completions')
+    lines = [json.dumps(dict(custom_id=key, **ask, body=dict(body, model=server.model)), ensure_ascii=False) for key, _, body in jobs]
     file = client.files.create(file=('requests.jsonl', '\n'.join(lines).encode()), purpose='batch')
-    return client.batches.create(input_file_id=file.id, endpoint='/v1/chat/completions', completion_window='24h').id
+    return client.batches.create(input_file_id=file.id, endpoint=ask['url'], completion_window='24h').id
 
-def _take(client, server, name, record, elicitation, log, run):
-    "Wait for a batch and put its answers into the journal; gives the keys that it held."
+def _done(client, server, name):
+    "Wait for a batch."
     while (batch := client.batches.retrieve(name)).status in ('validating', 'in_progress', 'finalizing', 'cancelling'): time.sleep(server.every)
-    if batch.status == 'failed': log.note(run, waiting=[]); raise _Fault('stop', 'turned_down', said=f"batch {name} was turned down: {'; '.join(e.message for e in (batch.errors and batch.errors.data) or ())}")
-    held = {json.loads(l)['custom_id'] for l in client.files.content(batch.input_file_id).iter_lines()}
-    for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-        lines = client.files.content(file).iter_lines()
-        while some := list(islice(lines, 1000)): log.add(dict(_lines(some, record, elicitation, log, run)), run)
-    log.fail(dict.fromkeys(held - log.answered(held) - set(log.failed(held)), f'batch_{batch.status}'), run)
+    return batch
+
+def _turned_down(batch):
+    return f"batch {batch.id} was turned down: {'; '.join(e.message for e in (batch.errors and batch.errors.data) or ())}"
+
+def _lines(client, file):
+    return map(json.loads, client.files.content(file).content.splitlines())    # bytes: only an end of line ends a line
+
+def _take(client, batch, record, elicitation, log, run):
+    "Put a batch's answers into the journal; gives the keys that it held."
+    held = {l['custom_id'] for l in _lines(client, batch.input_file_id)}
+    lines, silent = chain.from_iterable(_lines(client, f) for f in (batch.output_file_id, batch.error_file_id) if f), set(held)
+    while some := {l['custom_id']: l for l in islice(lines, 1000)}:
+        answers, failures = {}, {}
+        for key, line in some.items():
+            try: answers[key] = _answer(line, record(key), elicitation)
+            except Fault as f: failures[key] = f.why
+        log.fail(failures, run)
+        log.add(answers, run)
+        silent -= set(some)
+    log.fail(dict.fromkeys(silent, f'batch_{batch.status}'), run)
     return held
 
-def _lines(lines, record, elicitation, log, run):
-    "Key and answer of each line; what failed is noted with its reason."
-    for line in map(json.loads, lines):
-        reply = line.get('response') or {}
-        try:
-            if reply.get('status_code') == 200: yield line['custom_id'], _answer(_read(reply['body']), record(line['custom_id']), elicitation)
-            elif any(w in json.dumps(line).casefold() for w in _FILTERED): yield line['custom_id'], dict(status='refused', why='content_filter')
-            else: raise _Fault('error', f"http_{reply['status_code']}" if reply else 'batch_expired' if 'expired' in json.dumps(line) else 'batch_error')
-        except _Fault as f: log.fail({line['custom_id']: f.why}, run)
+def _answer(line, record, elicitation):
+    "A line of a batch as a prediction; raises Fault."
+    reply = line.get('response') or {}
+    if reply.get('status_code') == 200: return as_prediction(read_completion(reply['body']), record, elicitation)
+    if is_filtered(json.dumps(line)): return dict(status='refused', why='content_filter')
+    raise Fault('error', f"http_{reply['status_code']}" if reply else 'batch_expired' if 'expired' in json.dumps(line) else 'batch_error')
 
 def _told(server, e):
     "What went wrong, in a sentence without the key."
-    fault = e if isinstance(e, _Fault) else _fault(e)
+    fault = e if isinstance(e, Fault) else as_fault(e)
     return _stopped(server, fault.said or f'its batches gave no answer ({fault.why})')

@@ -48,7 +48,8 @@ def merge_draws(
     for c in ('text', 'thinking') if any('thinking' in d for d in draws) else ('text',): total[c] = json.dumps([d.get(c) for d in draws], ensure_ascii=False)
     if not named: return dict(total, value=None, probs=None, **dict(zip(('status', 'why'), failed.most_common(1)[0][0])))
     counts = Counter(named)
-    return dict(total, value=counts.most_common(1)[0][0], probs=[counts[i]/len(named) for i in range(k)], status='ok', why=f'{lost} of {len(draws)} draws failed' if lost else None)
+    return dict(total, value=counts.most_common(1)[0][0], probs=[counts[i]/len(named) for i in range(k)],
+        status='ok', why=f'{lost} of {len(draws)} draws failed' if lost else None)
 
 def draw_keys(
     key, # content key of a record
@@ -61,7 +62,8 @@ def draw_keys(
 _TABLES = """create table if not exists answers (key text primary key, answer text not null, run text, at real);
 create table if not exists failures (key text primary key, why text not null, run text, at real);
 create table if not exists runs (run text primary key, facts text not null);
-create table if not exists asked (run text, place integer, record_id text not null, key text not null, options integer, primary key (run, place)) without rowid;"""
+create table if not exists asked (run text, place integer, record_id text not null, key text not null, options integer,
+    primary key (run, place)) without rowid;"""
 
 class Journal:
     "Answers on disk by content key, the runs that asked for them, and what failed."
@@ -72,13 +74,16 @@ class Journal:
             self.db = sqlite3.connect(path, check_same_thread=False, timeout=60)    # one thread at a time: a client's own, while this one waits
             tables = {t for t, in self.db.execute("select name from sqlite_master where type = 'table'")}
             if not tables or 'answers' in tables: self.db.executescript(f'pragma journal_mode=wal; {_TABLES}')
-        except sqlite3.Error as e: raise ValueError(f"{path}: can't be used as a journal ({e}): choose another file, or a folder that can be written") from None
-        if tables and 'answers' not in tables: raise ValueError(f"{path}: is a database of something else, with the table {min(tables)!r}: choose another file as the journal")
+        except sqlite3.Error as e:
+            raise ValueError(f"{path}: can't be used as a journal ({e}): choose another file, or a folder that can be written") from None
+        if tables and 'answers' not in tables:
+            raise ValueError(f"{path}: is a database of something else, with the table {min(tables)!r}: choose another file as the journal")
 
     def _read(self, what, table, keys):
         "Rows of a table at some keys."
         keys = iter(keys)
-        while some := list(islice(keys, 500)): yield from self.db.execute(f"select {what} from {table} where key in ({','.join('?'*len(some))})", some)
+        while some := list(islice(keys, 500)):
+            yield from self.db.execute(f"select {what} from {table} where key in ({','.join('?'*len(some))})", some)
 
     def answered(self, keys): return {k for k, in self._read('key', 'answers', keys)}    # keys of those on disk
     def known(self, keys): return {k: json.loads(a) for k, a in self._read('key, answer', 'answers', keys)}    # {key: answer} of those on disk
@@ -92,7 +97,8 @@ class Journal:
             if run: self.db.executemany('delete from failures where key = ?', [(k,) for k in answers])
 
     def fail(self, failures, run=None): # {key: why}; a failure is no answer: the next run asks again
-        with self.db: self.db.executemany('insert or replace into failures values (?, ?, ?, ?)', [(k, w, run, time.time()) for k, w in failures.items()])
+        rows = [(k, why, run, time.time()) for k, why in failures.items()]
+        with self.db: self.db.executemany('insert or replace into failures values (?, ?, ?, ?)', rows)
 
     def __len__(self): return self.db.execute('select count(*) from answers').fetchone()[0]
     def close(self): self.db.close()
@@ -132,7 +138,8 @@ def begin(
     "Start a run, or go on with it. Raises ValueError where the journal is about other surveys."
     held = {s for c in self.runs().values() for s in c.get('sources', ())}
     if held and held.isdisjoint(card.get('sources', held)):
-        raise ValueError(f"{self.path}: is a journal of answers about {', '.join(sorted(held))}, and these records are from {', '.join(sorted(card['sources']))}: choose another journal")
+        raise ValueError(f"{self.path}: is a journal of answers about {', '.join(sorted(held))}, "
+            f"and these records are from {', '.join(sorted(card['sources']))}: choose another journal")
     self.note(run, **(card | dict(started=time.time())))
     with self.db: self.db.executemany('insert or ignore into asked values (?, ?, ?, ?, ?)', ((run, *a) for a in asked))
 
@@ -168,18 +175,27 @@ def join_journals(
 )->str: # the run's name
     "All parts as one. Raises FileNotFoundError, or ValueError where a part is missing or they are not of one run."
     cards = {p: _part_card(p) for p in parts}
-    wholes, shards = {c['whole'] for c in cards.values()}, [c['shard'] for c in cards.values()]
-    if len(wholes) > 1: raise ValueError(f"{', '.join(map(str, cards))}: are parts of different runs: their records or settings differ; predict all parts in the same way")
-    gone = set(range(1, shards[0][1] + 1)) - {i for i, _ in shards}
-    if gone: raise ValueError(f"{next(iter(cards))}: part {min(gone)} of {shards[0][1]} is missing: predict it with --shard {min(gone)}/{shards[0][1]}")
-    run, log, first = wholes.pop(), Journal(out), next(iter(cards.values()))
-    log.begin(run, first | dict(shard=None, settings=first.get('settings', {}) | dict(shard=None), total=sum(c['total'] for c in cards.values())))
-    for path, card in cards.items(): _take_in(log, path, f"{run}-{card['shard'][0]}of{card['shard'][1]}", run)
-    count = lambda table: log.db.execute(f'select count(*), min(at) from {table} where run = ?', (run,)).fetchone()
-    (fresh, started), (lost, _) = count('answers'), count('failures')
-    log.note(run, started=started or time.time(), before=log.runs()[run]['total'] - fresh - lost)
+    run, n = _whole(cards)
+    log, first = Journal(out), next(iter(cards.values()))
+    settings, total = first.get('settings', {}) | dict(shard=None), sum(c['total'] for c in cards.values())
+    log.begin(run, first | dict(shard=None, settings=settings, total=total))
+    for path, card in cards.items(): _take_in(log, path, f"{run}-{card['shard'][0]}of{n}", run)
+    both = 'select at from answers where run = :run union all select at from failures where run = :run'
+    known, started = log.db.execute(f'select count(*), min(at) from ({both})', dict(run=run)).fetchone()
+    log.note(run, started=started or time.time(), before=total - known)
     log.close()
     return run
+
+def _whole(cards):
+    "The run that parts belong to, and how many parts it has."
+    names, runs, numbers = ', '.join(map(str, cards)), {c['whole'] for c in cards.values()}, {c['shard'][1] for c in cards.values()}
+    if len(runs) > 1: raise ValueError(f"{names}: are parts of different runs: their records or settings differ; predict all parts in the same way")
+    if len(numbers) > 1:
+        raise ValueError(f"{names}: are parts of {' and of '.join(map(str, sorted(numbers)))}: keep those of one number, so that each record is in one of them")
+    n = numbers.pop()
+    gone = set(range(1, n + 1)) - {c['shard'][0] for c in cards.values()}
+    if gone: raise ValueError(f"{next(iter(cards))}: part {min(gone)} of {n} is missing: predict it with --shard {min(gone)}/{n}")
+    return runs.pop(), n
 
 def _part_card(path):
     if not Path(path).is_file(): raise FileNotFoundError(f"{path}: no such file: give the journals that `predict` wrote for each part")

@@ -28,12 +28,13 @@ def _matched(records, predictions):
 def average_orders(
     records, # records from `reorder(…, 'cyclic')` or `reorder(…, 'all')`
     predictions, # predictions of them
-)->pd.DataFrame: # predictions of the records before `reorder`, with two more columns: spread, from 0 to 1, and orders, how many were usable
+)->pd.DataFrame: # predictions of the records before `reorder`; two more columns: spread, from 0 to 1, and orders, how many were usable
     "Average the answers over the orders of each record. Raises ValueError at a record without a prediction, or not from cyclic or all."
     families = {}
     for r, p in _matched(records, predictions):
         name, mark, turn = r['record_id'].rpartition('#')
-        if not mark or not turn.isdigit(): raise ValueError(f"{r['record_id']}: is no record in one of several orders: make them with reorder(records, 'cyclic')")
+        if not mark or not turn.isdigit():
+            raise ValueError(f"{r['record_id']}: is no record in one of several orders: make them with reorder(records, 'cyclic')")
         families.setdefault(name, {})[int(turn)] = r['options'], p
     rows = []
     for name, orders in families.items():
@@ -51,8 +52,9 @@ def _averaged(orders):
     if not found: return dict(total, status=orders[0][1]['status'], why=orders[0][1].get('why'))
     q, lost = np.mean(found, 0), len(orders) - len(found)
     best = np.flatnonzero(np.isclose(q, q.max(), atol=1e-12))
-    return dict(total, status='ok', probs=q.tolist(), value=int(best[0]) if len(best) == 1 else None, coverage=np.mean(of('coverage')) if of('coverage') else None,
-        spread=float(np.abs(np.array(found) - q).sum(1).mean()/2), why=f'{lost} of {len(orders)} orders failed' if lost else None)
+    return dict(total, status='ok', probs=q.tolist(), value=int(best[0]) if len(best) == 1 else None,
+        coverage=np.mean(of('coverage')) if of('coverage') else None, spread=float(np.abs(np.array(found) - q).sum(1).mean()/2),
+        why=f'{lost} of {len(orders)} orders failed' if lost else None)
 
 # %% ../nbs/07h_orders.ipynb #c012
 def position_bias(
@@ -61,7 +63,7 @@ def position_bias(
     *,
     n_boot=1000, # draws of respondents
     seed=0, # of the draws
-)->pd.DataFrame: # one row a number of options and position: options, position (letter), share, ci_low, ci_high, expected, excess, excess_low, excess_high, n (answers), note
+)->pd.DataFrame: # a row a position: options (how many), position (letter), share, ci_low, ci_high, expected, excess, excess_low, excess_high, n, note
     "Share of each displayed position, against answering without regard to order. Raises ValueError where every option always stands in one place."
     rows = [(r, q) for r, p in _matched(records, predictions) if (q := _shares(p, len(r['options']))) is not None]
     if not rows: raise ValueError("no prediction is usable: position bias needs answers")
@@ -71,7 +73,8 @@ def position_bias(
             key = r['source'], r['question_id'], o
             free.setdefault(key, []).append(q[i])
             places.setdefault(key, set()).add(i)
-    if max(map(len, places.values())) == 1: raise ValueError("every option stands in one place in all records: ask in several orders, with reorder(records, 'cyclic')")
+    if max(map(len, places.values())) == 1:
+        raise ValueError("every option stands in one place in all records: ask in several orders, with reorder(records, 'cyclic')")
     free = {k: np.mean(v) for k, v in free.items()}
     out = []
     for k in sorted({len(r['options']) for r, _ in rows}):
@@ -96,7 +99,8 @@ def plot_position_bias(
     *,
     options=None, # of records with how many options; default the number with most answers
 ): # matplotlib axes
-    "Share of each displayed position with its interval; a grey bar is the share that answering without regard to order would have given it. Raises ValueError at a number of options that the table lacks."
+    """Share of each displayed position with its interval; a grey bar is the share that answering without regard to order would have given it.
+    Raises ValueError at a number of options that the table lacks."""
     import matplotlib.pyplot as plt, seaborn as sns    # slow to import, so only for those who plot
     k = options or bias.loc[bias.n.idxmax(), 'options']
     rows = bias[bias.options == k].reset_index(drop=True)
@@ -106,7 +110,8 @@ def plot_position_bias(
     ax.scatter(rows.expected, rows.index, marker='|', s=350, color='#777777', lw=3, zorder=0)
     far = rows.loc[rows.excess.abs().idxmax()]
     sure = far.excess_low > 0 or far.excess_high < 0
-    ax.set(yticks=rows.index, yticklabels=rows.position, ylim=(k - .5, -.6), xlabel=f'share, 95 % interval (n = {far.n} answers); grey: without regard to order',
-        title=f'{far.position} gets {abs(far.excess)*100:.0f} points {"more" if far.excess > 0 else "less"} for its place' if sure else 'no position is clearly favoured')
+    found = f'{far.position} gets {abs(far.excess)*100:.0f} points {"more" if far.excess > 0 else "less"} for its place'
+    ax.set(yticks=rows.index, yticklabels=rows.position, ylim=(k - .5, -.6), title=found if sure else 'no position is clearly favoured',
+        xlabel=f'share, 95 % interval (n = {far.n} answers); grey: without regard to order')
     sns.despine(left=True)
     return ax

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from .files import no_overwrite
 from .journal import Journal, join_journals, versions
-from .predict import _plain_row, predict, read_predictions, read_run, write_predictions
+from .predict import _plain_row, check_ending, predict, read_predictions, read_run, write_predictions
 from .records import read_records, records_hash
 
 # %% ../nbs/07i_runs.ipynb #c005
@@ -30,7 +30,8 @@ def compare_predictions(
 )->list: # one sentence a difference; empty where they are equal but for seconds
     "What differs between two runs, field by field."
     a, b = (f.set_index('record_id').sort_index() for f in (before, now))
-    found = [f"{len(x.index.difference(y.index))} records are only in the {name} run" for x, y, name in ((a, b, 'first'), (b, a, 'second')) if len(x.index.difference(y.index))]
+    only = dict(first=a.index.difference(b.index), second=b.index.difference(a.index))
+    found = [f'{len(ids)} records are only in the {name} run' for name, ids in only.items() if len(ids)]
     both = a.index.intersection(b.index)
     a, b = ([{c: v for c, v in _plain_row(r).items() if v is not None} for r in f.loc[both].to_dict('records')] for f in (a, b))
     for c in dict.fromkeys([*before, *now]):
@@ -54,11 +55,13 @@ def write_run(
     overwrite=False, # replace what is there
 )->Path: # the file of predictions
     "Write predictions and their run's card. Raises FileExistsError, or ValueError at another ending."
+    check_ending(out)
     no_overwrite(Path(out), overwrite)
     with closing(Journal(journal)) as log:
         run = list(log.runs())[-1]
         log.note(run, records_file=str(records_file))
-        card = log.runs()[run] | dict(run=run, predictions=Path(out).name, statuses=predictions.status.value_counts().to_dict(), predictions_hash=predictions_hash(predictions))
+        card = log.runs()[run]
+    card |= dict(run=run, predictions=Path(out).name, statuses=predictions.status.value_counts().to_dict(), predictions_hash=predictions_hash(predictions))
     _card_path(out).write_text(json.dumps(card, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     return write_predictions(predictions, out, overwrite=overwrite)
 
@@ -82,7 +85,9 @@ def reproduce(
     first, file = read_predictions(_card_path(run).with_name(card['predictions'])), records or card['records_file']
     if not Path(file).is_file(): raise FileNotFoundError(f"{file}: no such file: give the records that were asked, with --records")
     data = read_records(file)
-    if records_hash(data) != card['records_hash']: raise ValueError(f"{file}: these are not the records of the run, or they were edited: give those that were asked (hash {card['records_hash']}), with --records")
+    if records_hash(data) != card['records_hash']:
+        raise ValueError(f"{file}: these are not the records of the run, or they were edited: "
+            f"give those that were asked (hash {card['records_hash']}), with --records")
     lm = _asked(card)
     differences = [f"{what}: {card[what]} then, {now} now" for what, now in _weights(lm, card) if card[what] != now]
     again = predict(lm, data, journal=journal, **card['settings'])
@@ -123,8 +128,10 @@ def join_parts(
     "Join the parts that lie beside `out`. Raises FileNotFoundError, or ValueError where one is missing or unfinished."
     out = Path(out)
     no_overwrite(out, overwrite)
-    parts = sorted(p for p in out.parent.glob(f'*.sqlite') if re.fullmatch(re.escape(out.stem) + r'\.\d+of\d+', p.stem))
-    if not parts: raise FileNotFoundError(f"{out}: there are no parts such as {part_path(out, (1, 2)).with_suffix('.sqlite').name} beside it: predict them with --shard 1/2 and --shard 2/2")
+    parts = sorted(p for p in out.parent.glob('*.sqlite') if re.fullmatch(re.escape(out.stem) + r'\.\d+of\d+', p.stem))
+    if not parts:
+        example = part_path(out, (1, 2)).with_suffix('.sqlite').name
+        raise FileNotFoundError(f"{out}: there are no parts such as {example} beside it: predict them with --shard 1/2 and --shard 2/2")
     for p in parts:
         if not _card_path(p).exists(): raise ValueError(f"{p}: this part is not finished: run its `alignsurvey predict` again, which goes on where it stopped")
     run = join_journals(parts, out.with_suffix('.sqlite'))

@@ -1,6 +1,7 @@
 """Does a journal of 1,000,000 predictions stay quick and small? Written in batches of 128, opened again in a new process, asked what it holds, exported.
 
-Run: make bench, or python benchmarks/journal_million.py [--n 1000000]. Writes journal_million.json beside itself: seconds, memory and the time of an append as the journal grows."""
+Run: make bench, or python benchmarks/journal_million.py [--n 1000000]. Writes journal_million.json beside itself: seconds, memory and
+the time of an append as the journal grows."""
 import argparse, hashlib, json, resource, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np
@@ -25,12 +26,14 @@ def write(path, n):
     began = time.perf_counter() - start
     for i in range(0, n, BATCH):
         probs = rng.dirichlet(np.ones(5), BATCH)
-        batch = {k: dict(value=int(p.argmax()), probs=p.tolist(), coverage=.9, status='ok', tokens=412, seconds=.0123) for k, p in zip(names[i:i + BATCH], probs)}
+        batch = {k: dict(value=int(p.argmax()), probs=p.tolist(), coverage=.9, status='ok', tokens=412, seconds=.0123)
+                 for k, p in zip(names[i:i + BATCH], probs)}
         start = time.perf_counter()
         log.add(batch, 'million')
         took.append(time.perf_counter() - start)
     per = EVERY//BATCH
-    return dict(begin_s=round(began, 1), append_ms=[round(1000*float(np.median(took[i:i + per])), 2) for i in range(0, len(took) - per//2, per)], file_mib=round(path.stat().st_size/2**20))
+    medians = [round(1000*float(np.median(took[i:i + per])), 2) for i in range(0, len(took) - per//2, per)]
+    return dict(begin_s=round(began, 1), append_ms=medians, file_mib=round(path.stat().st_size/2**20))
 
 
 def resume(path, n):
@@ -61,6 +64,8 @@ if __name__ == '__main__':
     with tempfile.TemporaryDirectory() as tmp:
         path = Path(tmp)/'million.sqlite'
         found = dict(predictions=given.n, write=write(path, given.n))
-        for step in 'resume', 'export': found[step] = json.loads(subprocess.run([sys.executable, __file__, '--step', step, '--path', path, '--n', str(given.n)], capture_output=True, text=True, check=True).stdout)
+        for step in 'resume', 'export':
+            again = [sys.executable, __file__, '--step', step, '--path', path, '--n', str(given.n)]
+            found[step] = json.loads(subprocess.run(again, capture_output=True, text=True, check=True).stdout)
     Path(__file__).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
     print(json.dumps(found, indent=1))

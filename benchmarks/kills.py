@@ -1,4 +1,5 @@
-"""Kill -9 at random moments over one run, then finish: are the predictions those of an unbroken run, and was anything asked twice that was not in flight?
+"""Kill -9 at random moments over one run, then finish: are the predictions those of an unbroken run, and was anything asked twice that was
+not in flight?
 
 Once with a tiny model on this machine, once against a server (tests/stub_server.py). Each start is a fork, so that a kill costs no import.
 Run: make bench, or python benchmarks/kills.py [--kills 50] [--records 1000] [--out FILE.json]. Writes kills.json and a plot beside itself."""
@@ -21,15 +22,17 @@ HERE = Path(__file__).parent
 
 
 def prompts(n):
-    return make_records([dict(record_id=f'r{i}', respondent_id=f'r{i}', instruction=f'You are person {i}. Roads?\nA. too little\nB. too much', output='A', answer_form='label') for i in range(n)], source='made')
+    asks = [f'You are person {i}. Roads?\nA. too little\nB. too much' for i in range(n)]
+    rows = [dict(record_id=f'r{i}', respondent_id=f'r{i}', instruction=p, output='A', answer_form='label') for i, p in enumerate(asks)]
+    return make_records(rows, source='made')
 
 
 def tiny():
     "A model of random weights behind the embedded model's tokenizer."
     tokenizer = load_model().tokenizer
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)).eval()
-    return LM(model, tokenizer, 'tiny', 'tiny')
+    shape = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
+    return LM(LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).eval(), tokenizer, 'tiny', 'tiny')
 
 
 def count_asked(path):
@@ -69,7 +72,8 @@ def answered(path):
 
 
 def killed(ask, kills, path, rng, in_flight):
-    "An unbroken run; one that is killed whenever a random number of answers is there, a random while later, and then finished; answers in its journal after each kill."
+    """An unbroken run; one that is killed whenever a random number of answers is there, a random while later, and then finished;
+    answers in its journal after each kill."""
     start_s = time.perf_counter()
     whole, seen = ask(path.with_name('whole.sqlite')), []
     while_s = (time.perf_counter() - start_s)*in_flight/len(whole)
@@ -86,8 +90,8 @@ def killed(ask, kills, path, rng, in_flight):
 def verdict(whole, finished, seen, counts, in_flight):
     "What came of it; `counts` says how often each record was answered, once of them by the unbroken run."
     counts, kills = [n - 1 for n in counts], sum(n < len(whole) for n in seen)
-    return dict(records=len(whole), kills=kills, differences=compare_predictions(whole, finished), asked_twice=sum(max(n - 1, 0) for n in counts), at_most=kills*in_flight,
-        asked=sum(n > 0 for n in counts), answered_at_kill=seen)
+    return dict(records=len(whole), kills=kills, differences=compare_predictions(whole, finished), asked_twice=sum(max(n - 1, 0) for n in counts),
+                at_most=kills*in_flight, asked=sum(n > 0 for n in counts), answered_at_kill=seen)
 
 
 def on_this_machine(records, kills, folder, rng):
@@ -110,7 +114,9 @@ def plot(results, path):
     import matplotlib.pyplot as plt, seaborn as sns
     fig, ax = plt.subplots(figsize=(7, 3))
     for (name, r), color in zip(results.items(), sns.color_palette('colorblind')):
-        ax.plot(range(1, len(r['answered_at_kill']) + 1), [n/r['records'] for n in r['answered_at_kill']], '.-', color=color, label=f"{name}: {r['asked_twice']} asked twice, {len(r['differences'])} differences")
+        shares = [n/r['records'] for n in r['answered_at_kill']]
+        found = f"{name}: {r['asked_twice']} asked twice, {len(r['differences'])} differences"
+        ax.plot(range(1, len(shares) + 1), shares, '.-', color=color, label=found)
     ax.set(xlabel='kill', ylabel='share answered', title='Killed runs go on where they stopped', ylim=(0, 1))
     ax.legend(frameon=False); sns.despine(); fig.savefig(path, dpi=150, bbox_inches='tight')
 

@@ -1,4 +1,5 @@
-"""How fast, and how large, is a run against a server? The tests' stand-in server, in a process of its own, takes 250 ms for each answer; 64 requests are under way.
+"""How fast, and how large, is a run against a server? The tests' stand-in server, in a process of its own, takes 250 ms for each answer;
+64 requests are under way.
 
 Run: make bench, or python benchmarks/server_run.py. Writes server_run.json beside itself: throughput as a share of the ideal, processor time a prompt,
 and peak memory with 10,000 and 100,000 records, beside what importing and reading the records took."""
@@ -28,15 +29,21 @@ def child(url, records, journal, concurrency):
                           imported_mib=round(imported), read_mib=round(read), peak_mib=round(memory('VmHWM')))))
 
 
+def record(i):
+    return dict(record_id=f'r{i}', respondent_id=f'r{i}', instruction=f'You are person {i}. Roads?\nA. too little\nB. too much', input='',
+                output='A', answer_form='label', options=['too little', 'too much'])
+
+
 def run(n, latency, concurrency=64):
     "A run in a process of its own, against a server in another."
     server = subprocess.Popen([sys.executable, STUB, json.dumps(dict(latency=latency))], stdout=subprocess.PIPE, text=True)
     try:
         with tempfile.TemporaryDirectory() as tmp:
             with open(f'{tmp}/r.jsonl', 'w') as f:
-                for i in range(n): f.write(json.dumps(dict(record_id=f'r{i}', respondent_id=f'r{i}', instruction=f'You are person {i}. Roads?\nA. too little\nB. too much', input='', output='A', answer_form='label', options=['too little', 'too much'])) + '\n')
+                f.writelines(json.dumps(record(i)) + '\n' for i in range(n))
             url = f'http://127.0.0.1:{int(server.stdout.readline())}/v1'
-            done = subprocess.run([sys.executable, __file__, '--child', url, f'{tmp}/r.jsonl', f'{tmp}/run.sqlite', str(concurrency)], stdout=subprocess.PIPE, text=True, check=True)
+            again = [sys.executable, __file__, '--child', url, f'{tmp}/r.jsonl', f'{tmp}/run.sqlite', str(concurrency)]
+            done = subprocess.run(again, stdout=subprocess.PIPE, text=True, check=True)
             return json.loads(done.stdout)
     finally: server.kill(); server.wait()
 
@@ -46,6 +53,7 @@ if __name__ == '__main__':
     else:
         n = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
         speed = run(n, .25)
-        found = dict(speed=speed | dict(ideal_per_second=64/.25, share_of_ideal=round(speed['per_second']/(64/.25), 3)), memory=[run(k, 0.) for k in (n, 10*n)])
+        speed |= dict(ideal_per_second=64/.25, share_of_ideal=round(speed['per_second']/(64/.25), 3))
+        found = dict(speed=speed, memory=[run(k, 0.) for k in (n, 10*n)])
         (HERE/'server_run.json').write_text(json.dumps(found, indent=1) + '\n')
         print(json.dumps(found, indent=1))

@@ -1,37 +1,54 @@
 "An OpenAI-compatible server that stands in for a real one, faults included. Run it in a process of its own: python stub_server.py '{...}' prints its port."
-import asyncio, hashlib, json, math, random, sys
+import asyncio, hashlib, json, math, random, re, sys
 
 FAULTS = ('429', '500', 'timeout', 'cut', 'html', 'empty', 'filter')
 
 
 class Stub:
-    "Settings: latency (s), faults (share of requests), logprobs, seed, hang (s that a timeout takes), price per what `prompt_tokens` counts."
-    def __init__(self, latency=0., faults=0., logprobs=True, seed=0, hang=3., retry_after=.2, prompt_tokens=None, code=None):
-        self.latency, self.faults, self.logprobs, self.hang, self.retry_after, self.code = latency, faults, logprobs, hang, retry_after, code
-        self.rng, self.served, self.active, self.most, self.billed, self.kinds = random.Random(seed), {}, 0, 0, 0, {}
+    """Settings: latency (s), faults (share of requests), logprobs, seed, hang (s that a timeout takes), price per what `prompt_tokens` counts,
+    code (of the error that answers everything, with its reason under `detail`, or as OpenAI's servers write it)."""
+    def __init__(self, latency=0., faults=0., logprobs=True, seed=0, hang=3., retry_after=.2, prompt_tokens=None, code=None, detail=False):
+        self.latency, self.faults, self.logprobs, self.hang, self.retry_after = latency, faults, logprobs, hang, retry_after
+        self.code, self.detail, self.rng = code, detail, random.Random(seed)
+        self.served, self.active, self.most, self.billed, self.kinds, self.files = {}, 0, 0, 0, {}, []
         self.prompt_tokens = prompt_tokens or (lambda messages: len(messages[0]['content'])//4)
 
     async def handle(self, reader, writer):
         try:
             while line := await reader.readline():
-                length = 0
+                length, path = 0, line.split()[1].decode()
                 while (head := await reader.readline()).strip():
                     name, _, value = head.decode().partition(':')
                     if name.lower() == 'content-length': length = int(value)
                     if name.lower() == 'authorization': key = value.split()[-1]
-                body = json.loads(await reader.readexactly(length)) if length else None
-                if line.startswith(b'GET'): self.send(writer, 200, dict(served=self.served, most=self.most, billed=self.billed, kinds=self.kinds))
-                elif self.code: self.send(writer, self.code, dict(error=dict(message=f'no such thing, said to {key}')))
-                else: await self.chat(writer, body)
+                data = await reader.readexactly(length)
+                if path == '/': self.send(writer, 200, dict(served=self.served, most=self.most, billed=self.billed, kinds=self.kinds, files=len(self.files)))
+                elif self.code: self.send(writer, self.code, self.reason(f'no such thing, said to {key}'))
+                elif path.startswith('/v1/chat'): await self.chat(writer, json.loads(data))
+                else: self.batch(writer, path, data)
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError): pass
         finally: writer.close()
+
+    def reason(self, said): return dict(detail=said) if self.detail else dict(error=dict(message=said))
+
+    def batch(self, writer, path, data):
+        "The batch API: all that a file asks is answered when it is read again."
+        if path == '/v1/files':
+            self.files.append([json.loads(l) for l in re.findall(rb'^{"custom_id".*', data, re.M)])
+            return self.send(writer, 200, dict(id=str(len(self.files) - 1), object='file', bytes=1, created_at=0, filename='r', purpose='batch', status='processed'))
+        name = json.loads(data)['input_file_id'] if data else path.split('/')[3]
+        if path.endswith('/content'):
+            replies = [dict(custom_id=l['custom_id'], response=dict(status_code=200, body=self.reply(l['body'], None))) for l in self.files[int(name)]]
+            return self.send(writer, 200, '\n'.join(map(json.dumps, replies)), html=True)
+        self.send(writer, 200, dict(id=name, object='batch', completion_window='24h', created_at=0, endpoint='/v1/chat/completions',
+                                    input_file_id=name, output_file_id=name, status='completed'))
 
     async def chat(self, writer, body):
         self.active += 1
         self.most = max(self.most, self.active)
         try:
-            kind = self.rng.choice(FAULTS) if self.rng.random() < self.faults and body['max_tokens'] != 1 else None
+            kind = self.rng.choice(FAULTS) if self.rng.random() < self.faults and body.get('max_tokens') != 1 else None
             self.kinds[kind or 'ok'] = self.kinds.get(kind or 'ok', 0) + 1
             await asyncio.sleep(self.hang if kind == 'timeout' else self.latency)
         finally: self.active -= 1
@@ -54,7 +71,8 @@ class Stub:
         text = 'A' if (a if body['temperature'] == 0 else random.Random(body['seed']).random()) < .6 else 'B'
         top = [dict(token=t, logprob=math.log(p), bytes=None) for t, p in (('A', .05 + .9*a), ('B', .94 - .9*a), ('x', .005))]
         given = dict(content=[dict(token='A', logprob=top[0]['logprob'], bytes=None, top_logprobs=top)]) if body.get('logprobs') else None
-        choice = dict(index=0, finish_reason='content_filter' if kind == 'filter' else 'stop', message=dict(role='assistant', content='' if kind == 'filter' else text), logprobs=given)
+        message = dict(role='assistant', content='' if kind == 'filter' else text)
+        choice = dict(index=0, finish_reason='content_filter' if kind == 'filter' else 'stop', message=message, logprobs=given)
         return dict(id='1', object='chat.completion', created=0, model=body['model'], choices=[] if kind == 'empty' else [choice],
                     usage=dict(prompt_tokens=asked, completion_tokens=1, total_tokens=asked + 1))
 
@@ -66,7 +84,7 @@ class Stub:
 
 async def main(settings):
     if settings.pop('tokenizer', None):
-        from alignsurvey.server import _tokenizer
+        from alignsurvey.costs import _tokenizer
         tokenizer = _tokenizer('smollm2-135m')
         settings['prompt_tokens'] = lambda m: len(tokenizer.apply_chat_template(m, add_generation_prompt=True)['input_ids'])
     server = await asyncio.start_server(Stub(**settings).handle, '127.0.0.1', 0)

@@ -86,6 +86,7 @@ def wrong(folder):
     yield ['predict', 'good.jsonl', 'o.jsonl', '--model', 'bare'], ['bare', 'no weights', 'safetensors']
     yield ['predict', 'good.jsonl', 'o.jsonl', '--model', './nowhere'], ['nowhere', 'no such model folder']
     yield ['predict', 'nowhere.jsonl', 'o.jsonl'], ['nowhere.jsonl', 'no such file']
+    yield ['predict', 'good.jsonl', 'o.csv'], ['o.csv', "can't write .csv", 'use .jsonl or .parquet']
     yield ['train', 'good.jsonl', 'a', '--loss', 'rank'], ["'rank'", 'answer, option']
     yield ['split', 'good.jsonl', 's', '--test', '2'], ['test is 2.0', 'between 0 and 1']
     yield ['evaluate', '--records', 'good.jsonl', '--predictions', 'taken.jsonl'], ['taken.jsonl', 'line 1', 'not valid JSON']

@@ -3,7 +3,7 @@ import json, os, sqlite3, subprocess, sys
 from pathlib import Path
 import pandas as pd, pytest
 
-from alignsurvey.journal import Journal, read_reply
+from alignsurvey.journal import Journal, join_journals, read_reply
 from alignsurvey.predict import predict, read_run
 from alignsurvey.records import make_records, write_records
 from alignsurvey.runs import compare_predictions, read_run_card
@@ -93,6 +93,12 @@ def test_parts_under_a_launcher_joined_are_the_whole_run(tmp_path, cli):
     (tmp_path/'two'/'p.2of2.card.json').unlink()
     code, _, err = cli('join', tmp_path/'two'/'p.jsonl', '--overwrite')
     assert code == 2 and 'this part is not finished' in err
+
+
+def test_parts_of_different_numbers_are_refused(tmp_path):
+    parts = [tmp_path/'p.1of2.sqlite', tmp_path/'p.2of3.sqlite']
+    for path, shard in zip(parts, ((1, 2), (2, 3))): predict(Parrot(), prompts(16), journal=path, shard=shard)
+    with pytest.raises(ValueError, match='are parts of 2 and of 3: keep those of one number'): join_journals(parts, tmp_path/'p.sqlite')
 
 
 def test_a_run_is_reproduced_and_its_card_holds_no_key(tmp_path, cli):

@@ -7,7 +7,8 @@ import numpy as np, pytest, torch
 from alignsurvey.model import _embedded, _packaged_gguf, load_model, prompt_ids
 from alignsurvey.predict import predict
 from alignsurvey.records import reorder
-from alignsurvey.server import _scored, connect
+from alignsurvey.server import connect
+from alignsurvey.server_replies import score_steps
 from alignsurvey.survey import Survey
 import alignsurvey.tasks
 
@@ -49,7 +50,7 @@ def test_transformers_serve_says_what_the_model_says_here(tmp_path):
         asked = dict(elicitation='greedy', max_new_tokens=10)
         there, here = predict(server, records, **asked), predict(load_model(), records, **asked)
         drawn = predict(server, records.select(range(2)), elicitation='auto', draws=2, max_new_tokens=4)
-        with pytest.raises(ConnectionError, match='400: check address, model name') as e: connect('another', base_url=url).probe()
+        with pytest.raises(ConnectionError, match='400 - Server is pinned to') as e: connect('another', base_url=url).probe()
     assert list(there.text) == list(here.text) and list(there.status) == list(here.status)
     assert set(drawn.elicitation) == {'sample'} and '\n' not in str(e.value)
 
@@ -64,7 +65,7 @@ def first_tokens(lm, records):
             logp, token = logits[0].float().log_softmax(-1).topk(20)
             top = list(zip(map(lm.tokenizer.decode, token.tolist()), logp.tolist()))
             steps.append(dict(token=lm.tokenizer.decode(said), logprob=logp[0].item(), top=top))
-        yield _scored(steps, r)
+        yield score_steps(steps, r)
 
 
 @pytest.mark.skipif('LLAMA_PYTHON' not in os.environ, reason='make test-servers builds llama.cpp and names its Python')

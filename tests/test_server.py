@@ -1,11 +1,13 @@
 "Servers: faults of every kind, secrets, budgets, throughput, against a stub in its own process."
-import contextlib, json, logging, subprocess, sys, time, traceback, urllib.request
+import asyncio, contextlib, json, logging, os, signal, subprocess, sys, threading, time, traceback, urllib.request
 from pathlib import Path
 import pytest
 
+from alignsurvey.costs import estimate, run_status
+from alignsurvey.journal import Journal
 from alignsurvey.predict import predict
 from alignsurvey.records import make_records, write_records
-from alignsurvey.server import connect, estimate, run_status
+from alignsurvey.server import connect
 
 STUB = Path(__file__).with_name('stub_server.py')
 
@@ -23,7 +25,9 @@ def stub(**settings):
 
 
 def prompts(n):
-    return make_records([dict(record_id=f'r{i}', respondent_id=f'r{i}', instruction=f'You are person {i}. Roads?\nA. too little\nB. too much', output='A', answer_form='label') for i in range(n)], source='made')
+    asks = [f'You are person {i}. Roads?\nA. too little\nB. too much' for i in range(n)]
+    rows = [dict(record_id=f'r{i}', respondent_id=f'r{i}', instruction=p, output='A', answer_form='label') for i, p in enumerate(asks)]
+    return make_records(rows, source='made')
 
 
 def test_every_fault_ends_in_a_status_with_its_reason(tmp_path):
@@ -73,6 +77,19 @@ def test_failures_are_asked_again_and_answers_are_not(tmp_path):
     assert list(first.status[answered]) == list(second.status[answered]) and run_status(journal)[0]['failed'] == 0
 
 
+def test_a_notebook_that_is_interrupted_asks_no_more():
+    async def cell(): predict(connect('stub', base_url=url, concurrency=4), prompts(2_000), elicitation='greedy')    # in the notebook's event loop
+    def interrupt():
+        while saw()['kinds'].get('ok', 0) < 20: time.sleep(.1)
+        os.kill(os.getpid(), signal.SIGINT)
+    with stub(latency=.1) as (url, saw):
+        threading.Thread(target=interrupt).start()
+        with contextlib.closing(asyncio.new_event_loop()) as loop, pytest.raises(KeyboardInterrupt): loop.run_until_complete(cell())
+        asked = saw()['kinds']['ok']
+        time.sleep(1)
+        assert asked == saw()['kinds']['ok'] < 1_000
+
+
 def test_the_probe_chooses_and_draws_are_shared(tmp_path):
     records = prompts(20)
     with stub(logprobs=False) as (url, saw):
@@ -85,18 +102,21 @@ def test_the_probe_chooses_and_draws_are_shared(tmp_path):
     assert set(got.elicitation) == {'sample'} and all(json.loads(b)[:5] == json.loads(a) for a, b in zip(got.text, more.text))
 
 
-@pytest.mark.parametrize('code', [400, 401, 404])
-def test_a_planted_key_is_nowhere(code, tmp_path, monkeypatch, caplog, cli):
+@pytest.mark.parametrize('code, detail', [(400, False), (401, True), (404, False)])
+def test_a_planted_key_is_nowhere(code, detail, tmp_path, monkeypatch, caplog, cli):
     monkeypatch.setenv('STUB_KEY', 'sk-xyzzy-secret')
     caplog.set_level(logging.DEBUG)
     write_records(prompts(5), tmp_path/'r.jsonl')
     ask = lambda out, url: cli('predict', tmp_path/'r.jsonl', tmp_path/out, '--model', 'stub', '--server', url, '--key-variable', 'STUB_KEY')
     with stub() as (url, _):
-        good = predict(server := connect('stub', base_url=url, key_variable='STUB_KEY'), prompts(5), journal=tmp_path/'a.sqlite')
+        keyed = dict(base_url=url, key_variable='STUB_KEY')
+        good = predict(server := connect('stub', **keyed), prompts(5), journal=tmp_path/'a.sqlite')
         done = ask('good.jsonl', url)
-        with pytest.raises(ValueError, match='an option holds the key of STUB_KEY'): connect('stub', base_url=url, key_variable='STUB_KEY', extra={'token': 'sk-xyzzy-secret'})
-    with stub(faults=.6, hang=.3) as (url, _): predict(connect('stub', base_url=url, key_variable='STUB_KEY', timeout=.2, tries=1), prompts(30), elicitation='greedy', journal=tmp_path/'faults.sqlite')
-    with stub(code=code) as (url, _):
+        with pytest.raises(ValueError, match='an option holds the key of STUB_KEY'): connect('stub', **keyed, extra={'token': 'sk-xyzzy-secret'})
+    with stub(faults=.6, hang=.3) as (url, _):
+        hasty = connect('stub', base_url=url, key_variable='STUB_KEY', timeout=.2, tries=1)
+        predict(hasty, prompts(30), elicitation='greedy', journal=tmp_path/'faults.sqlite')
+    with stub(code=code, detail=detail) as (url, _):
         try: predict(connect('stub', base_url=url, key_variable='STUB_KEY', tries=1), prompts(5), elicitation='greedy', journal=tmp_path/'b.sqlite')
         except ConnectionError: said = traceback.format_exc()
         result = ask('bad.jsonl', url)
@@ -108,7 +128,8 @@ def test_a_planted_key_is_nowhere(code, tmp_path, monkeypatch, caplog, cli):
 
 
 @pytest.mark.parametrize('settings, said', [(dict(logprobs=False), "gives no log probabilities, which 'score' needs: use sample, greedy or auto"),
-    (dict(code=400), 'no such thing'), (None, 'gave no answer (connection): check address')])
+    (dict(code=400), 'Error code: 400 - no such thing'), (dict(code=422, detail=True), 'Error code: 422 - no such thing'),
+    (dict(code=500, detail=True), 'Error code: 500 - no such thing'), (None, 'gave no answer (connection): check address')])
 def test_a_server_that_cannot_answer_gets_one_sentence_and_exit_code_2(settings, said, tmp_path, cli):
     write_records(prompts(3), tmp_path/'r.jsonl')
     with stub(**settings) if settings else contextlib.nullcontext(('http://127.0.0.1:9/v1', None)) as (url, _):
@@ -120,11 +141,33 @@ def test_a_budget_is_never_overrun_and_a_raised_one_goes_on(tmp_path):
     records = prompts(200)
     with stub(latency=.005) as (url, saw):
         asks = dict(base_url=url, prices=(10., 0.), concurrency=16)
-        with pytest.raises(ValueError, match='the budget of 0.01 is used up after'): predict(connect('stub', budget=.01, **asks), records, journal=tmp_path/'run.sqlite')
+        with pytest.raises(ValueError, match='the budget of 0.01 is used up after'):
+            predict(connect('stub', budget=.01, **asks), records, journal=tmp_path/'run.sqlite')
         status = run_status(tmp_path/'run.sqlite')[0]
         assert .007 < status['spent'] <= .01 and status['left'] == 200 - status['answered'] > 0
         assert (predict(connect('stub', budget=1., **asks), records, journal=tmp_path/'run.sqlite').status == 'ok').all()
         assert sum(saw()['served'].values()) == 200 + 2    # each server was probed once
+
+
+def test_a_budget_sets_aside_what_a_reply_may_have_under_either_name():
+    with stub(latency=.05) as (url, saw):
+        asks = dict(base_url=url, prices=(0., 10.), budget=.01, max_tokens=None, max_completion_tokens=400)    # room for two replies at a time
+        assert (predict(connect('stub', **asks), prompts(20), elicitation='greedy').status == 'ok').all()
+        assert saw()['most'] <= 2
+
+
+def test_an_answer_that_cannot_be_kept_ends_the_run(monkeypatch):
+    raised = []
+    def ask():
+        try: predict(connect('stub', base_url=url), prompts(5))
+        except TypeError as e: raised.append(e)
+    def broken(*_): raise TypeError('broken')
+    monkeypatch.setattr(Journal, 'add', broken)
+    with stub() as (url, _):
+        run = threading.Thread(target=ask, daemon=True)
+        run.start()
+        run.join(60)
+    assert [str(e) for e in raised] == ['broken']
 
 
 def test_the_dry_run_counts_what_the_server_bills():
@@ -146,11 +189,11 @@ def test_throughput_with_latency():
         start = time.perf_counter()
         predict(server, records)
         seconds, most = time.perf_counter() - start, saw()['most']
-    assert most == 64 and len(records)/seconds > .4*64/.25, f'{len(records)/seconds:.0f} prompts a second'    # on an idle machine it is twice that; a busy one passes too
+    assert most == 64 and len(records)/seconds > .4*64/.25, f'{len(records)/seconds:.0f} prompts a second'    # twice that where nothing else runs
 
 
-@pytest.mark.parametrize('given, said', [(dict(base_url='http://127.0.0.1:9/v1', tries=1), 'gave no answer (connection)'), (dict(base_url='localhost:8000'), 'is no web address'),
-    (dict(base_url='http://h/v1?key=sk-1'), 'leave them out')])
+@pytest.mark.parametrize('given, said', [(dict(base_url='http://127.0.0.1:9/v1', tries=1), 'gave no answer (connection)'),
+    (dict(base_url='localhost:8000'), 'is no web address'), (dict(base_url='http://h/v1?key=sk-1'), 'leave them out')])
 def test_bad_addresses_get_one_sentence(given, said):
     with pytest.raises((ValueError, ConnectionError)) as e: predict(connect('m', **given), prompts(2))
     assert said in str(e.value) and '\n' not in str(e.value) and 'sk-1' not in str(e.value)
@@ -168,6 +211,22 @@ def test_the_command_line_prices_asks_and_tells_how_far_it_is(tmp_path, cli):
     code, out, err = cli('status', tmp_path/'p.sqlite')
     assert code == 0 and out.startswith('m, score: 30 of 30 answered, 0 failed') and 'spent 0.00' in out, err
     assert cli('status', tmp_path/'r.jsonl')[0] == 2 and cli('status', tmp_path/'none.sqlite')[0] == 2
+
+
+def test_the_command_line_asks_by_the_file(tmp_path, cli):
+    write_records(prompts(6), tmp_path/'r.jsonl')
+    ask = ['predict', tmp_path/'r.jsonl', tmp_path/'p.jsonl', '--model', 'm', '--batches']
+    with stub() as (url, saw):
+        code, out, err = cli(*ask, '--server', url)
+        assert code == 0 and '1 under way' in out, err
+        seen = saw()
+        assert seen['files'] == 1 and sum(seen['kinds'].values()) == 1, 'a file, and the probe'
+        single = predict(connect('m', base_url=url), prompts(6))
+    rows = [json.loads(l) for l in (tmp_path/'p.jsonl').read_text().splitlines()]
+    assert [r['probs'] for r in rows] == list(single.probs) and {r['status'] for r in rows} == {'ok'}
+    code, out, err = cli(*ask, '--overwrite')
+    assert code == 2 and '--batches asks a server by the file: give its address' in err
+    with stub(code=404, detail=True) as (url, _): assert 'Error code: 404 - no such thing' in cli(*ask, '--overwrite', '--server', url)[2]
 
 
 def test_draws_are_scored_as_counts():
