@@ -557,6 +557,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                     'alignsurvey.orders.plot_position_bias': ('orders.html#plot_position_bias', 'alignsurvey/orders.py'),
                                     'alignsurvey.orders.position_bias': ('orders.html#position_bias', 'alignsurvey/orders.py')},
             'alignsurvey.predict': { 'alignsurvey.predict._asker': ('predict.html#_asker', 'alignsurvey/predict.py'),
+                                     'alignsurvey.predict._begin': ('predict.html#_begin', 'alignsurvey/predict.py'),
                                      'alignsurvey.predict._option_counts': ('predict.html#_option_counts', 'alignsurvey/predict.py'),
                                      'alignsurvey.predict._parquet': ('predict.html#_parquet', 'alignsurvey/predict.py'),
                                      'alignsurvey.predict._part': ('predict.html#_part', 'alignsurvey/predict.py'),

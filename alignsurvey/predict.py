@@ -94,15 +94,18 @@ def _run(ask, records, counts, log, given, how):
     kept = how['draws'] if 'draws' in how and ask.keeps_draws else None
     whole = hashlib.sha256(f"{kept}{''.join(keys)}".encode()).hexdigest()[:16]
     run, batches = whole + (f'-{shard[0]}of{shard[1]}' if shard else ''), _part(ask.plan(records), shard)
-    rows = sorted(i for b in batches for i in b)
-    wanted = list(dict.fromkeys(k for i in rows for k in draw_keys(keys[i], kept)))
     sources = sorted({s for some in records.select_columns('source').iter(1000) for s in some['source']})
     card = dict(ask.card(), settings=given, whole=whole, sources=sources, records=len(records), records_hash=records_hash(records),
-        versions=versions(), elicitation=elicitation, shard=shard, draws_kept=kept, total=len(wanted), before=len(log.answered(wanted)))
-    ids = records['record_id'][:]
-    log.begin(run, card, ((i, ids[i], keys[i], counts[i]) for i in rows))
+        versions=versions(), elicitation=elicitation, shard=shard, draws_kept=kept)
+    _begin(log, run, card, records, keys, counts, sorted(i for b in batches for i in b))
     ask.collect(records, keys, batches, elicitation, log, run, how)
     return log.predictions(run)
+
+def _begin(log, run, card, records, keys, counts, rows):
+    "Note in the journal what the run asks, and how much of it is answered."
+    wanted, ids = {k for i in rows for k in draw_keys(keys[i], card['draws_kept'])}, records['record_id'][:]
+    card = card | dict(total=len(wanted), before=len(log.answered(wanted)))
+    log.begin(run, card, ((i, ids[i], keys[i], counts[i]) for i in rows))
 
 def _part(batches, shard):
     "Every n-th batch."

@@ -145,6 +145,7 @@ class Traffic:
     def __init__(self, most, patience): # most requests at a time; seconds of silence before the run stops
         self.most, self.patience, self.limit, self.active = most, patience, float(most), 0
         self.busy, self.silent, self.heard, self.turn = 0., 0, time.monotonic(), asyncio.Condition()
+        self.took, self.start = 0., 0.    # seconds that an answer takes lately; when the last request was to start
     @property
     def broken(self): return self.silent >= 2*self.most + 10
     @property
@@ -156,14 +157,17 @@ class Traffic:
         async with self.turn:
             await self.turn.wait_for(lambda: self.active < self.room)
             self.active += 1
+        self.start = max(now := time.monotonic(), self.start + .8*self.took/self.room)
+        if self.start > now: await asyncio.sleep(self.start - now)
 
     async def leave(self):
         async with self.turn:
             self.active -= 1
             self.turn.notify(max(1, self.room - self.active))
 
-    def note(self, kind): # ok, busy, silent or what else came
+    def note(self, kind, seconds=None): # ok, busy, silent or what else came; how long an answer took
         "Learn from a reply."
+        if seconds: self.took = .9*self.took + .1*seconds if self.took else seconds
         self.busy = .9*self.busy + .1*(kind == 'busy')
         if kind == 'silent': self.silent += 1
         else: self.silent, self.heard = 0, time.monotonic()
@@ -232,7 +236,7 @@ async def _one(run, client, key, record, body, elicitation):
         try:
             start = time.monotonic()
             answer = as_prediction(await _replied(client, run.server, body), record, elicitation)
-            run.traffic.note('ok')
+            run.traffic.note('ok', time.monotonic() - start)
             if answer['asked']: run.learn(answer['asked'], body)
             return await run.keep(key, dict(answer, seconds=_since(start)))
         except Fault as f:
