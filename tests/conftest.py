@@ -17,6 +17,18 @@ def cli():
 
 
 @pytest.fixture
+def here():
+    "The same in this process, for commands that load a model: a process of its own takes seconds to start."
+    from typer.testing import CliRunner
+    from alignsurvey.cli import app
+    def run(*args):
+        done = CliRunner().invoke(app, [str(a) for a in args], env=dict(COLUMNS='200'))
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.stdout, done.stderr
+    return run
+
+
+@pytest.fixture
 def reference():
     "Folder with published example files of the AlignSurvey benchmark; they are not part of this repository."
     if not REFERENCE.is_dir(): pytest.skip('the published example files are not here')

@@ -14,7 +14,7 @@ sys.path.insert(0, sys.argv[1])
 from test_processes import *
 for name, settings in RUNS.items(): one_run(sys.argv[2], Path(sys.argv[3])/name, settings)
 """
-TWENTY = dict(loss='option', lr=.01, batch=4, micro=2, rank=2, alpha=4, epochs=2, seed=3, max_tokens=60)    # 11 steps an epoch, the last with a single record
+TWENTY = dict(loss='option', lr=.01, batch=4, micro=2, rank=2, alpha=4, epochs=2, seed=3, max_tokens=60)    # 6 steps an epoch, the last with a single record
 RUNS = dict(
     option=dict(),
     answer=dict(loss='answer'),
@@ -24,13 +24,13 @@ RUNS = dict(
     accumulated=dict(trainer_args=dict(gradient_accumulation_steps=2)),
     checkpointed=dict(trainer_args=dict(gradient_checkpointing=True)),
     validated=dict(validate=True),
-    resumed=dict(validate=True, stop=15),
+    resumed=dict(validate=True, stop=9),
 )
 
 
 def one_run(base, out, settings):
     settings = {**TWENTY, **settings}
-    data = groups() if settings['loss'] == 'distribution' else people(21).select(range(41))
+    data = groups() if settings['loss'] == 'distribution' else people(11).select(range(21))
     validate, stop = settings.pop('validate', None), settings.pop('stop', None)
     def score(lm):
         if lm.adapter == f'step {stop}': raise KeyboardInterrupt

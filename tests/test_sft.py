@@ -1,5 +1,6 @@
-"Fine-tuning on a tiny random model: stages and their lineage, losses, validation, a run that is killed and goes on, and what is said when something is wrong."
-import json, os, random, shutil, signal, subprocess, sys, time
+"Fine-tuning on a tiny random model: stages, their lineage, losses, validation, a run that is killed and goes on, and what is said of errors."
+import json, multiprocessing, os, random, shutil, subprocess, time
+from multiprocessing import forkserver
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from datasets import Dataset
@@ -28,8 +29,8 @@ def save_tiny(folder, seed=0, hidden=32):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token='<|end|>', pad_token='<|end|>', additional_special_tokens=special[1:])
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=hidden, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                                         max_position_embeddings=512, bos_token_id=0, eos_token_id=0, pad_token_id=0))
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=hidden, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, pad_token_id=0))
     for p in model.parameters(): torch.nn.init.normal_(p, std=.2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -41,15 +42,15 @@ def people(n=6, first=0):
     rows = []
     for i in range(first, first + n):
         for q in ('roads', 'parks'):
-            rows.append(dict(record_id=f's/{i}/{q}', source='s', respondent_id=str(i), question_id=q, instruction=f'age {20 + 7*i}. {q}?', options=['more', 'less'], answer_form='text',
-                             answer_index=i % 2, output=['more', 'less'][i % 2], task='response'))
+            rows.append(dict(record_id=f's/{i}/{q}', source='s', respondent_id=str(i), question_id=q, instruction=f'age {20 + 7*i}. {q}?',
+                options=['more', 'less'], answer_form='text', answer_index=i % 2, output=['more', 'less'][i % 2], task='response'))
     return make_records(rows)
 
 
 def mixed(n=10):
     "Answers of n people, and an attribute of five others: two tasks."
-    jobs = [dict(record_id=f's/{i}/job', source='s', respondent_id=str(i), question_id='job', instruction=f'was {20 + 7*i}. job?', options=['none', 'some'], answer_form='text',
-                 answer_index=i % 2, output=['none', 'some'][i % 2], task='role') for i in range(100, 105)]
+    jobs = [dict(record_id=f's/{i}/job', source='s', respondent_id=str(i), question_id='job', instruction=f'was {20 + 7*i}. job?',
+        options=['none', 'some'], answer_form='text', answer_index=i % 2, output=['none', 'some'][i % 2], task='role') for i in range(100, 105)]
     return make_records(people(n).to_list() + jobs)
 
 
@@ -57,8 +58,8 @@ MIX = {'response': 2, 'role': 1}
 
 
 def groups():
-    rows = [dict(record_id=f's/{g}', source='s', respondent_id=g, question_id='roads', level='group', task='response', instruction=f'{g}. roads?', options=['more', 'same', 'less'], answer_form='text',
-                 target=p, n=n) for g, p, n in [('women', [.7, .2, .1], 300), ('men', [.1, .2, .7], 200), ('others', [1., 0., 0.], 40)]]
+    rows = [dict(record_id=f's/{g}', source='s', respondent_id=g, question_id='roads', level='group', task='response', instruction=f'{g}. roads?',
+        options=['more', 'same', 'less'], answer_form='text', target=p, n=n) for g, p, n in [('women', [.7, .2, .1], 300), ('men', [.1, .2, .7], 200), ('others', [1., 0., 0.], 40)]]
     return make_records(rows)
 
 
@@ -128,15 +129,19 @@ def test_an_adapter_for_another_base_is_refused(first, tmp_path):
 def test_policies_that_cannot_hold(base, first, tmp_path):
     with pytest.raises(ValueError, match='carries an adapter already: say with adapter_policy'): sft(first[0], people(), tmp_path/'x')
     with pytest.raises(ValueError, match='carries no adapter to merge'): sft(load_model(base), people(), tmp_path/'x', adapter_policy='merge')
-    with pytest.raises(ValueError, match="its rank is 2, so it can't be continued with rank 4"): sft(first[0], people(), tmp_path/'x', adapter_policy='continue', rank=4)
-    with pytest.raises(ValueError, match='holds the adapter that is to be trained further'): sft(first[0], people(), first[1], adapter_policy='continue', overwrite=True)
-    with pytest.raises(ValueError, match="stage is 'warmup': use one of foundation, task"): sft(load_model(base), people(), tmp_path/'x', stage='warmup')
+    with pytest.raises(ValueError, match="its rank is 2, so it can't be continued with rank 4"):
+        sft(first[0], people(), tmp_path/'x', adapter_policy='continue', rank=4)
+    with pytest.raises(ValueError, match='holds the adapter that is to be trained further'):
+        sft(first[0], people(), first[1], adapter_policy='continue', overwrite=True)
+    with pytest.raises(ValueError, match="stage is 'warmup': use one of foundation, task"):
+        sft(load_model(base), people(), tmp_path/'x', stage='warmup')
     assert not (tmp_path/'x').exists()
 
 
 @pytest.mark.parametrize('loss, mix', [('answer', None), ('option', None), ('option', MIX)])
 def test_sharing_changes_nothing_but_the_time(base, tmp_path, loss, mix):
-    for s in (True, False): sft(load_model(base), mixed() if mix else people(), tmp_path/str(s), share_prefixes=s, mix=mix, **{**SMALL, 'loss': loss, 'batch': 3, 'micro': 1})
+    settings = {**SMALL, 'loss': loss, 'batch': 3, 'micro': 1}
+    for s in (True, False): sft(load_model(base), mixed() if mix else people(), tmp_path/str(s), share_prefixes=s, mix=mix, **settings)
     a, b = (pd.read_csv(tmp_path/s/'loss.csv').loss for s in ('True', 'False'))
     assert np.allclose(a, b, rtol=1e-4)
 
@@ -160,45 +165,55 @@ def test_groups_count_by_the_people_behind_them(base, tmp_path):
     q = answers(lm, groups(), 'distribution').reshape(3, 3).log_softmax(1)
     kl = (torch.xlogy(p, p) - p*q).sum(1)
     assert pd.read_csv(tmp_path/'a'/'loss.csv').loss[0] == pytest.approx((n*kl).sum().item()/n.sum().item(), rel=1e-4)
-    with pytest.raises(ValueError, match="s/0/roads: has no shares or no n: loss='distribution' needs group records"): sft(lm, people(), tmp_path/'b', loss='distribution')
+    with pytest.raises(ValueError, match="s/0/roads: has no shares or no n: loss='distribution' needs group records"):
+        sft(lm, people(), tmp_path/'b', loss='distribution')
 
 
-RUN = """
-import sys, torch
-sys.path.insert(0, sys.argv[4])
-from test_sft import *
-settings = json.loads(sys.argv[3])
-score = lambda lm: answers(lm, people(2, 20)).mean().item()**2
-sft(load_model(sys.argv[1]), mixed(), sys.argv[2], mix=MIX, save_every=2, **(dict(validate=score, validate_every=3, patience=50) if settings.pop('validated') else {}), **settings)
-"""
+def run(base, out, validated, settings):
+    "A run in a process of its own, what it says in a file."
+    for said in (1, 2): os.dup2(os.open(f'{out}.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND), said)
+    score = lambda lm: answers(lm, people(2, 20)).mean().item()**2
+    judged = dict(validate=score, validate_every=3, patience=50) if validated else {}
+    sft(load_model(base), mixed(), out, mix=MIX, save_every=2, **judged, **settings)
 
 
-def start(base, out, settings): return subprocess.Popen([sys.executable, '-c', RUN, base, str(out), json.dumps(settings), str(Path(__file__).parent)],
-                                                        env=dict(os.environ, TQDM_DISABLE='1', OMP_NUM_THREADS='1'), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+@pytest.fixture(scope='module')
+def start():
+    "Starts `run`; what takes seconds to import is imported once, and each process a copy of that."
+    processes = multiprocessing.get_context('forkserver')
+    processes.set_forkserver_preload(['pytest', 'trl.trainer.sft_trainer', 'alignsurvey.sft', 'alignsurvey.predict'])
+    with pytest.MonkeyPatch.context() as m:
+        for k in ('TQDM_DISABLE', 'OMP_NUM_THREADS'): m.setenv(k, '1')
+        forkserver.ensure_running()
+    def begin(*args):
+        process = processes.Process(target=run, args=args)
+        process.start()
+        return process
+    return begin
 
 
-def finish(process):
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said.decode()[-2000:]
+def finish(process, out):
+    process.join(300)
+    assert process.exitcode == 0, Path(f'{out}.txt').read_text()[-2000:]
 
 
 @pytest.mark.parametrize('validated', [False, True], ids=['', 'validated'])
-def test_killed_and_resumed_is_as_if_nothing_had_been(base, tmp_path, validated):
-    settings = {**SMALL, 'epochs': 12, 'dropout': .1, 'validated': validated}
-    finish(start(base, tmp_path/'whole', settings))
+def test_killed_and_resumed_is_as_if_nothing_had_been(base, start, tmp_path, validated):
+    settings = {**SMALL, 'epochs': 12, 'dropout': .1}
+    finish(start(base, tmp_path/'whole', validated, settings), tmp_path/'whole')
     rng, kills, reached = random.Random(5), 0, []
     for _ in range(3):
-        process, folder = start(base, tmp_path/'cut', settings), tmp_path/'cut'/'checkpoints'
+        process, folder = start(base, tmp_path/'cut', validated, settings), tmp_path/'cut'/'checkpoints'
         seen = {p.name for p in folder.glob('checkpoint-*')}
-        while process.poll() is None and not {p.parent.name for p in folder.glob('*/whole')} - seen: time.sleep(.005)
+        while process.is_alive() and not {p.parent.name for p in folder.glob('*/whole')} - seen: time.sleep(.005)
         time.sleep(rng.random()*.2)
-        if process.poll() is None: kills += 1
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        if process.is_alive(): kills += 1
+        process.kill()
+        process.join()
         reached.append(max(int(p.parent.name.split('-')[1]) for p in folder.glob('*/whole')))
     assert reached == sorted(set(reached)), 'a run began anew in place of going on'
     assert kills == 3 and not (tmp_path/'cut'/'sft.json').exists()
-    finish(start(base, tmp_path/'cut', settings))
+    finish(start(base, tmp_path/'cut', validated, settings), tmp_path/'cut')
     a, b = weights(tmp_path/'whole'), weights(tmp_path/'cut')
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     assert pd.read_csv(tmp_path/'whole'/'loss.csv').equals(pd.read_csv(tmp_path/'cut'/'loss.csv'))
@@ -215,9 +230,12 @@ def interrupted(base, out, **kw):
 
 def test_an_unfinished_run_is_not_mixed_with_another(base, tmp_path):
     interrupted(base, tmp_path/'a')
-    assert sorted(p.name for p in (tmp_path/'a'/'checkpoints').glob('*/whole')) == ['whole']*len(list((tmp_path/'a'/'checkpoints').glob('checkpoint-*')))
-    with pytest.raises(ValueError, match='holds an unfinished run with another lr'): sft(load_model(base), people(), tmp_path/'a', validate=lambda lm: 1., validate_every=1, **{**SMALL, 'lr': .02})
-    with pytest.raises(ValueError, match='holds an unfinished run with another records'): sft(load_model(base), people(5), tmp_path/'a', validate=lambda lm: 1., validate_every=1, **SMALL)
+    kept = tmp_path/'a'/'checkpoints'
+    assert sorted(p.name for p in kept.glob('*/whole')) == ['whole']*len(list(kept.glob('checkpoint-*')))
+    with pytest.raises(ValueError, match='holds an unfinished run with another lr'):
+        sft(load_model(base), people(), tmp_path/'a', validate=lambda lm: 1., validate_every=1, **{**SMALL, 'lr': .02})
+    with pytest.raises(ValueError, match='holds an unfinished run with another records'):
+        sft(load_model(base), people(5), tmp_path/'a', validate=lambda lm: 1., validate_every=1, **SMALL)
     sft(load_model(base), people(), tmp_path/'a', overwrite=True, **SMALL)
     assert card(tmp_path/'a')['steps'] == 6
 
@@ -237,7 +255,8 @@ def test_the_best_step_is_kept_and_a_run_ends_early(base, tmp_path):
 
 
 def test_a_validation_that_gives_no_number(base, tmp_path):
-    with pytest.raises(ValueError, match='validate gave nan at step 2: it must give a number'): sft(load_model(base), people(), tmp_path/'a', validate=lambda lm: float('nan'), validate_every=2, **SMALL)
+    with pytest.raises(ValueError, match='validate gave nan at step 2: it must give a number'):
+        sft(load_model(base), people(), tmp_path/'a', validate=lambda lm: float('nan'), validate_every=2, **SMALL)
 
 
 def test_records_over_the_limit_are_counted(base, tmp_path):
@@ -247,7 +266,8 @@ def test_records_over_the_limit_are_counted(base, tmp_path):
     assert card(tmp_path/'a')['records'] == 10 and card(tmp_path/'a')['left_out'] == 2
     with pytest.raises(ValueError, match='all 12 records have more than 5 tokens'): sft(load_model(base), people(), tmp_path/'b', limit=5, **SMALL)
     beyond = people().map(lambda r: {'instruction': r['instruction'] + ' and so on'*60})
-    with pytest.raises(ValueError, match='all 12 records have more than 512 tokens'): sft(load_model(base), beyond, tmp_path/'b', **SMALL)     # the model's own limit
+    with pytest.raises(ValueError, match='all 12 records have more than 512 tokens'):
+        sft(load_model(base), beyond, tmp_path/'b', **SMALL)     # the model's own limit
 
 
 def test_a_loss_that_is_no_number(base, tmp_path):
@@ -256,25 +276,29 @@ def test_a_loss_that_is_no_number(base, tmp_path):
     assert not (tmp_path/'a'/'adapter_model.safetensors').exists()
 
 
-def test_whom_either_stage_has_met_is_refused_by_name(base, first, tmp_path, cli):
+def test_whom_either_stage_has_met_is_refused_by_name(base, first, tmp_path, here):
     "One respondent in both stages and one in the first alone are planted in what is held out."
     one, planted = first[0], lambda i: make_records(people(3, 50).to_list() + people(1, i).to_list())    # the first stage met 0 to 5
     said = "respondent 's/{}' of the {} is in the training data of stage '{}'"
     still = {**SMALL, 'epochs': 1}
-    with pytest.raises(ValueError, match=said.format(2, 'held-out records', 'task')): sft(load_model(base), people(4), tmp_path/'x', held_out=planted(2), **still)
+    with pytest.raises(ValueError, match=said.format(2, 'held-out records', 'task')):
+        sft(load_model(base), people(4), tmp_path/'x', held_out=planted(2), **still)
     for i in (2, 5):
         for policy in ('continue', 'merge'):
-            with pytest.raises(ValueError, match=said.format(i, 'held-out records', 'foundation')): sft(one, people(4, 2), tmp_path/'x', adapter_policy=policy, held_out=planted(i), **still)
-    with pytest.raises(ValueError, match=said.format(5, 'validation records', 'foundation')): sft(one, people(2, 2), tmp_path/'x', adapter_policy='merge', validate=planted(5), **still)
+            with pytest.raises(ValueError, match=said.format(i, 'held-out records', 'foundation')):
+                sft(one, people(4, 2), tmp_path/'x', adapter_policy=policy, held_out=planted(i), **still)
+    with pytest.raises(ValueError, match=said.format(5, 'validation records', 'foundation')):
+        sft(one, people(2, 2), tmp_path/'x', adapter_policy='merge', validate=planted(5), **still)
     assert not (tmp_path/'x').exists()
     two = sft(one, people(2, 2), tmp_path/'two', adapter_policy='merge', held_out=planted(60), **still)
     with pytest.raises(ValueError, match=said.format(5, 'records', 'foundation')): predict(two, planted(5))
     assert len(predict(two, planted(60))) == len(predict(two, planted(5), unseen=None)) == 8
     with pytest.raises(ValueError, match="item 's/.*' of the records is in the training data"): predict(two, planted(60), unseen='item')
-    fresh = sft(one, people(2, 8), tmp_path/'fresh', adapter_policy='fresh', held_out=planted(5), **still)    # which has not met whom the first stage met
+    # which has not met whom the first stage met
+    fresh = sft(one, people(2, 8), tmp_path/'fresh', adapter_policy='fresh', held_out=planted(5), **still)
     assert len(predict(fresh, planted(5))) == 8
     write_records(planted(2), tmp_path/'test.jsonl')
-    code, _, told = cli('predict', tmp_path/'test.jsonl', tmp_path/'p.jsonl', '--model', base, '--adapter', tmp_path/'two')
+    code, _, told = here('predict', tmp_path/'test.jsonl', tmp_path/'p.jsonl', '--model', base, '--adapter', tmp_path/'two')
     assert code == 2 and "respondent 's/2' of the records is in the training data" in told and 'unseen' in told
     assert 's/2' not in (tmp_path/'two'/'trained_on.json').read_text()
 
@@ -292,7 +316,8 @@ def test_the_answer_loss_is_that_of_trl(base, tmp_path):
     ours = _collate_answers(rows, lm.tokenizer.pad_token_id)
     assert torch.equal(ours['input_ids'], batch['input_ids']) and torch.equal(ours['labels'], batch['labels'])
     parts = _collate_shared(rows, recipe)['parts']
-    with torch.no_grad(), shared_attention(lm.model): shared = sum(_part_loss(read_logprobs(lm.model, p['batch']), p, recipe).item()/p['count'] for p in parts)
+    with torch.no_grad(), shared_attention(lm.model):
+        shared = sum(_part_loss(read_logprobs(lm.model, p['batch']), p, recipe).item()/p['count'] for p in parts)
     with torch.no_grad(): padded = lm.model(**ours).loss.item()
     assert len(parts) > 1 and abs(shared - wanted) < 1e-5 and abs(padded - wanted) < 1e-5
 
@@ -318,12 +343,14 @@ def test_held_out_records_are_scored_as_their_task_is(base, tmp_path):
     for share in (True, False):
         score = lambda records: held_out_score(records, share_prefixes=share)(lm)
         assert score(people()) == pytest.approx(-q[range(12), people()['answer_index'][:]].mean().item(), rel=1e-4)
-        assert score(free) == pytest.approx(-answers(lm, free, 'answer').item()/len(_tokenised(lm, free, 'answer').__next__()['options'][0]), rel=1e-4)
+        tokens = len(next(iter(_tokenised(lm, free, 'answer')))['options'][0])
+        assert score(free) == pytest.approx(-answers(lm, free, 'answer').item()/tokens, rel=1e-4)
         p, shares = answers(lm, groups(), 'distribution').reshape(3, 3).softmax(1).numpy(), np.array(groups()['target'])
         assert score(groups()) == pytest.approx((abs(p - shares).sum(1)/2).mean(), rel=1e-4)
         ranked = groups().map(lambda r: dict(scale='ordinal', positions=[0., 1., 2.]))
         assert score(ranked) == pytest.approx((abs((p - shares).cumsum(1)[:, :2]).sum(1)/2).mean(), rel=1e-4)
-    with pytest.raises(ValueError, match='the held-out records are scored in 2 ways'): held_out_score(make_records(people().to_list() + free.to_list()))
+    with pytest.raises(ValueError, match='the held-out records are scored in 2 ways'):
+        held_out_score(make_records(people().to_list() + free.to_list()))
 
 
 def test_what_trl_reports_to_is_told(base, tmp_path, monkeypatch):
@@ -331,7 +358,8 @@ def test_what_trl_reports_to_is_told(base, tmp_path, monkeypatch):
     from transformers.integrations import INTEGRATION_TO_CALLBACK
     told = []
     class Recorder(TrainerCallback):
-        def on_log(self, args, state, control, logs=None, **kwargs): told.append((Path(args.output_dir).name, sorted(set(logs) & {'loss', 'eval_score'})))
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            told.append((Path(args.output_dir).name, sorted(set(logs) & {'loss', 'eval_score'})))
     monkeypatch.setitem(INTEGRATION_TO_CALLBACK, 'tensorboard', Recorder)
     sft(load_model(base), people(), tmp_path/'a', validate=people(2, 20), validate_every=3, trainer_args=dict(report_to='tensorboard'), **SMALL)
     assert told.count(('checkpoints', ['loss'])) == 6 and told.count(('checkpoints', ['eval_score'])) == 2
@@ -341,22 +369,25 @@ def test_nothing_to_train_on(base, tmp_path):
     with pytest.raises(ValueError, match='there are no training records'): sft(load_model(base), people().select([]), tmp_path/'a')
 
 
-def test_from_the_command_line(base, cli, tmp_path):
+def test_from_the_command_line(base, cli, here, tmp_path):
     write_records(people(), tmp_path/'train.jsonl')
     small = ['--model', base, '--loss', 'option', '--batch', 4, '--micro', 2]
     assert cli('train', tmp_path/'train.jsonl', tmp_path/'one', '--stage', 'foundation', '--rank', 2, *small)[0] == 0
-    code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'two', '--adapter', tmp_path/'one', *small)
+    train = lambda out, *args: here('train', tmp_path/'train.jsonl', tmp_path/out, *args, *small)
+    code, _, said = train('two', '--adapter', tmp_path/'one')
     assert code == 2 and 'say with adapter_policy' in said.splitlines()[-1]
-    code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'two', '--adapter', tmp_path/'one', '--adapter-policy', 'continue', *small)
+    code, _, said = train('two', '--adapter', tmp_path/'one', '--adapter-policy', 'continue')
     assert code == 0, said
     assert card(tmp_path/'one')['steps'] == 3 and card(tmp_path/'two')['steps'] == 9      # one epoch, then three
-    line = cli('train', tmp_path/'train.jsonl', tmp_path/'three', '--estimate', '--adapter', tmp_path/'one', '--adapter-policy', 'merge', *small)[1]
+    line = train('three', '--estimate', '--adapter', tmp_path/'one', '--adapter-policy', 'merge')[1]
     assert line.startswith('9 steps of 4 records') and not (tmp_path/'three').exists()
     write_records(people(3, 20), tmp_path/'validation.jsonl')
-    code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'three', '--validation', tmp_path/'validation.jsonl', '--validate-every', 2, '--mix', 'response=1', '--trainer-args', '{"max_steps": 4}', *small)
+    code, _, said = train('three', '--validation', tmp_path/'validation.jsonl', '--validate-every', 2, '--mix', 'response=1',
+        '--trainer-args', '{"max_steps": 4}')
     assert code == 0 and len(pd.read_csv(tmp_path/'three'/'validation.csv')) == 2 and card(tmp_path/'three')['fit']['steps'] == 4, said
-    for option, wrong, why in (('--mix', 'response', 'give each task a weight'), ('--trainer-args', 'x', 'give a JSON object'), ('--held-out', tmp_path/'train.jsonl', 'of the held-out records is in the training data')):
-        code, _, said = cli('train', tmp_path/'train.jsonl', tmp_path/'four', option, wrong, *small)
+    for option, wrong, why in (('--mix', 'response', 'give each task a weight'), ('--trainer-args', 'x', 'give a JSON object'),
+            ('--held-out', tmp_path/'train.jsonl', 'of the held-out records is in the training data')):
+        code, _, said = train('four', option, wrong)
         assert code == 2 and why in said
     assert card(tmp_path/'two')['recipe']['rank'] == 2 and [h['stage'] for h in lineage(tmp_path/'two')] == ['foundation', 'task']
 
@@ -365,7 +396,8 @@ def test_from_the_command_line(base, cli, tmp_path):
 def small_disk(tmp_path):
     place = tmp_path/'disk'
     place.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', place], capture_output=True).returncode: pytest.skip('a small disk needs the right to mount one')
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', place], capture_output=True).returncode:
+        pytest.skip('a small disk needs the right to mount one')
     yield place
     subprocess.run(['umount', '-l', place])
 
