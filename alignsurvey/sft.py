@@ -120,7 +120,8 @@ def _sft_config(recipe, folder, lm, n, shared, passed, save_every=None, validate
     steps, rows = math.ceil(n/recipe.batch)*recipe.epochs, recipe.batch if shared else rows_at_a_time(recipe.batch, recipe.micro)
     ours = dict(output_dir=folder, num_train_epochs=recipe.epochs, learning_rate=recipe.lr, per_device_train_batch_size=rows,
         gradient_accumulation_steps=recipe.batch//rows, lr_scheduler_type='cosine', warmup_steps=math.ceil(recipe.warmup*steps), seed=recipe.seed,
-        logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', report_to='none', gradient_checkpointing=False,
+        logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', report_to='none',
+        activation_checkpointing=passed.get('gradient_checkpointing', False),    # either name: the older one is on its way out
         use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16, max_length=None, remove_unused_columns=False,
         dataset_kwargs=dict(skip_prepare_dataset=True))
     if save_every: ours.update(save_strategy='steps', save_steps=save_every, save_total_limit=2)    # two: one may be half written

@@ -5,6 +5,7 @@ under the title stays, an exported function gets a table of its parameters, and 
 import ast, importlib, inspect, json, re
 from functools import reduce
 from textwrap import dedent
+import typer
 from fastcore.docments import docments
 from nbdev.config import get_config
 from nbdev.frontmatter import FrontmatterProc
@@ -27,7 +28,7 @@ def read(path): return json.loads(path.read_text(encoding='utf-8'))
 
 # --- What the site says of a function or class
 
-def api_label(name): return 'api-' + name.lower()
+def api_label(name): return 'api-' + name.lower().replace(' ', '-')
 
 
 def _shown(value):
@@ -98,6 +99,21 @@ def api_text(
     return '\n\n'.join(p for p in parts if p)
 
 
+def commands(module):
+    "The commands of a module that is a command line."
+    return typer.main.get_command(module.app).commands if hasattr(module, 'app') else {}
+
+
+def command_text(
+    command, # of the command line
+    name, # its name
+)->str: # Markdown
+    "A heading to link to, and what `--help` prints."
+    called = f'{get_config().lib_name} {name}'
+    said = command.get_help(typer.Context(command, info_name=called, terminal_width=110))
+    return f'({api_label(called)})=\n### `{called}`\n\n```text\n{said}\n```'
+
+
 # --- Processors, in the order in which they run
 
 class show_docs(Processor):
@@ -109,9 +125,12 @@ class show_docs(Processor):
     def cell(self, cell):
         asked = re.search(r'^show_doc\(([\w.]+)', cell.source, re.MULTILINE) if cell.cell_type == 'code' else None
         if not asked: return
-        try: sym = reduce(getattr, asked[1].split('.'), importlib.import_module(self.module))
+        module = importlib.import_module(self.module)
+        try: sym = reduce(getattr, asked[1].split('.'), module)
         except AttributeError: raise ValueError(f'{self.nb.path_}: {self.module} has no {asked[1]}: run nbdev_export') from None
-        cell.source, cell.cell_type, cell.shown_ = api_text(sym, asked[1]), 'markdown', True
+        command = commands(module).get(asked[1])
+        cell.source = command_text(command, asked[1]) if command else api_text(sym, asked[1])
+        cell.cell_type, cell.shown_ = 'markdown', True
         for k in 'outputs', 'execution_count': cell.pop(k, None)
 
 
@@ -191,5 +210,5 @@ def link_names(
         elif not fenced and not line.startswith(('#', '    ')):
             head = re.match(r'\| [^|]* \|', line)
             at = head.end() if head else 0
-            lines[i] = line[:at] + re.sub(r'(?<!\[)`([A-Za-z][\w.]*)(?:\(\))?`(?!\])', link, line[at:])
+            lines[i] = line[:at] + re.sub(r'(?<!\[)`([A-Za-z][\w. ]*)(?:\(\))?`(?!\])', link, line[at:])
     return '\n'.join(lines)
