@@ -110,7 +110,7 @@ def command_text(
 )->str: # Markdown
     "A heading to link to, and what `--help` prints."
     called = f'{get_config().lib_name} {name}'
-    said = command.get_help(typer.Context(command, info_name=called, terminal_width=110))
+    said = command.get_help(typer.Context(command, info_name=called, terminal_width=80))
     return f'({api_label(called)})=\n### `{called}`\n\n```text\n{said}\n```'
 
 
