@@ -30,11 +30,11 @@ test: $(READY) ## all checks: export, clean and executed notebooks, README, test
 	$(STEP) '6 of 6: documentation builds'
 	$(BIN)/python nbs/_site/build.py docs
 
+# a build for any x86-64 with AVX2: one for the very processor fails where it shows instructions (AMX) that a virtual machine does not let through
 LLAMA ?= .llama/bin/python
 test-servers: $(READY) ## real servers with the embedded model; compiles llama.cpp once, into .llama
 	@test -x $(LLAMA) || $(PYTHON) -m venv .llama
-	@$(LLAMA) -c 'import llama_cpp.server' 2>/dev/null || $(LLAMA) -m pip install -q --disable-pip-version-check 'llama-cpp-python[server]'
-	@$(INSTALL) 'transformers[serving]'
+	@$(LLAMA) -c 'import llama_cpp.server' 2>/dev/null || CMAKE_ARGS=-DGGML_NATIVE=OFF $(LLAMA) -m pip install -q --disable-pip-version-check 'llama-cpp-python[server]'
 	$(RUN) LLAMA_PYTHON=$(LLAMA) $(BIN)/python -m pytest -rsP tests/test_real_servers.py $(ARGS)
 
 lab: $(READY) ## open the quick start in JupyterLab
