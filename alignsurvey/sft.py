@@ -119,7 +119,8 @@ def _sft_config(recipe, folder, lm, n, shared, passed, save_every=None, validate
     from trl import SFTConfig
     steps, rows = math.ceil(n/recipe.batch)*recipe.epochs, recipe.batch if shared else rows_at_a_time(recipe.batch, recipe.micro)
     ours = dict(output_dir=folder, num_train_epochs=recipe.epochs, learning_rate=recipe.lr, per_device_train_batch_size=rows,
-        gradient_accumulation_steps=recipe.batch//rows, lr_scheduler_type='cosine', warmup_steps=math.ceil(recipe.warmup*steps), seed=recipe.seed,
+        gradient_accumulation_steps=recipe.batch//rows, lr_scheduler_type='cosine', seed=recipe.seed,
+        warmup_steps=math.ceil(min(recipe.warmup*steps, steps - 1)),    # the rate is 0 in the first of them: a run of one step needs none
         logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', report_to='none',
         activation_checkpointing=passed.get('gradient_checkpointing', False),    # either name: the older one is on its way out
         use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16, max_length=None, remove_unused_columns=False,
