@@ -43,8 +43,10 @@ def split_half(
             d[has] = f(p, q, a.positions[j])
             values[m].append(d)
     means = {m: np.nanmean(v, 0) for m, v in values.items() if v}
-    return pd.DataFrame([{**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': m, 'predictor': 'split half', 'value': d.mean(), 'ci_low': np.quantile(d, alpha/2), 'ci_high': np.quantile(d, 1 - alpha/2),
-        'n': len(a.y), 'note': f'{splits} halvings of {n:,} respondents or clusters; the range is over halvings'} for m, d in means.items()], columns=COLUMNS)
+    note = f'{splits} halvings of {n:,} respondents or clusters; the range is over halvings'
+    return pd.DataFrame([{**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': m, 'predictor': 'split half',
+        'value': d.mean(), 'ci_low': np.quantile(d, alpha/2), 'ci_high': np.quantile(d, 1 - alpha/2), 'n': len(a.y), 'note': note}
+        for m, d in means.items()], columns=COLUMNS)
 
 # %% ../nbs/08e_bounds.ipynb #c010
 def relative_gain(

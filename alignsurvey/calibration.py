@@ -97,7 +97,8 @@ def corp(
 
 def _stated(name, frame, a, rule):
     f = read_forecast(name, frame, a, rule)
-    if not f.stated and f.ok.any(): raise ValueError(f"predictor {name!r} only chose: calibration needs probabilities; predict with elicitation 'score'")
+    if not f.stated and f.ok.any():
+        raise ValueError(f"predictor {name!r} only chose: calibration needs probabilities; predict with elicitation 'score'")
     return f
 
 def _part_row(about, metric, d, alpha, behind):
@@ -155,7 +156,8 @@ def plot_reliability(
         ax.fill_between(x, r.ci_low.fillna(r.value), r.ci_high.fillna(r.value), color=colour, alpha=.2, lw=0)
         ax.text(.03, .95 - .06*i, f'{name} (n = {int(r.n.iloc[0]):,})', color=colour)
     off = int(((r.ci_low > x) | (r.ci_high < x)).sum())
-    ax.set(xlabel='probability given to an option', ylabel='how often it was the answer', xlim=(0, 1), ylim=(0, 1), title=f'{name}: the interval misses the diagonal at {off} of {len(r)} places')
+    ax.set(xlabel='probability given to an option', ylabel='how often it was the answer', xlim=(0, 1), ylim=(0, 1),
+        title=f'{name}: the interval misses the diagonal at {off} of {len(r)} places')
     sns.despine()
     return ax
 
@@ -176,12 +178,14 @@ def temperature(
     strata=False, # True: resamples stay within strata
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
 )->pd.DataFrame: # a row a predictor, columns as in `COLUMNS`; above 1: too sure, below 1: not sure enough
-    "Temperature with the lowest weighted log score (Guo et al. 2017, arXiv 1706.04599). Raises ValueError without probabilities, or with one of 0 at an answer."
+    """Temperature with the lowest weighted log score (Guo et al. 2017, arXiv 1706.04599). Raises ValueError without probabilities, or with
+    one of 0 at an answer."""
     a, rows = read_answers(records, strata=strata), []
     for name, frame in predictions.items():
         f = _stated(name, frame, a, 'missing')
         at = np.flatnonzero(f.ok & (a.weight > 0))
-        _refuse(f.q[at, a.y[at]] == 0, a.ids[at], "has probability 0 at its answer, which no temperature changes: smooth the probs first", f"predictor {name!r}: ")
+        _refuse(f.q[at, a.y[at]] == 0, a.ids[at], "has probability 0 at its answer, which no temperature changes: smooth the probs first",
+            f"predictor {name!r}: ")
         with np.errstate(divide='ignore'): logs = np.log(f.q[at])
         loss = np.stack([-log_softmax(logs/np.exp(t), axis=1)[np.arange(len(at)), a.y[at]]*a.weight[at] for t in _STEPS], 1)
         sums = np.zeros((a.cluster.max() + 1, len(_STEPS)))

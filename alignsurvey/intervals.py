@@ -27,7 +27,8 @@ def resamples(
     yield np.ones((1, n))
     if stratum is not None: yield from _rao_wu(np.asarray(stratum), fraction, n_boot, rng, chunk); return
     for start in range(0, n_boot, chunk):
-        yield np.array([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(min(chunk, n_boot - start))], float)    # one at a time: counts stay in the cache
+        # one at a time: counts stay in the cache
+        yield np.array([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(min(chunk, n_boot - start))], float)
 
 def _rao_wu(stratum, fraction, n_boot, rng, chunk):
     "Factors of the rescaled bootstrap; all strata are drawn at once."
@@ -165,7 +166,8 @@ def power(
     alpha=.05, # level of the two-sided test
 ): # probability that the test finds it, 0 to 1
     "Power of a two-sided z test of a mean (Cohen 1988, ch. 2). Raises ValueError unless sd, n and deff are above 0."
-    if not (np.min(sd) > 0 and np.min(n) > 0 and np.min(deff) > 0): raise ValueError("sd, n and deff must be above 0: take sd from an earlier study, as standard error times the root of n")
+    if not (np.min(sd) > 0 and np.min(n) > 0 and np.min(deff) > 0):
+        raise ValueError("sd, n and deff must be above 0: take sd from an earlier study, as standard error times the root of n")
     z, shift = norm.ppf(1 - alpha/2), np.abs(difference)/sd*np.sqrt(n/np.asarray(deff))
     return norm.cdf(shift - z) + norm.cdf(-shift - z)
 

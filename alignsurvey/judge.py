@@ -121,7 +121,8 @@ def parse_judgement(
     return {d: found[d].pop() for d in DIMENSIONS}, 'ok', None
 
 # %% ../nbs/08b_judge.ipynb #c017
-JUDGEMENT = ('record_id', 'respondent_id', 'weight', 'predictor', 'judge', 'repeat', 'dimension', 'score', 'status', 'why', 'first', 'position', 'tries', 'reply')
+JUDGEMENT = ('record_id', 'respondent_id', 'weight', 'predictor', 'judge', 'repeat', 'dimension', 'score', 'status', 'why', 'first',
+    'position', 'tries', 'reply')
 
 def judge(
     records, # interview records with the respondents' own answers
@@ -147,7 +148,8 @@ def _turns(records, predictions, lang):
     known, out = {r['record_id']: r for r in records}, []
     if lang not in (None, *RUBRIC): raise ValueError(f"lang is {lang!r}: use one of {', '.join(RUBRIC)}")
     for p in predictions.to_dict('records'):
-        if (r := known.get(p['record_id'])) is None: raise ValueError(f"{p['record_id']}: is predicted but not among the records: give the records that were asked")
+        if (r := known.get(p['record_id'])) is None:
+            raise ValueError(f"{p['record_id']}: is predicted but not among the records: give the records that were asked")
         _check_turn(r, lang)
         why = None if p['status'] == 'ok' and isinstance(p['text'], str) and p['text'].strip() else 'no_turn'
         if not (r['output'] or '').strip(): why = 'no_answer'
@@ -156,8 +158,10 @@ def _turns(records, predictions, lang):
     return out
 
 def _check_turn(r, lang):
-    if r['task'] != 'interview' or r['options']: raise ValueError(f"{r['record_id']}: is no free turn of an interview: score it as options, with `evaluate`")
-    if not lang and r['lang'] not in RUBRIC: raise ValueError(f"{r['record_id']}: there is no rubric in {r['lang']!r}: choose one with lang, {' or '.join(RUBRIC)}")
+    if r['task'] != 'interview' or r['options']:
+        raise ValueError(f"{r['record_id']}: is no free turn of an interview: score it as options, with `evaluate`")
+    if not lang and r['lang'] not in RUBRIC:
+        raise ValueError(f"{r['record_id']}: there is no rubric in {r['lang']!r}: choose one with lang, {' or '.join(RUBRIC)}")
 
 def _orders(record_id, repeat, seed):
     "Which answer is shown first, and the order of dimensions: drawn by record, so that no other record changes them."

@@ -173,8 +173,8 @@ def asked(clusters, n=300):
     "n people who answer two questions, drawn in so many clusters, and predictions that lean on their answers."
     rng = np.random.default_rng(1)
     y = (rng.random((n, 2)) < .2 + .5*(np.arange(n) % 2)[:, None]).astype(int)
-    r = make_records([dict(instruction=f'{q}?', output='xy'[y[i, j]], options=['x', 'y'], answer_index=int(y[i, j]), scale='ordinal', positions=[0., 1.], source='made_up',
-        respondent_id=str(i), psu=str(i*clusters//n), question_id=q, groups=dict(cell='ab'[i % 2])) for i in range(n) for j, q in enumerate('qr')])
+    r = make_records([dict(instruction=f'{q}?', output='xy'[y[i, j]], options=['x', 'y'], answer_index=int(y[i, j]), scale='ordinal',
+        positions=[0., 1.], source='made_up', respondent_id=str(i), psu=str(i*clusters//n), question_id=q, groups=dict(cell='ab'[i % 2])) for i in range(n) for j, q in enumerate('qr')])
     p = np.clip(.25 + .3*y.ravel() + rng.uniform(-.2, .3, 2*n), .05, .95)
     return r, dict(m=said(r, probs=np.c_[1 - p, p].tolist(), elicitation='score'))
 
@@ -184,12 +184,13 @@ def turned(n):
     return position_bias(r, said(r, probs=[[.5 + u, .5 - u] for u in np.random.default_rng(0).uniform(-.3, .3, n)]))
 
 def grouped(n):
-    r = make_records([dict(instruction='?\nA. x\nB. y', level='group', options=['x', 'y'], scale='nominal', question_id='q', source='made_up', answer_form='shares',
-        respondent_id='all', groups={'all': 'all'}, target=[.6, .4], n=float(n), n_eff=float(n))])
+    r = make_records([dict(instruction='?\nA. x\nB. y', level='group', options=['x', 'y'], scale='nominal', question_id='q', source='made_up',
+        answer_form='shares', respondent_id='all', groups={'all': 'all'}, target=[.6, .4], n=float(n), n_eff=float(n))])
     return evaluate_groups(r, said(r, .9, elicitation='verbalize'), min_n=1, n_boot=4000).query('metric == "total_variation" and predictor == "model"')
 
 def judged(n):
-    r = make_records([dict(record_id=str(i), respondent_id=str(i), task='interview', lang='en', instruction='?', output='…') for i in range(n)], source='made_up')
+    r = make_records([dict(record_id=str(i), respondent_id=str(i), task='interview', lang='en', instruction='?', output='…')
+        for i in range(n)], source='made_up')
     rng, turns = np.random.default_rng(0), pd.DataFrame(dict(record_id=r['record_id'], text='…', status='ok'))
     rated = judge(r, turns, lambda prompt: json.dumps(dict.fromkeys(DIMENSIONS, int(rng.integers(1, 6)))))
     return judge_scores(rated).query('metric == "judge_style"')
