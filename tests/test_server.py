@@ -69,11 +69,11 @@ def test_failures_are_asked_again_and_answers_are_not(tmp_path):
         server = connect('stub', base_url=url, concurrency=8, timeout=.1, tries=1)
         first = predict(server, records, journal=journal)
         assert (first.status == 'error').any() and run_status(journal)[0]['failed'] == (first.status == 'error').sum()
-        before = saw()['served']
-        server.tries = 20
+        answered, before = (first.status != 'error').to_numpy(), saw()['served']
+        server.tries, server.timeout = 20, .5
         second = predict(server, records, journal=journal)
-        assert not (second.status == 'error').any() and all(saw()['served'][p] == n for p, n in before.items())
-    answered = (first.status != 'error').to_numpy()
+        kept = [r['instruction'] for r, a in zip(records, answered) if a]    # a reply that came too late was an answer to the server alone
+        assert not (second.status == 'error').any() and all(saw()['served'].get(p) == before.get(p) for p in kept)
     assert list(first.status[answered]) == list(second.status[answered]) and run_status(journal)[0]['failed'] == 0
 
 
