@@ -194,6 +194,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                    'alignsurvey.files.FileNotes.is_missing': ('files.html#filenotes.is_missing', 'alignsurvey/files.py'),
                                    'alignsurvey.files._add_catalog': ('files.html#_add_catalog', 'alignsurvey/files.py'),
                                    'alignsurvey.files._between': ('files.html#_between', 'alignsurvey/files.py'),
+                                   'alignsurvey.files._cells': ('files.html#_cells', 'alignsurvey/files.py'),
                                    'alignsurvey.files._check_columns': ('files.html#_check_columns', 'alignsurvey/files.py'),
                                    'alignsurvey.files._check_kind': ('files.html#_check_kind', 'alignsurvey/files.py'),
                                    'alignsurvey.files._check_whole': ('files.html#_check_whole', 'alignsurvey/files.py'),

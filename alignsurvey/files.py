@@ -188,13 +188,19 @@ def _check_kind(path):
 
 # %% ../nbs/00_files.ipynb #c021
 def _check_whole(path):
-    "Raises ValueError where the end of a file is missing and pyreadstat would not notice."
+    "Raises ValueError where the end of a file is missing and pyreadstat would not notice, or would ask for room for rows that can't be there."
     kind, size = path.suffix.lower(), path.stat().st_size
     with open(path, 'rb') as f:
         xml = f.read(11) == b'<stata_dta>'
         f.seek(max(size - 40, 0))
         cut = kind == '.dta' and xml and not f.read().rstrip().endswith(b'</stata_dta>')
-    if cut or (kind == '.xpt' and size % 80): raise ValueError('Unable to read')
+    if cut or (kind == '.xpt' and size % 80) or (kind == '.dta' and _cells(path) > size): raise ValueError('Unable to read')
+
+def _cells(path):
+    "Rows times columns that a .dta file says it has; each takes a byte or more."
+    import pyreadstat
+    meta = pyreadstat.read_dta(path, metadataonly=True, encoding='ISO-8859-1')[1]
+    return meta.number_rows*meta.number_columns
 
 def _reason(path, error):
     "What an error of a reader means to whoever has the file."

@@ -1,5 +1,5 @@
 "Any survey file: one survey in many formats is one survey, a file is its own codebook, and what is broken says so in one sentence."
-import contextlib, importlib.util, math, os
+import contextlib, importlib.util, math, os, tracemalloc
 from pathlib import Path
 import numpy as np, pandas as pd, pyreadstat, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -277,6 +277,17 @@ def test_a_damaged_byte_never_shows_a_traceback(at, byte, tmp_path_factory):
     try: frame, _ = read_table(folder/'b.dta')
     except (ValueError, OSError) as e: assert '\n' not in str(e) and 'b.dta' in str(e)
     else: assert len(frame)
+
+
+def test_more_rows_than_a_file_can_hold_ask_for_no_memory(tmp_path):
+    data = bytearray(write(people(10), tmp_path/'a.dta').read_bytes())
+    data[data.index(b'<N>') + 5] = 255    # 16 million rows
+    (tmp_path/'b.dta').write_bytes(data)
+    tracemalloc.start()
+    one_sentence(lambda: Survey.load(tmp_path/'b.dta', Codebook.draft(people())), 'b.dta: is not a readable .dta file: it is cut short')
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6, peak
 
 
 @pytest.mark.parametrize('ending', [*LABELLED, '.parquet'])
