@@ -73,6 +73,7 @@ def _turned_down(batch):
 def _lines(client, file):
     return map(json.loads, client.files.content(file).content.splitlines())    # bytes: only an end of line ends a line
 
+# %% ../nbs/07j_batch.ipynb #d54c28ed
 def _take(client, batch, record, elicitation, log, run):
     "Put a batch's answers into the journal; gives the keys that it held."
     held = {l['custom_id'] for l in _lines(client, batch.input_file_id)}

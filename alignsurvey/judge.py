@@ -143,6 +143,7 @@ def judge(
     replies = _collect(todo, judges, lang, Journal(journal or ':memory:'), workers)
     return pd.DataFrame([row for t, r in zip(todo, replies) for row in _rows(t, r)], columns=JUDGEMENT)
 
+# %% ../nbs/08b_judge.ipynb #09a21377
 def _turns(records, predictions, lang):
     "One dict a prediction: its record, its text, who made it, and why there is nothing to rate, if so."
     known, out = {r['record_id']: r for r in records}, []

@@ -114,6 +114,7 @@ def _finish(coroutine):
             for loop, task in started: loop.call_soon_threadsafe(task.cancel)
             raise
 
+# %% ../nbs/07a_server.ipynb #50d1f9c1
 def _user(instruction, input): # as for a model on this machine, without loading torch
     return [dict(role='user', content=instruction + (f'\n{input}' if input else ''))]
 
