@@ -198,8 +198,7 @@ def _check_whole(path):
 
 def _cells(path):
     "Rows times columns that a .dta file says it has; each takes a byte or more."
-    import pyreadstat
-    meta = pyreadstat.read_dta(path, metadataonly=True, encoding='ISO-8859-1')[1]
+    meta = _pyreadstat(path, metadataonly=True, encoding='ISO-8859-1')[1]
     return meta.number_rows*meta.number_columns
 
 def _reason(path, error):
