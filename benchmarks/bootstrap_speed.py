@@ -10,7 +10,7 @@ SIZES, DRAWS = (10_000, 20_000, 40_000), 2000
 
 
 def made_up(people, items):
-    from alignsurvey.records import make_records
+    from alignsurvey.records.reading import make_records
     rng, options = np.random.default_rng(0), [f'option {k}' for k in range(5)]
     y, w = rng.integers(0, 5, (people, items)), rng.uniform(.5, 2, people)
     records = make_records([dict(task='response', instruction=f'{i} {j}?', output=options[y[i, j]], options=options, answer=options[y[i, j]], answer_index=int(y[i, j]), scale='ordinal', positions=[0., 1., 2., 3., 4.],
@@ -20,7 +20,7 @@ def made_up(people, items):
 
 def one(answers, items):
     "Seconds and memory of one call, in a process of its own."
-    from alignsurvey.inference import evaluate
+    from alignsurvey.evaluation.scoring import evaluate
     records, said = made_up(answers//items, items)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     wall = time.perf_counter()

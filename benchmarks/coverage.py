@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import t as student
-from alignsurvey.design import means, shares, survey_design
-from alignsurvey.intervals import interval, resamples, small_sample
-from alignsurvey.metrics import wasserstein
+from alignsurvey.estimation.design import means, shares, survey_design
+from alignsurvey.estimation.bootstrap import interval, resamples, small_sample
+from alignsurvey.metrics.distances import wasserstein
 
 HERE, P, K, MANY = Path(__file__).with_suffix(''), np.array([.1, .2, .3, .25, .15]), 5, 100
 FAR, NEAR, FLAT = np.array([.02, .08, .2, .4, .3]), np.array([.12, .22, .28, .24, .14]), np.full(K, .2)

@@ -5,13 +5,12 @@ beside itself untrained, uniform shares, the training groups' majority and their
 Run: python benchmarks/distribution_loss.py [--items 4] [--epochs 2]. Writes benchmarks/distribution_loss.json."""
 import argparse, json, tempfile, time
 from pathlib import Path
-from alignsurvey.groups import evaluate_groups
-from alignsurvey.model import load_model
-from alignsurvey.predict import predict
-from alignsurvey.records import split_records
-from alignsurvey.sft import sft
-from alignsurvey.survey import Survey
-import alignsurvey.tasks
+from alignsurvey.evaluation.groups import evaluate_groups
+from alignsurvey.models.loading import load_model
+from alignsurvey.prediction.elicitation import predict
+from alignsurvey.records.splits import split_records
+from alignsurvey.training.trainer import sft
+from alignsurvey.all import Survey
 
 
 def majority(train):

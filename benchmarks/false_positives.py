@@ -5,8 +5,10 @@ Run: python benchmarks/false_positives.py [--replications 10000] [--draws 1000].
 import argparse, json, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd
-from alignsurvey.intervals import holm, p_value, resamples, small_sample
-from alignsurvey.metrics import brier_scores, log_scores, rps_scores, wasserstein
+from alignsurvey.estimation.tests import holm
+from alignsurvey.estimation.bootstrap import p_value, resamples, small_sample
+from alignsurvey.metrics.scores import brier_scores, log_scores, rps_scores
+from alignsurvey.metrics.distances import wasserstein
 from coverage import MANY, drawn
 
 HERE, EVEN, K, OTHERS = Path(__file__).with_suffix(''), np.array([.1, .2, .4, .2, .1]), 5, 5

@@ -13,11 +13,10 @@ RUNS = {    # respondents, items of each, settings
 
 def one(name):
     "Train, and print what was predicted and what was measured."
-    from alignsurvey.model import load_model
-    from alignsurvey.records import reorder
-    from alignsurvey.sft import sft
-    from alignsurvey.survey import Survey
-    import alignsurvey.tasks
+    from alignsurvey.models.loading import load_model
+    from alignsurvey.records.orders import reorder
+    from alignsurvey.training.trainer import sft
+    from alignsurvey.all import Survey
     respondents, items, settings = RUNS[name]
     gss = Survey.load('gss2018')
     records = reorder(gss.records('response', items=list(gss.codebook.items)[:items], respondents=respondents, answer_form='text', verbose=False))

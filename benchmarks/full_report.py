@@ -4,8 +4,8 @@ Run: make bench, or python benchmarks/full_report.py. Writes full_report.json be
 import json, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np, pandas as pd
-from alignsurvey.full import full_report
-from alignsurvey.records import make_records
+from alignsurvey.reporting.study_report import full_report
+from alignsurvey.records.reading import make_records
 
 OPTIONS, PEOPLE, ITEMS = ['too little', 'about right', 'too much'], 1334, 30
 

@@ -5,8 +5,9 @@ the time of an append as the journal grows."""
 import argparse, hashlib, json, resource, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np
-from alignsurvey.journal import Journal
-from alignsurvey.predict import read_run, write_predictions
+from alignsurvey.prediction.journal import Journal
+from alignsurvey.prediction.elicitation import read_run
+from alignsurvey.prediction.predictions import write_predictions
 
 BATCH, EVERY = 128, 100_000
 

@@ -10,12 +10,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-import alignsurvey.local as local
-from alignsurvey.model import LM, load_model
-from alignsurvey.predict import predict
-from alignsurvey.records import make_records
-from alignsurvey.runs import compare_predictions
-from alignsurvey.server import connect
+import alignsurvey.prediction.local as local
+from alignsurvey.models.loading import LM, load_model
+from alignsurvey.prediction.elicitation import predict
+from alignsurvey.records.reading import make_records
+from alignsurvey.prediction.runs import compare_predictions
+from alignsurvey.prediction.server import connect
 
 BATCH, CONCURRENCY = 8, 8
 HERE = Path(__file__).parent

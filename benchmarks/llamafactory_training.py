@@ -6,8 +6,8 @@ Run: ALIGNSURVEY_LLAMAFACTORY=other/bin/python python benchmarks/llamafactory_tr
 import json, os, statistics, subprocess, tempfile
 from pathlib import Path
 import torch
-from alignsurvey.model import load_model
-from alignsurvey.sft import sft
+from alignsurvey.models.loading import load_model
+from alignsurvey.training.trainer import sft
 from prefix_training import command_line, keep, survey_records
 
 RECIPE = dict(rank=8, alpha=16, lr=1e-4, epochs=2)

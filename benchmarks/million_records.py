@@ -4,9 +4,8 @@ Run: make bench, or python benchmarks/million_records.py. Prints seconds, peak m
 import json, resource, tempfile, time
 from pathlib import Path
 import numpy as np, pandas as pd, yaml
-from alignsurvey.records import write_records
-from alignsurvey.survey import Survey
-import alignsurvey.tasks
+from alignsurvey.records.reading import write_records
+from alignsurvey.all import Survey
 
 N, rng = 1_000_000, np.random.default_rng(0)
 

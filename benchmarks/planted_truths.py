@@ -5,11 +5,12 @@ Run: python benchmarks/planted_truths.py [--replications 200] [--only gap …]. 
 import argparse, json, time
 from pathlib import Path
 import datasets, numpy as np, pandas as pd
-from alignsurvey.calibration import temperature
-from alignsurvey.orders import position_bias
-from alignsurvey.records import make_records, reorder
-from alignsurvey.structure import coefficients, variance_ratio
-from alignsurvey.subgroups import subgroup_scores
+from alignsurvey.evaluation.calibration import temperature
+from alignsurvey.evaluation.orders import position_bias
+from alignsurvey.records.reading import make_records
+from alignsurvey.records.orders import reorder
+from alignsurvey.evaluation.structure import coefficients, variance_ratio
+from alignsurvey.evaluation.subgroups import subgroup_scores
 
 OUT, N = Path(__file__).with_suffix('.json'), 900
 datasets.disable_progress_bars()

@@ -7,10 +7,11 @@ import json, statistics, subprocess, sys
 from pathlib import Path
 import numpy as np, torch
 from datasets import concatenate_datasets
-from alignsurvey.model import answer_ids, load_model, prompt_ids
-from alignsurvey.prefix import grow_trie, read_logprobs, shared_attention, shared_batch
-from alignsurvey.records import reorder
-from alignsurvey.survey import Survey
+from alignsurvey.models.chat import answer_ids, prompt_ids
+from alignsurvey.models.loading import load_model
+from alignsurvey.models.prefix import grow_trie, read_logprobs, shared_attention, shared_batch
+from alignsurvey.records.orders import reorder
+from alignsurvey.all import Survey
 from prefix_scoring import padded_batches, ways
 from prefix_training import alternate, command_line, keep, peak_gib, step, survey_records, trainers
 

@@ -5,9 +5,11 @@ Ways: `shared` scores every option of every record, `padded` does so in padded b
 Run: make bench, or python benchmarks/prefix_scoring.py [--rounds 5] [--items 17 6 1]. Writes benchmarks/prefix_scoring.json and .png."""
 import statistics
 import torch
-from alignsurvey.model import _padded, answer_ids, load_model, option_logprobs, prompt_ids
-from alignsurvey.prefix import grow_trie, shared_option_logprobs
-from alignsurvey.records import answer_texts
+from alignsurvey.models.scoring import padded_batch, option_logprobs
+from alignsurvey.models.chat import answer_ids, prompt_ids
+from alignsurvey.models.loading import load_model
+from alignsurvey.models.prefix import grow_trie, shared_option_logprobs
+from alignsurvey.records.schema import answer_texts
 from prefix_training import alternate, command_line, keep, plain_matmul, profile, survey_records
 
 BATCH = 16
@@ -29,13 +31,13 @@ def ways(lm, prompts, options, letters):
     def padded_letter():
         rows = {}
         for some in padded_batches(prompts):
-            ids, mask = _padded([prompts[i] for i in some], fill, 'left', lm.device)
+            ids, mask = padded_batch([prompts[i] for i in some], fill, 'left', lm.device)
             logp = lm.model(input_ids=ids, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), logits_to_keep=1, use_cache=False).logits[:, -1].log_softmax(-1)
             rows.update((i, p[[o[0] for o in letters[i]]]) for i, p in zip(some, logp))
         padded_letter.found = torch.cat([rows[i] for i in range(len(prompts))])
     def generate():
         for some in padded_batches(prompts):
-            ids, mask = _padded([prompts[i] for i in some], fill, 'left', lm.device)
+            ids, mask = padded_batch([prompts[i] for i in some], fill, 'left', lm.device)
             lm.model.generate(input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=8, min_new_tokens=8, pad_token_id=fill)
     def shared(): shared.found = shared_option_logprobs(lm.model, prompts, options)
     def shared_letter(): shared_letter.found = shared_option_logprobs(lm.model, prompts, letters)

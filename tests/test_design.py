@@ -3,9 +3,9 @@ interval under simple, stratified, one- and two-stage cluster designs and replic
 (Debian and Ubuntu: apt-get install r-cran-survey)."""
 import shutil, subprocess
 import numpy as np, pandas as pd, pytest
-from alignsurvey.design import means, ratios, replicate_design, shares, survey_design
-from alignsurvey.inference import evaluate
-from alignsurvey.records import make_records
+from alignsurvey.estimation.design import means, ratios, replicate_design, shares, survey_design
+from alignsurvey.evaluation.scoring import evaluate
+from alignsurvey.records.reading import make_records
 
 R = r'''
 suppressMessages(library(survey)); data(api); set.seed(1); out <- commandArgs(TRUE)[1]

@@ -2,14 +2,19 @@
 import json, re
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from alignsurvey.codebook import Codebook, Question
-from alignsurvey.dialogues import RULES, _about, interview_prompt, split_values
-from alignsurvey.foundation import NEXT_TURN, foundation
-from alignsurvey.files import data_folder
-from alignsurvey.interviews import Interviews
-from alignsurvey.questionnaires import STANCES, STANCE_PROMPTS
-from alignsurvey.records import SHARE_FORMS, check_leakage, find_options, read_records, reorder, share_text, split_records, write_records
-from alignsurvey.survey import Survey
+from alignsurvey.surveys.codebook import Codebook, Question
+from alignsurvey.records.layouts import RULES
+from alignsurvey.tasks.dialogues import about_topic, split_values
+from alignsurvey.tasks.interview import interview_prompt
+from alignsurvey.tasks.corpus import NEXT_TURN, foundation
+from alignsurvey.surveys.bundled import data_folder
+from alignsurvey.all import Interviews
+from alignsurvey.tasks.stance import STANCE_SCALES, STANCE_PROMPTS
+from alignsurvey.records.schema import SHARE_FORMS, find_options, share_text
+from alignsurvey.records.splits import check_leakage, split_records
+from alignsurvey.records.reading import read_records, write_records
+from alignsurvey.records.orders import reorder
+from alignsurvey.all import Survey
 
 FOLDER = data_folder('invented_interviews')
 TURNS = dict(en=FOLDER/'turns_en.jsonl', zh=FOLDER/'turns_zh.csv')
@@ -163,7 +168,7 @@ def test_codebook_with_stances_comes_back(gss, town, tmp_path):
 def test_stances_of_the_bundled_spending_items(gss):
     response, stance = (gss.records(t, level='group', by='degree', verbose=False).to_pandas() for t in ('response', 'stance'))
     assert set(response.options.map(tuple)) == {('too little', 'about the right amount', 'too much')}
-    assert set(stance.options.map(tuple)) == {tuple(STANCES['en'])}
+    assert set(stance.options.map(tuple)) == {tuple(STANCE_SCALES['en'])}
     assert (np.stack(response.target) == np.stack(stance.target)).all()
 
 
@@ -275,7 +280,7 @@ def test_published_interview(reference):
     for r in json.loads((reference/'task2_interview.json').read_text()):
         form = r'.*?==你的背景==\n(.*?)\n\n==先前对话==\n(.*?)\n\n==当前问题==\n(.*?)\n\n请输出你的回答：\n'
         background, history, question = re.fullmatch(form, r['instruction'], re.S).groups()
-        assert interview_prompt(background, history, question, topic=_about(TOPIC, 'zh'), lang='zh') == r['instruction']
+        assert interview_prompt(background, history, question, topic=about_topic(TOPIC, 'zh'), lang='zh') == r['instruction']
 
 
 def test_published_stance(reference):

@@ -1,8 +1,8 @@
 "Scores of the other tasks: attributes, stances with reasons, turns; what is left out, and what no baseline may see."
 import numpy as np, pandas as pd, pytest
-from alignsurvey.inference import evaluate
-from alignsurvey.records import make_records
-from alignsurvey.values import read_replies
+from alignsurvey.evaluation.scoring import evaluate
+from alignsurvey.records.reading import make_records
+from alignsurvey.evaluation.free_answers import read_replies
 
 QUICK = dict(n_boot=100)
 

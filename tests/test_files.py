@@ -3,12 +3,12 @@ import contextlib, importlib.util, math, os, tracemalloc
 from pathlib import Path
 import numpy as np, pandas as pd, pyreadstat, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-import alignsurvey.tasks  # noqa: F401
-from alignsurvey.files import LABELLED, find_data, guess_encoding, read_table
-from alignsurvey.guess import draft_codebook, missing_kind
-from alignsurvey.records import records_hash
-from alignsurvey.codebook import Codebook, labels
-from alignsurvey.survey import Survey, coded
+from alignsurvey.files.tables import LABELLED, guess_encoding, read_table
+from alignsurvey.surveys.bundled import find_data
+from alignsurvey.surveys.draft import draft_codebook, missing_kind
+from alignsurvey.records.schema import records_hash
+from alignsurvey.surveys.codebook import Codebook, labels
+from alignsurvey.surveys.survey import Survey, coded
 
 FIXED = dict(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TRUST = {1: 'not at all', 2: 'etwas', 3: '非常信任', 8: "don't know", 9: 'refused'}

@@ -5,12 +5,20 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from scipy.optimize import minimize_scalar
 from statsmodels.stats.multitest import multipletests
 from alignsurvey import metrics as m
-from alignsurvey.baselines import baseline_predictions, read_answers, read_forecast, temperature_scale
-from alignsurvey.inference import COLUMNS, STATISTICS, _replicates, evaluate
-from alignsurvey.intervals import holm, interval
-from alignsurvey.records import make_records, reorder, split_records
-from alignsurvey.survey import Survey
-import alignsurvey.tasks # noqa: F401 (adds Survey.records)
+from alignsurvey.prediction.baselines import baseline_predictions
+from alignsurvey.records.answers import read_answers
+from alignsurvey.prediction.forecasts import read_forecast
+from alignsurvey.evaluation.calibration import temperature_scale
+from alignsurvey.evaluation.table import COLUMNS
+from alignsurvey.metrics.catalogue import STATISTICS
+from alignsurvey.evaluation.choices import replicates
+from alignsurvey.evaluation.scoring import evaluate
+from alignsurvey.estimation.tests import holm
+from alignsurvey.estimation.bootstrap import interval
+from alignsurvey.records.reading import make_records
+from alignsurvey.records.orders import reorder
+from alignsurvey.records.splits import split_records
+from alignsurvey.all import Survey
 
 def survey(n, sizes, seed=0, **extra):
     "Made-up records of n people and one question of each size; question j is nominal where its size is negative."
@@ -108,7 +116,7 @@ def test_intervals_of_a_mean_cover():
         r = make_records([dict(instruction='?', output='x', options=['a', 'b'], answer_index=int(not h), respondent_id=str(j), question_id=q) for j, h in enumerate(hit) for q in 'xy'])
         a = read_answers(r)
         f = read_forecast('m', pd.DataFrame(dict(record_id=r['record_id'][:], probs=[[.6, .4]]*160, status='ok')), a)
-        low, high = interval(_replicates(a, f, [s], f.used, 300, i)[s, None])
+        low, high = interval(replicates(a, f, [s], f.used, 300, i)[s, None])
         held += low <= .6 <= high
     assert 180 <= held <= 199    # too narrow if answers were resampled, and not respondents
 
@@ -282,5 +290,5 @@ def test_predictions_that_can_not_be_scored_are_named(predictions, message):
     assert message in str(e.value)
 
 def test_the_module_does_not_need_torch():
-    code = "import sys, alignsurvey.inference; sys.exit('torch' in sys.modules)"
+    code = "import sys, alignsurvey.evaluation.scoring; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0

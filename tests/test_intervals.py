@@ -3,18 +3,21 @@ import json
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from alignsurvey import intervals
-from alignsurvey.bounds import relative_gain
-from alignsurvey.calibration import corp, reliability, temperature
-from alignsurvey.groups import evaluate_groups
-from alignsurvey.inference import evaluate
-from alignsurvey.intervals import equivalence, interval, p_value, resamples, small_sample
-from alignsurvey.judge import DIMENSIONS, judge, judge_scores
-from alignsurvey.orders import position_bias
-from alignsurvey.records import make_records, reorder
-from alignsurvey.structure import coefficients, correlations, missing_answers, variance_ratio
-from alignsurvey.subgroups import stereotyping, subgroup_scores
-from alignsurvey.values import evaluate_values
+from alignsurvey.estimation import bootstrap
+from alignsurvey.evaluation.bounds import relative_gain
+from alignsurvey.evaluation.calibration import corp, reliability, temperature
+from alignsurvey.evaluation.groups import evaluate_groups
+from alignsurvey.evaluation.scoring import evaluate
+from alignsurvey.estimation.tests import equivalence
+from alignsurvey.estimation.bootstrap import interval, p_value, resamples, small_sample
+from alignsurvey.evaluation.judging import DIMENSIONS, judge
+from alignsurvey.evaluation.judge_scoring import judge_scores
+from alignsurvey.evaluation.orders import position_bias
+from alignsurvey.records.reading import make_records
+from alignsurvey.records.orders import reorder
+from alignsurvey.evaluation.structure import coefficients, correlations, missing_answers, variance_ratio
+from alignsurvey.evaluation.subgroups import stereotyping, subgroup_scores
+from alignsurvey.evaluation.free_answers import evaluate_values
 
 BENCHMARKS = Path(__file__).parent.parent/'benchmarks'
 
@@ -216,6 +219,6 @@ def test_few_clusters_widen_every_interval_and_many_leave_it(what, monkeypatch):
     "Eight clusters, respondents or answers against 300: how wide intervals are, and how wide plain percentiles of the same draws would be."
     width = lambda t: (t.ci_high - t.ci_low).astype(float).mean(skipna=False)
     own = {n: width(SCORED[what](n)) for n in (8, 300)}
-    monkeypatch.setattr(intervals, 'small_sample', lambda *_, **__: dict(df=1e9, stretch=1., n=1e9))
+    monkeypatch.setattr(bootstrap, 'small_sample', lambda *_, **__: dict(df=1e9, stretch=1., n=1e9))
     plain = {n: width(SCORED[what](n)) for n in own}
     assert own[8] > 1.15*plain[8] and .99*plain[300] < own[300] < 1.03*plain[300], (own, plain)

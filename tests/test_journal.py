@@ -3,10 +3,11 @@ import json, os, sqlite3, subprocess, sys
 from pathlib import Path
 import pandas as pd, pytest
 
-from alignsurvey.journal import Journal, join_journals, read_reply
-from alignsurvey.predict import predict, read_run
-from alignsurvey.records import make_records, write_records
-from alignsurvey.runs import compare_predictions, read_run_card
+from alignsurvey.prediction.journal import Journal, join_journals
+from alignsurvey.prediction.predictions import read_reply
+from alignsurvey.prediction.elicitation import predict, read_run
+from alignsurvey.records.reading import make_records, write_records
+from alignsurvey.prediction.runs import compare_predictions, read_run_card
 from test_server import prompts, stub
 
 ROOT = Path(__file__).parents[1]

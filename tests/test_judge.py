@@ -2,10 +2,11 @@
 import http.server, itertools, json, os, random, subprocess, sys, threading, time
 import numpy as np, pandas as pd, pytest
 
-from alignsurvey import judge as j
-from alignsurvey.records import make_records
+from alignsurvey import evaluation, metrics
+from alignsurvey.evaluation.judging import DIMENSIONS, RUBRIC
+from alignsurvey.records.reading import make_records
 
-ZH, EN = j.RUBRIC['zh']['names'], j.RUBRIC['en']['names']
+ZH, EN = RUBRIC['zh']['names'], RUBRIC['en']['names']
 
 
 def points(s, names, comment='说得通'): return [(n, x, comment) for n, x in zip(names, s)]
@@ -56,24 +57,24 @@ def turns_of(records, **more): return pd.DataFrame(dict(record_id=records['recor
 @pytest.mark.parametrize('form', FORMS)
 def test_planted_scores_come_back_in_every_form(form):
     for s in itertools.product(range(1, 6), repeat=3):
-        assert j.parse_judgement(FORMS[form](s)) == (dict(zip(j.DIMENSIONS, s)), 'ok', None), FORMS[form](s)
+        assert evaluation.parse_judgement(FORMS[form](s)) == (dict(zip(DIMENSIONS, s)), 'ok', None), FORMS[form](s)
 
 
 @pytest.mark.parametrize('reply', BROKEN)
 def test_broken_replies_fail_with_a_reason(reply):
-    scores, status, why = j.parse_judgement(reply)
+    scores, status, why = evaluation.parse_judgement(reply)
     assert (scores, status) == (None, 'unparsed') and why.split(':')[0] == BROKEN[reply]
 
 
 def test_half_points_are_kept():
-    assert j.parse_judgement('对话自然度：4.5，风格匹配度：3，访谈一致性：2.5')[0] == dict(naturalness=4.5, style=3, consistency=2.5)
+    assert evaluation.parse_judgement('对话自然度：4.5，风格匹配度：3，访谈一致性：2.5')[0] == dict(naturalness=4.5, style=3, consistency=2.5)
 
 
 def test_any_text_is_read_or_refused_without_an_error():
     rng = random.Random(3)
     parts = ['对话自然度', '风格', '一致性', 'style', '{', '}', '[', '"', ':', '评分', '4', '１', '/5', '\n', '\\u8bc4', '**', '1-5', '。', 'null', '```']
     for _ in range(3_000):
-        scores, status, why = j.parse_judgement(''.join(rng.choices(parts, k=rng.randint(0, 14))))
+        scores, status, why = evaluation.parse_judgement(''.join(rng.choices(parts, k=rng.randint(0, 14))))
         assert (status == 'ok') == (scores is not None) == (why is None)
         if scores: assert all(1 <= x <= 5 for x in scores.values())
 
@@ -91,14 +92,14 @@ def test_planted_scores_are_recovered_and_failures_counted():
         return FORMS[form](s) if form else rng.choice(list(BROKEN))
     turns = turns_of(records)
     turns.loc[:4, ['text', 'status']] = [None, 'refused']
-    got = j.judge(records, turns, stub)
+    got = evaluation.judge(records, turns, stub)
     assert len(got) == 180 and (got.status == 'no_turn').sum() == 15
     lost = [who for who, (form, _) in planted.items() if form is None]
     assert lost and sorted(got[got.status == 'unparsed'].record_id.unique()) == sorted(lost)
     assert len(asked) == 55 + len(lost) and set(got[got.status == 'unparsed'].tries) == {2}    # each broken one asked once more
     for who, (form, s) in planted.items():
-        if form: assert got[got.record_id == who].set_index('dimension').score.to_dict() == dict(zip(j.DIMENSIONS, s))
-    unrated = j.judge_scores(got).set_index('metric').loc['judge_unrated']
+        if form: assert got[got.record_id == who].set_index('dimension').score.to_dict() == dict(zip(DIMENSIONS, s))
+    unrated = evaluation.judge_scores(got).set_index('metric').loc['judge_unrated']
     assert abs(unrated.value - (5 + len(lost))/60) < 1e-12 and unrated.n == 60 and unrated.ci_low < unrated.value < unrated.ci_high
 
 
@@ -107,41 +108,41 @@ def test_a_reply_that_is_read_the_second_time_counts():
     def stumbles(prompt):
         prompts.append(prompt)
         return '好的。' if len(prompts) % 2 else FORMS['bold']((4, 3, 5))
-    got = j.judge(interviews(3), turns_of(interviews(3)), stumbles)
+    got = evaluation.judge(interviews(3), turns_of(interviews(3)), stumbles)
     assert (got.status == 'ok').all() and set(got.tries) == {2}
-    assert all(b == a + '\n\n' + j.RUBRIC['zh']['again'] for a, b in zip(prompts[::2], prompts[1::2]))
+    assert all(b == a + '\n\n' + RUBRIC['zh']['again'] for a, b in zip(prompts[::2], prompts[1::2]))
 
 
 def test_orders_are_drawn_by_record_and_turned_round_in_the_next_repeat():
     records = interviews(200)
     ask = lambda prompt: FORMS['flat']((3, 3, 3))
-    got = j.judge(records, turns_of(records), ask, repeats=2, seed=5)
+    got = evaluation.judge(records, turns_of(records), ask, repeats=2, seed=5)
     one = got[got.dimension == 'style']
     assert (one.groupby('record_id')['first'].nunique() == 2).all()
     assert .4 < (one[one.repeat == 0]['first'] == 'model').mean() < .6
     assert all(.25 < x < .42 for x in one.position.value_counts(normalize=True))
-    few = j.judge(records.select([7, 3]), turns_of(records).iloc[[7, 3]], ask, repeats=2, seed=5)
+    few = evaluation.judge(records.select([7, 3]), turns_of(records).iloc[[7, 3]], ask, repeats=2, seed=5)
     columns = ['record_id', 'repeat', 'dimension', 'first', 'position']
     assert len(few.merge(got, on=columns)) == len(few) == 12
-    assert not got[columns].equals(j.judge(records, turns_of(records), ask, repeats=2, seed=6)[columns])
+    assert not got[columns].equals(evaluation.judge(records, turns_of(records), ask, repeats=2, seed=6)[columns])
 
 
 def test_the_prompt_shows_what_the_orders_say():
     records = interviews(40)
     prompts = []
     def ask(prompt): prompts.append(prompt); return FORMS['flat']((3, 3, 3))
-    got = j.judge(records, turns_of(records), ask)
+    got = evaluation.judge(records, turns_of(records), ask)
     for prompt, (_, rows) in zip(prompts, got.groupby('record_id', sort=False)):
         assert (prompt.index('turn of') < prompt.index('My own answer')) == (rows['first'].iloc[0] == 'model')
         order = rows.sort_values('position').dimension
-        places = [prompt.rindex(ZH[j.DIMENSIONS.index(d)]) for d in order]
+        places = [prompt.rindex(ZH[DIMENSIONS.index(d)]) for d in order]
         assert places == sorted(places)
 
 
 def test_several_at_a_time_give_the_same(tmp_path):
     records = interviews(50)
     def ask(prompt): return FORMS['published']([1 + len(prompt) % 5]*3)
-    one, four = (j.judge(records, turns_of(records), ask, workers=w) for w in (1, 4))
+    one, four = (evaluation.judge(records, turns_of(records), ask, workers=w) for w in (1, 4))
     pd.testing.assert_frame_equal(one, four)
 
 
@@ -151,15 +152,15 @@ def test_a_killed_run_asks_only_what_is_left(tmp_path):
         calls.append(prompt)
         if len(calls) == 11: raise KeyboardInterrupt
         return FORMS['published']((4, 4, 4))
-    with pytest.raises(KeyboardInterrupt): j.judge(records, turns_of(records), ask, journal=tmp_path/'j.sqlite')
-    got = j.judge(records, turns_of(records), ask, journal=tmp_path/'j.sqlite')
+    with pytest.raises(KeyboardInterrupt): evaluation.judge(records, turns_of(records), ask, journal=tmp_path/'j.sqlite')
+    got = evaluation.judge(records, turns_of(records), ask, journal=tmp_path/'j.sqlite')
     assert (got.score == 4).all() and len(set(calls)) == 20 and len(calls) == 21    # the one in flight, again
 
 
 def test_stopping_drops_what_has_not_begun(tmp_path):
     records, calls = interviews(200), []
     def ask(prompt): calls.append(prompt); time.sleep(.01); raise OSError('down')
-    with pytest.raises(ConnectionError): j.judge(records, turns_of(records), ask, workers=4)
+    with pytest.raises(ConnectionError): evaluation.judge(records, turns_of(records), ask, workers=4)
     assert len(calls) < 40
 
 
@@ -168,15 +169,15 @@ def test_errors_are_counted_and_asked_again_by_the_next_run(tmp_path):
     def shaky(prompt):
         if next(calls) in (6, 7): raise TimeoutError('late')
         return FORMS['published']((2, 2, 2))
-    got = j.judge(records, turns_of(records), shaky, journal=tmp_path/'j.sqlite')
+    got = evaluation.judge(records, turns_of(records), shaky, journal=tmp_path/'j.sqlite')
     assert got[got.status == 'error'][['why', 'tries']].values.tolist() == [['TimeoutError', 2]]*3 and got.score.isna().sum() == 3
-    assert (j.judge(records, turns_of(records), shaky, journal=tmp_path/'j.sqlite').status == 'ok').all()
+    assert (evaluation.judge(records, turns_of(records), shaky, journal=tmp_path/'j.sqlite').status == 'ok').all()
 
 
 def test_two_judges_one_of_them_deaf():
     def deaf(prompt): raise OSError('no route')
     with pytest.raises(ConnectionError, match=r"^second: gave no reply to 3 prompts, last OSError: no route: check its address, key and model name$"):
-        j.judge(interviews(), turns_of(interviews()), dict(first=lambda p: FORMS['flat']((1, 2, 3)), second=deaf))
+        evaluation.judge(interviews(), turns_of(interviews()), dict(first=lambda p: FORMS['flat']((1, 2, 3)), second=deaf))
 
 
 # a server
@@ -211,27 +212,27 @@ def test_a_server_is_asked_with_the_key_and_nothing_keeps_it(server, tmp_path, m
     monkeypatch.setenv('JUDGE_KEY', 'sk-very-secret')
     monkeypatch.setenv('OPENAI_BASE_URL', f'http://127.0.0.1:{server.server_port}/v1')
     records = interviews(6)
-    ask = j.api_judge('some-model', key_variable='JUDGE_KEY', max_tokens=None, top_p=.5)
-    got = j.judge(records, turns_of(records), ask, journal=tmp_path/'j.sqlite', workers=3)
+    ask = evaluation.api_judge('some-model', key_variable='JUDGE_KEY', max_tokens=None, top_p=.5)
+    got = evaluation.judge(records, turns_of(records), ask, journal=tmp_path/'j.sqlite', workers=3)
     assert set(got.judge) == {'some-model'} and got.groupby('dimension').score.unique().map(list).to_dict() == dict(naturalness=[5], style=[4], consistency=[3])
     assert {s[:2] for s in server.sent} == {('/v1/chat/completions', 'Bearer sk-very-secret')} and len(server.sent) == 6
     body = server.sent[0][2]
     assert (body['temperature'], body['top_p'], 'max_tokens' in body) == (0, .5, False)
     assert 'sk-very-secret' not in got.to_json() + repr(ask) and b'sk-very-secret' not in b''.join(f.read_bytes() for f in tmp_path.iterdir())
     server.code = 401
-    with pytest.raises(ConnectionError) as error: j.judge(records, turns_of(records), ask, seed=1)
+    with pytest.raises(ConnectionError) as error: evaluation.judge(records, turns_of(records), ask, seed=1)
     assert 'some-model: gave no reply' in str(error.value) and 'bad key …' in str(error.value) and 'sk-very' not in str(error.value)
 
 
 def test_a_server_of_ones_own_needs_no_key(server, monkeypatch):
     monkeypatch.delenv('OPENAI_API_KEY', raising=False)
     monkeypatch.delenv('OPENAI_BASE_URL', raising=False)
-    assert '评分' in j.api_judge('m', base_url=f'http://127.0.0.1:{server.server_port}/v1')('?')
-    with pytest.raises(ValueError, match='^OPENAI_API_KEY is not set: put the key there, or give base_url'): j.api_judge('m')
+    assert '评分' in evaluation.api_judge('m', base_url=f'http://127.0.0.1:{server.server_port}/v1')('?')
+    with pytest.raises(ValueError, match='^OPENAI_API_KEY is not set: put the key there, or give base_url'): evaluation.api_judge('m')
 
 
 def test_importing_the_judge_does_not_load_the_client():
-    done = subprocess.run([sys.executable, '-c', "import sys, alignsurvey.judge; print('openai' in sys.modules)"], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run([sys.executable, '-c', "import sys, alignsurvey.evaluation.judging; print('openai' in sys.modules)"], capture_output=True, text=True, env=os.environ)
     assert done.stdout == 'False\n', done.stderr
 
 
@@ -269,7 +270,7 @@ def test_alpha_is_its_definition(level):
     rng = np.random.default_rng(20260101)
     for _ in range(1_000):
         ratings = random_ratings(rng)
-        np.testing.assert_allclose(j.krippendorff_alpha(ratings, level=level), by_definition(ratings, DISTANCES[level]), atol=1e-9)
+        np.testing.assert_allclose(metrics.krippendorff_alpha(ratings, level=level), by_definition(ratings, DISTANCES[level]), atol=1e-9)
 
 
 def test_alpha_of_published_examples():
@@ -277,7 +278,7 @@ def test_alpha_of_published_examples():
     krippendorff_2011 = [[1, 2, 3, 3, 2, 1, 4, 1, 2, _, _, _], [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, _, 3], [_, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, _], [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, _]]
     wikipedia = [[_]*5 + [3, 4, 1, 2, 1, 1, 3, 3, _, 3], [1, _, 2, 1, 3, 3, 4, 3] + [_]*7, [_, _, 2, 1, 3, 4, 4, _, 2, 1, 1, 3, 3, _, 4]]
     for data, values in ((krippendorff_2011, dict(nominal=.743, ordinal=.815, interval=.849)), (wikipedia, dict(nominal=.691, interval=.811))):
-        for level, value in values.items(): assert round(j.krippendorff_alpha(data, level=level), 3) == value
+        for level, value in values.items(): assert round(metrics.krippendorff_alpha(data, level=level), 3) == value
 
 
 def test_alpha_of_resamples_is_alpha_of_the_drawn_units():
@@ -285,15 +286,15 @@ def test_alpha_of_resamples_is_alpha_of_the_drawn_units():
     ratings = rng.integers(1, 6, (3, 12)).astype(float)
     counts = rng.multinomial(12, np.full(12, 1/12), 50)
     for level in DISTANCES:
-        drawn = [j.krippendorff_alpha(np.repeat(ratings, c, axis=1), level=level) for c in counts]
-        np.testing.assert_allclose(j.krippendorff_alpha(ratings, level=level, weight=counts), drawn, atol=1e-9)
+        drawn = [metrics.krippendorff_alpha(np.repeat(ratings, c, axis=1), level=level) for c in counts]
+        np.testing.assert_allclose(metrics.krippendorff_alpha(ratings, level=level, weight=counts), drawn, atol=1e-9)
 
 
 @pytest.mark.parametrize('call, message', [
-    (lambda: j.krippendorff_alpha([[1, 2]], level='ratio'), "^level is 'ratio': use nominal, ordinal or interval$"),
-    (lambda: j.krippendorff_alpha([1, 2]), r'^ratings has shape \(2,\): give one row a rater'),
-    (lambda: j.judge(interviews(2), turns_of(interviews(3)), None), '^p2/q0: is predicted but not among the records'),
-    (lambda: j.judge(interviews(2, lang='fr'), turns_of(interviews(2)), None), "^p0/q0: there is no rubric in 'fr'"),
+    (lambda: metrics.krippendorff_alpha([[1, 2]], level='ratio'), "^level is 'ratio': use nominal, ordinal or interval$"),
+    (lambda: metrics.krippendorff_alpha([1, 2]), r'^ratings has shape \(2,\): give one row a rater'),
+    (lambda: evaluation.judge(interviews(2), turns_of(interviews(3)), None), '^p2/q0: is predicted but not among the records'),
+    (lambda: evaluation.judge(interviews(2, lang='fr'), turns_of(interviews(2)), None), "^p0/q0: there is no rubric in 'fr'"),
 ])
 def test_wrong_input_gets_one_sentence(call, message):
     with pytest.raises(ValueError, match=message): call()
@@ -305,7 +306,7 @@ def test_intervals_resample_respondents_not_turns():
     width = {}
     for k in (1, 8):
         records = interviews(25, k)
-        row = j.judge_scores(j.judge(records, turns_of(records), by_person)).set_index('metric').loc['judge_style']
+        row = evaluation.judge_scores(evaluation.judge(records, turns_of(records), by_person)).set_index('metric').loc['judge_style']
         width[k] = row.ci_high - row.ci_low
         assert abs(row.value - 3) < 1e-12 and row.n == 25*k
     assert .8 < width[8]/width[1] < 1.25
@@ -313,8 +314,8 @@ def test_intervals_resample_respondents_not_turns():
 
 def test_weights_of_respondents_count():
     records = make_records([dict(record_id=str(i), respondent_id=str(i), task='interview', lang='en', instruction='?', output=f'mine {i}', weight=w) for i, w in enumerate((3., 1.))])
-    got = j.judge(records, turns_of(records), lambda p: FORMS['flat']((1, 2, 5) if 'mine 0' in p else (5, 2, 1)))
-    assert j.judge_scores(got).set_index('metric').value[['judge_naturalness', 'judge_style', 'judge_consistency']].tolist() == [2, 2, 4]
+    got = evaluation.judge(records, turns_of(records), lambda p: FORMS['flat']((1, 2, 5) if 'mine 0' in p else (5, 2, 1)))
+    assert evaluation.judge_scores(got).set_index('metric').value[['judge_naturalness', 'judge_style', 'judge_consistency']].tolist() == [2, 2, 4]
 
 
 # published interviews
@@ -324,9 +325,9 @@ def test_published_interviews_can_be_judged(reference):
     records = make_records([dict(r, task='interview', lang='zh', record_id=str(i), question_id=f"{r['qua']}/{i}") for i, r in enumerate(rows)])
     prompts = []
     def ask(prompt): prompts.append(prompt); return FORMS['published']((4, 3, 2))
-    got = j.judge(records, turns_of(records), ask)
+    got = evaluation.judge(records, turns_of(records), ask)
     silent = [str(i) for i, r in enumerate(rows) if not r['output'].strip()]
     assert silent and sorted(got[got.status == 'no_answer'].record_id.unique()) == sorted(silent)
     assert len(prompts) == len(rows) - len(silent)
     assert all('==当前问题==' in p and '真实回答' in p for p in prompts)    # no fields of their own: the whole prompt is shown
-    assert j.judge_scores(got).set_index('metric').value[['judge_unrated', 'judge_naturalness']].tolist() == [0, 4]
+    assert evaluation.judge_scores(got).set_index('metric').value[['judge_unrated', 'judge_naturalness']].tolist() == [0, 4]

@@ -1,8 +1,9 @@
 "Option orders: a planted model that picks A with probability 0.6, and orders that take it away again."
 import numpy as np, pandas as pd, pytest
 
-from alignsurvey.orders import average_orders, position_bias
-from alignsurvey.records import make_records, reorder
+from alignsurvey.evaluation.orders import average_orders, position_bias
+from alignsurvey.records.reading import make_records
+from alignsurvey.records.orders import reorder
 
 OPTIONS = ['none', 'some', 'much', 'all']
 

@@ -8,7 +8,7 @@ import json, os, subprocess
 import numpy as np, pytest
 
 from alignsurvey import metrics as m
-from alignsurvey.judge import krippendorff_alpha
+from alignsurvey.metrics.agreement import krippendorff_alpha
 
 N, TOL = 1000, 1e-9
 OTHER = '''

@@ -4,9 +4,8 @@ import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import (AutoModelForCausalLM, BloomConfig, Gemma2Config, GemmaConfig, LlamaConfig, MambaConfig, MistralConfig, Qwen2Config)
-from alignsurvey.model import option_logprobs
-from alignsurvey.prefix import (ancestors, attention_blocks, can_share, grow_trie, plan_batches, read_logprobs, shared_attention, shared_batch,
-                                shared_generate, shared_option_logprobs)
+from alignsurvey.models.scoring import option_logprobs
+from alignsurvey.models.prefix import ancestors, attention_blocks, can_share, grow_trie, plan_batches, read_logprobs, shared_attention, shared_batch, shared_generate, shared_option_logprobs
 
 SIZES = dict(vocab_size=64, hidden_size=36, intermediate_size=40, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=6, max_position_embeddings=256,
              bos_token_id=1, eos_token_id=2, pad_token_id=0)
@@ -192,7 +191,8 @@ def test_a_model_that_gives_other_numbers_is_found_out():
 
 
 def test_embedded_model():
-    from alignsurvey.model import answer_ids, load_model, prompt_ids
+    from alignsurvey.models.chat import answer_ids, prompt_ids
+    from alignsurvey.models.loading import load_model
     lm = load_model()
     person = 'Age: 42. Sex: female. Degree: bachelor. '
     prompts = [prompt_ids(lm, person + q) for q in ('Do you trust your parliament?', 'Are taxes too high, would you say, or too low?', 'Do you own a gun?')]

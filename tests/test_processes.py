@@ -2,10 +2,10 @@
 import os, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
-from alignsurvey.model import load_model
-from alignsurvey.processes import launch_config, place
-from alignsurvey.records import write_records
-from alignsurvey.sft import sft
+from alignsurvey.models.loading import load_model
+from alignsurvey.training.processes import launch_config, place
+from alignsurvey.records.reading import write_records
+from alignsurvey.training.trainer import sft
 from test_sft import card, groups, people, save_tiny, weights
 
 RUN = """

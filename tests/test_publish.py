@@ -3,11 +3,12 @@ import json, os, shutil, subprocess, sys
 from pathlib import Path
 import pandas as pd, pytest, torch, yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from alignsurvey.lineage import lineage
-from alignsurvey.model import load_model, same_base, weights_hash
-from alignsurvey.publish import adapter_card, export_lora, merge, push, serve_command
-from alignsurvey.sft import sft
-from alignsurvey.survey import Survey
+from alignsurvey.models.adapters import lineage
+from alignsurvey.models.loading import load_model, same_base, weights_hash
+from alignsurvey.reporting.model_card import adapter_card, push
+from alignsurvey.models.export import export_lora, merge, serve_command
+from alignsurvey.training.trainer import sft
+from alignsurvey.all import Survey
 import stub_hub
 from test_sft import SMALL, answers, people, save_tiny
 
@@ -82,7 +83,7 @@ ASK = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from test_publish import *
-from alignsurvey.publish import fetch_dataset
+from alignsurvey.files import fetch_dataset
 from alignsurvey.records import read_records
 def refused(f, *args, **kw):
     try: f(*args, **kw)

@@ -3,12 +3,13 @@ import ast, json, os, re, subprocess
 from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
-from alignsurvey.layouts import RULES, recognise
-from alignsurvey.published import export_records, read_foreign_predictions
-from alignsurvey.records import make_records, read_records, split_records, write_records
-from alignsurvey.rows import read_rows
-from alignsurvey.survey import Survey
-import alignsurvey.tasks    # gives Survey its records
+from alignsurvey.records.layouts import RULES, recognise
+from alignsurvey.records.llamafactory import export_records
+from alignsurvey.prediction.foreign import read_foreign_predictions
+from alignsurvey.records.reading import make_records, read_records, write_records
+from alignsurvey.records.splits import split_records
+from alignsurvey.files.rows import read_rows
+from alignsurvey.all import Survey
 
 FILES = dict(role='task1_role.json', interview='task2_interview.json', stance='task3_stance.json', response='task4_chip.json')
 FACTORY = os.environ.get('ALIGNSURVEY_LLAMAFACTORY')    # a Python that has llamafactory

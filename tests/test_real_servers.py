@@ -4,13 +4,14 @@ import contextlib, os, socket, subprocess, sys, time, urllib.error, urllib.reque
 from pathlib import Path
 import numpy as np, pytest, torch
 
-from alignsurvey.model import _embedded, _packaged_gguf, load_model, prompt_ids
-from alignsurvey.predict import predict
-from alignsurvey.records import reorder
-from alignsurvey.server import connect
-from alignsurvey.server_replies import score_steps
-from alignsurvey.survey import Survey
-import alignsurvey.tasks
+from alignsurvey.models.embedded import embedded_folder, packaged_gguf
+from alignsurvey.models.loading import load_model
+from alignsurvey.models.chat import prompt_ids
+from alignsurvey.prediction.elicitation import predict
+from alignsurvey.records.orders import reorder
+from alignsurvey.prediction.server import connect
+from alignsurvey.prediction.completions import score_steps
+from alignsurvey.all import Survey
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def gss(n, **how):
 
 def test_transformers_serve_says_what_the_model_says_here(tmp_path):
     for name in 'fastapi', 'uvicorn': pytest.importorskip(name)
-    folder, records = str(_embedded()), gss(8)
+    folder, records = str(embedded_folder()), gss(8)
     command = [Path(sys.executable).with_name('transformers'), 'serve', folder, '--device', 'cpu', '--dtype', 'float32']
     with serving(command, tmp_path/'log') as url:
         server = connect(folder, base_url=url, concurrency=2)
@@ -71,7 +72,7 @@ def first_tokens(lm, records):
 @pytest.mark.skipif('LLAMA_PYTHON' not in os.environ, reason='make test-servers builds llama.cpp and names its Python')
 def test_llama_cpp_gives_the_same_probabilities(tmp_path):
     lm, records = load_model(), gss(int(os.environ.get('LLAMA_RECORDS', 500)), answer_form='label')
-    command = [os.environ['LLAMA_PYTHON'], '-m', 'llama_cpp.server', '--model', _packaged_gguf(tmp_path), '--logits_all', 'true', '--n_ctx', 2048]
+    command = [os.environ['LLAMA_PYTHON'], '-m', 'llama_cpp.server', '--model', packaged_gguf(tmp_path), '--logits_all', 'true', '--n_ctx', 2048]
     with serving(command, tmp_path/'log') as url:
         server = connect('smollm2', base_url=url, concurrency=2)
         there = predict(server, records)

@@ -2,10 +2,12 @@
 import json
 import pytest
 from hypothesis import given, settings, strategies as st
-from alignsurvey.records import check_leakage, find_options, make_records, read_records, reorder, split_records, write_records
-from alignsurvey.survey import Survey
-from alignsurvey.replies import parse_answer
-import alignsurvey.tasks # noqa: F401 (adds Survey.records)
+from alignsurvey.records.splits import check_leakage, split_records
+from alignsurvey.records.schema import find_options
+from alignsurvey.records.reading import make_records, read_records, write_records
+from alignsurvey.records.orders import reorder
+from alignsurvey.all import Survey
+from alignsurvey.tasks.registry import parse_answer
 
 
 @pytest.fixture(scope='module')

@@ -4,9 +4,14 @@ from collections import Counter
 from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from alignsurvey.layouts import STANCES
-from alignsurvey.records import SHARE_FORMS, answer_texts, find_options, letters, read_records, share_text
-from alignsurvey.replies import ATTRIBUTES, ROLE_RULES, WHY, clean_reply, is_correct, parse_answer, parse_reason, parse_shares
+from alignsurvey.records.layouts import STANCES
+from alignsurvey.records.schema import SHARE_FORMS, answer_texts, find_options, letters, share_text
+from alignsurvey.records.reading import read_records
+from alignsurvey.parsing.values import ATTRIBUTES, ROLE_RULES, parse_reason
+from alignsurvey.parsing.options import WHY
+from alignsurvey.parsing.cleaning import clean_reply
+from alignsurvey.tasks.registry import is_correct, parse_answer
+from alignsurvey.parsing.shares import parse_shares
 
 CORPUS = [json.loads(l) for l in (Path(__file__).parent/'replies.jsonl').read_text(encoding='utf-8').splitlines()]
 

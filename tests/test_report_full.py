@@ -1,9 +1,9 @@
 "What a notebook cell can't show about the full report: hostile input, designs, predictors that only choose, the command line."
 import re
 import numpy as np, pandas as pd, pytest
-from alignsurvey.full import full_report
-from alignsurvey.predict import write_predictions
-from alignsurvey.records import make_records, write_records
+from alignsurvey.reporting.study_report import full_report
+from alignsurvey.prediction.predictions import write_predictions
+from alignsurvey.records.reading import make_records, write_records
 
 EVIL = '<script>alert(1)</script>'
 

@@ -3,11 +3,11 @@ import asyncio, contextlib, json, logging, os, signal, subprocess, sys, threadin
 from pathlib import Path
 import pytest
 
-from alignsurvey.costs import estimate, run_status
-from alignsurvey.journal import Journal
-from alignsurvey.predict import predict
-from alignsurvey.records import make_records, write_records
-from alignsurvey.server import connect
+from alignsurvey.prediction.cost import estimate, run_status
+from alignsurvey.prediction.journal import Journal
+from alignsurvey.prediction.elicitation import predict
+from alignsurvey.records.reading import make_records, write_records
+from alignsurvey.prediction.server import connect
 
 STUB = Path(__file__).with_name('stub_server.py')
 
@@ -230,11 +230,12 @@ def test_the_command_line_asks_by_the_file(tmp_path, cli):
 
 
 def test_draws_are_scored_as_counts():
-    from alignsurvey.inference import evaluate
+    from alignsurvey.evaluation.scoring import evaluate
     records = prompts(40)
     with stub() as (url, _): got = predict(connect('stub', base_url=url), records, elicitation='sample', draws=4)
     scores = evaluate(records, {'drawn': got}, n_boot=100)
     drawn = scores[scores.predictor == 'drawn']
     assert set(drawn.q_from.dropna()) <= {'counts'} and set(drawn.elicitation) == {'sample'} and drawn.value.notna().any()
-    from alignsurvey.baselines import read_answers, read_forecast
+    from alignsurvey.records.answers import read_answers
+    from alignsurvey.prediction.forecasts import read_forecast
     assert read_forecast('drawn', got, read_answers(records)).about['q_from'] == 'counts'

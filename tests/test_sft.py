@@ -7,14 +7,17 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from alignsurvey.fit import fit
-from alignsurvey.lineage import adapter_hash, lineage
-from alignsurvey.losses import _collate_answers, _collate_shared, _part_loss, _tokenised, make_recipe
-from alignsurvey.model import load_model, option_logprobs
-from alignsurvey.predict import predict
-from alignsurvey.prefix import read_logprobs, shared_attention
-from alignsurvey.records import make_records, write_records
-from alignsurvey.sft import held_out_score, sft
+from alignsurvey.training.cost import estimate_training
+from alignsurvey.models.adapters import adapter_hash, lineage
+from alignsurvey.training.batches import collate_answers, collate_shared, tokenised
+from alignsurvey.training.losses import part_loss
+from alignsurvey.training.recipe import make_recipe
+from alignsurvey.models.loading import load_model
+from alignsurvey.models.scoring import option_logprobs
+from alignsurvey.prediction.elicitation import predict
+from alignsurvey.models.prefix import read_logprobs, shared_attention
+from alignsurvey.records.reading import make_records, write_records
+from alignsurvey.training.trainer import held_out_score, sft
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 SMALL = dict(loss='option', lr=.01, batch=4, micro=2, rank=2, alpha=4, epochs=2, seed=3)
@@ -64,7 +67,7 @@ def groups():
 
 
 def answers(lm, records, loss='option'):
-    rows = list(_tokenised(lm, records, loss))
+    rows = list(tokenised(lm, records, loss))
     with torch.no_grad(): return option_logprobs(lm.model, [r['prompt'] for r in rows], [r['options'] for r in rows])
 
 
@@ -181,7 +184,7 @@ def run(base, out, validated, settings):
 def start():
     "Starts `run`; what takes seconds to import is imported once, and each process a copy of that."
     processes = multiprocessing.get_context('forkserver')
-    processes.set_forkserver_preload(['pytest', 'trl.trainer.sft_trainer', 'alignsurvey.sft', 'alignsurvey.predict'])
+    processes.set_forkserver_preload(['pytest', 'trl.trainer.sft_trainer', 'alignsurvey.training.trainer', 'alignsurvey.prediction.elicitation'])
     with pytest.MonkeyPatch.context() as m:
         for k in ('TQDM_DISABLE', 'OMP_NUM_THREADS'): m.setenv(k, '1')
         forkserver.ensure_running()
@@ -312,12 +315,12 @@ def test_the_answer_loss_is_that_of_trl(base, tmp_path):
     trainer = SFTTrainer(model=lm.model, args=SFTConfig(**plain), train_dataset=Dataset.from_list(theirs), processing_class=lm.tokenizer)
     batch = trainer.data_collator(list(trainer.train_dataset))
     with torch.no_grad(): wanted = trainer.compute_loss(lm.model, dict(batch)).item()
-    rows, recipe = list(_tokenised(lm, records, 'answer')), make_recipe('task', dict(max_tokens=100))
-    ours = _collate_answers(rows, lm.tokenizer.pad_token_id)
+    rows, recipe = list(tokenised(lm, records, 'answer')), make_recipe('task', dict(max_tokens=100))
+    ours = collate_answers(rows, lm.tokenizer.pad_token_id)
     assert torch.equal(ours['input_ids'], batch['input_ids']) and torch.equal(ours['labels'], batch['labels'])
-    parts = _collate_shared(rows, recipe)['parts']
+    parts = collate_shared(rows, recipe)['parts']
     with torch.no_grad(), shared_attention(lm.model):
-        shared = sum(_part_loss(read_logprobs(lm.model, p['batch']), p, recipe).item()/p['count'] for p in parts)
+        shared = sum(part_loss(read_logprobs(lm.model, p['batch']), p, recipe).item()/p['count'] for p in parts)
     with torch.no_grad(): padded = lm.model(**ours).loss.item()
     assert len(parts) > 1 and abs(shared - wanted) < 1e-5 and abs(padded - wanted) < 1e-5
 
@@ -327,13 +330,13 @@ def test_an_estimate_counts_the_steps_and_changes_nothing(base, tmp_path, how):
     lm, settings = load_model(base), {**SMALL, 'batch': 6, **how}
     before = {k: v.clone() for k, v in lm.model.state_dict().items()}
     torch.manual_seed(7)
-    found = fit(lm, mixed(), **settings)
+    found = estimate_training(lm, mixed(), **settings)
     drawn = torch.rand(1)
     torch.manual_seed(7)
     assert drawn == torch.rand(1) and all(torch.equal(v, before[k]) for k, v in lm.model.state_dict().items())
     sft(lm, mixed(), tmp_path/'a', **settings)
     assert found['steps'] == card(tmp_path/'a')['steps'] == card(tmp_path/'a')['fit']['steps'] == 10
-    rows = list(_tokenised(lm, mixed(), settings['loss']))
+    rows = list(tokenised(lm, mixed(), settings['loss']))
     assert found['seconds'] > 0 and found['memory'] > 2e8 and found['tokens'] < 6*max(len(r['prompt']) + sum(map(len, r['options'])) for r in rows)
 
 
@@ -343,7 +346,7 @@ def test_held_out_records_are_scored_as_their_task_is(base, tmp_path):
     for share in (True, False):
         score = lambda records: held_out_score(records, share_prefixes=share)(lm)
         assert score(people()) == pytest.approx(-q[range(12), people()['answer_index'][:]].mean().item(), rel=1e-4)
-        tokens = len(next(iter(_tokenised(lm, free, 'answer')))['options'][0])
+        tokens = len(next(iter(tokenised(lm, free, 'answer')))['options'][0])
         assert score(free) == pytest.approx(-answers(lm, free, 'answer').item()/tokens, rel=1e-4)
         p, shares = answers(lm, groups(), 'distribution').reshape(3, 3).softmax(1).numpy(), np.array(groups()['target'])
         assert score(groups()) == pytest.approx((abs(p - shares).sum(1)/2).mean(), rel=1e-4)

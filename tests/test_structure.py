@@ -3,11 +3,13 @@ import numpy as np, pandas as pd, pytest, statsmodels.api as sm
 from hypothesis import given, settings, strategies as st
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss
-from alignsurvey.baselines import baseline_predictions, temperature_scale
-from alignsurvey.bounds import relative_gain, split_half
-from alignsurvey.calibration import corp, reliability, temperature
-from alignsurvey.records import make_records, reorder
-from alignsurvey.structure import coefficients, correlations, missing_answers, variance_ratio
+from alignsurvey.prediction.baselines import baseline_predictions
+from alignsurvey.evaluation.calibration import temperature_scale
+from alignsurvey.evaluation.bounds import relative_gain, split_half
+from alignsurvey.evaluation.calibration import corp, reliability, temperature
+from alignsurvey.records.reading import make_records
+from alignsurvey.records.orders import reorder
+from alignsurvey.evaluation.structure import coefficients, correlations, missing_answers, variance_ratio
 
 
 def survey(y, scale='ordinal', weight=None, k=None, **extra):

@@ -2,10 +2,9 @@
 import string
 import numpy as np, pandas as pd, pytest, yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
-from alignsurvey.codebook import KINDS, Codebook, _read_codebook, labels
-from alignsurvey.records import read_records, write_records
-from alignsurvey.survey import Survey, background, coded, weights
-import alignsurvey.tasks  # noqa: F401
+from alignsurvey.surveys.codebook import KINDS, Codebook, _read_codebook, labels
+from alignsurvey.records.reading import read_records, write_records
+from alignsurvey.surveys.survey import Survey, background, coded, weights
 
 WORDS = st.text(st.characters(exclude_categories=('Cs', 'Cc')), max_size=12)
 CODES = st.one_of(st.integers(-99, 999), st.text(string.ascii_letters + ' äß幸', min_size=1, max_size=4))

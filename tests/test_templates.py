@@ -4,8 +4,9 @@ import pytest, torch, yaml
 from datasets import Dataset
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from alignsurvey.losses import _collate_answers
-from alignsurvey.model import LM, PLAIN, answer_ids, check_template, load_model, prompt_ids
+from alignsurvey.training.batches import collate_answers
+from alignsurvey.models.loading import LM, load_model
+from alignsurvey.models.chat import PLAIN, answer_ids, check_template, prompt_ids
 
 HERE = Path(__file__).parent/'templates'
 SOURCES = yaml.safe_load((HERE/'sources.yaml').read_text())
@@ -37,7 +38,7 @@ def small_lm(tokenizer):
 
 
 def ours(lm, talk):
-    batch = _collate_answers([dict(prompt=prompt_ids(lm, talk[0]), options=[answer_ids(lm, talk[1])])])
+    batch = collate_answers([dict(prompt=prompt_ids(lm, talk[0]), options=[answer_ids(lm, talk[1])])])
     return batch['input_ids'][0].tolist(), batch['labels'][0].tolist()
 
 

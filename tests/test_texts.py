@@ -8,7 +8,7 @@ from sacrebleu.metrics import CHRF
 from scipy.spatial.distance import cosine as cosine_distance
 from sklearn.metrics import jaccard_score
 
-from alignsurvey import texts as t
+from alignsurvey.metrics import texts as t
 
 N, TOL = 1000, 1e-9
 PAIRWISE = {k: f for k, f in t.SCORES.items() if k != 'length_ratio'}
@@ -139,19 +139,19 @@ def run(code, tmp_path):
 
 
 def test_importing_loads_none_of_the_text_packages(tmp_path):
-    done = run("import sys, alignsurvey.texts as t; t.words('a bus'); t.jaccard('a', 'b')\n"
+    done = run("import sys, alignsurvey.metrics.texts as t; t.words('a bus'); t.jaccard('a', 'b')\n"
                "print([m for m in ('jieba', 'nltk', 'rouge_score', 'sacrebleu') if m in sys.modules])", tmp_path)
     assert done.stdout == '[]\n'
 
 
 def test_the_first_chinese_word_is_cut_in_silence(tmp_path):
-    done = run("import alignsurvey.texts as t; print(t.words('公交车慢'))", tmp_path)
+    done = run("import alignsurvey.metrics.texts as t; print(t.words('公交车慢'))", tmp_path)
     assert (done.stdout, done.stderr) == ("('公交车', '慢')\n", '')
     assert list(tmp_path.iterdir()) == []
 
 
 def test_words_added_to_jieba_elsewhere_change_nothing(tmp_path):
-    done = run("import jieba; jieba.setLogLevel(60); jieba.add_word('公交车慢', 10**6); import alignsurvey.texts as t\n"
+    done = run("import jieba; jieba.setLogLevel(60); jieba.add_word('公交车慢', 10**6); import alignsurvey.metrics.texts as t\n"
                "print(t.words('公交车慢'), jieba.lcut('公交车慢'))", tmp_path)
     assert done.stdout == "('公交车', '慢') ['公交车慢']\n"
 

@@ -1,0 +1,169 @@
+"The house: who may import whom, what is private, and that importing does nothing but define."
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT/'alignsurvey'
+ROOMS = ['files', 'metrics', 'estimation', 'surveys', 'records', 'parsing', 'tasks', 'models',
+    'training', 'prediction', 'evaluation', 'reporting', 'study', 'cli']    # a staircase, from top to bottom
+
+
+def module_name(path):
+    "alignsurvey/files/tables.py -> alignsurvey.files.tables; a package for its __init__."
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+def modules():
+    found = {module_name(p): p for p in PACKAGE.rglob('*.py') if p.name != '_modidx.py'}
+    return {name: ast.parse(p.read_text(encoding='utf-8')) for name, p in sorted(found.items())}
+
+
+def absolute(name, node):
+    "The module that a `from … import` names, whether relative or not."
+    if not node.level:
+        return node.module or ''
+    is_package = (ROOT/name.replace('.', '/')/'__init__.py').exists()
+    parts = name.split('.')
+    base = parts[:len(parts) - node.level + is_package]
+    return '.'.join(base + ([node.module] if node.module else []))
+
+
+def imports(name, tree):
+    "(module, imported name or None, line) of everything taken from this package, inside functions too."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            source = absolute(name, node)
+            if source.split('.')[0] == 'alignsurvey':
+                for alias in node.names:
+                    yield source, alias.name, node.lineno
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split('.')[0] == 'alignsurvey':
+                    yield alias.name, None, node.lineno
+
+
+def room_of(module):
+    parts = module.split('.')
+    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else None
+
+
+def target(source, name):
+    "The module that is really imported: `from alignsurvey.metrics import texts` imports metrics.texts."
+    inner = f'{source}.{name}'
+    return inner if name and (PACKAGE.parent/(inner.replace('.', '/') + '.py')).exists() else source
+
+
+MODULES = modules()
+EDGES = [(name, target(source, what), what, line)
+    for name, tree in MODULES.items() for source, what, line in imports(name, tree)]
+
+
+def test_no_room_imports_from_a_room_below():
+    up = [f'{name}:{line} imports {to}' for name, to, _, line in EDGES
+        if room_of(name) and room_of(to) and ROOMS.index(room_of(to)) > ROOMS.index(room_of(name))]
+    assert not up, up
+
+
+def test_no_room_imports_the_top():
+    assert not [e for e in EDGES if e[1] == 'alignsurvey.all']
+
+
+def test_imports_make_no_circle():
+    graph = {}
+    for name, to, _, _ in EDGES:
+        graph.setdefault(name, set()).add(to)
+    done = set()
+
+    def visit(name, path):
+        assert name not in path, ' -> '.join([*path[path.index(name):], name])
+        if name in done:
+            return
+        for to in sorted(graph.get(name, ())):
+            visit(to, [*path, name])
+        done.add(name)
+
+    for name in sorted(graph):
+        visit(name, [])
+
+
+def is_private(what):
+    return bool(what) and what.startswith('_') and not what.startswith('__')
+
+
+def attributes(tree):
+    "Modules of this package bound to a name, and private attributes taken from them: `scores._mean`."
+    bound = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            bound |= {a.asname: a.name for a in node.names if a.asname and a.name.startswith('alignsurvey')}
+        elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or '').startswith('alignsurvey'):
+            for a in node.names:
+                module = target(node.module, a.name)
+                if module != node.module:
+                    bound[a.asname or a.name] = module
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
+            yield bound[node.value.id], node.attr, node.lineno
+
+
+def everything():
+    "Modules of the library, tests and benchmarks."
+    found = dict(MODULES)
+    for folder in 'tests', 'benchmarks':
+        for path in (ROOT/folder).rglob('*.py'):
+            found[f'{folder}/{path.name}'] = ast.parse(path.read_text(encoding='utf-8'))
+    return found
+
+
+@pytest.mark.parametrize('name', sorted(everything()))
+def test_nobody_takes_a_private_name_from_another_module(name):
+    tree = everything()[name]
+    taken = [f'{what} of {source}, line {line}' for source, what, line in imports(name, tree)
+        if is_private(what) and source != name]
+    taken += [f'{what} of {source}, line {line}' for source, what, line in attributes(tree) if is_private(what)]
+    assert not taken, taken
+
+
+def test_nothing_is_imported_for_its_side_effects():
+    "What is imported is used: a name that is never read again was imported for what importing does."
+    idle = []
+    for name, tree in MODULES.items():
+        if name.split('.')[-1] == 'all' or (ROOT/name.replace('.', '/')/'__init__.py').exists():
+            continue
+        read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [(a.asname or a.name.split('.')[0], a.name) for a in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [(a.asname or a.name, a.name) for a in node.names]
+            else:
+                continue
+            idle += [f'{name}:{node.lineno} {what}' for bound, what in names
+                if bound not in read or (isinstance(node, ast.Import) and '.' in what and what.startswith('alignsurvey'))]
+    assert not idle, idle
+
+
+def exported():
+    "Package -> names that it re-exports."
+    import importlib
+    packages = [n for n in MODULES if (ROOT/n.replace('.', '/')/'__init__.py').exists() and n.count('.') == 1]
+    return {n: importlib.import_module(n).__all__ for n in packages}
+
+
+def test_a_module_never_bears_the_name_of_a_function_that_its_package_exports():
+    for package, names in exported().items():
+        beside = {p.stem for p in (ROOT/package.replace('.', '/')).glob('*.py')}
+        assert not beside & set(names), (package, beside & set(names))
+
+
+def test_every_exported_name_is_there_once():
+    import importlib
+    seen = {}
+    for package, names in exported().items():
+        module = importlib.import_module(package)
+        for name in names:
+            value = getattr(module, name)
+            assert seen.setdefault(name, value) is value, f'{name} means two things'
