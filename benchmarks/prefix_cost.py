@@ -9,7 +9,7 @@ import numpy as np, torch
 from datasets import concatenate_datasets
 from alignsurvey.models.chat import answer_ids, prompt_ids
 from alignsurvey.models.loading import load_model
-from alignsurvey.models.prefix import grow_trie, read_logprobs, shared_attention, shared_batch
+from alignsurvey.models.prefix import grow_trie, read_logprobs, shared_attention, prefix_batch
 from alignsurvey.records.orders import reorder
 from alignsurvey.all import Survey
 from prefix_scoring import padded_batches, ways
@@ -100,7 +100,7 @@ def forms(lm, rounds):
     made = trainers(survey_records(17, 2), ['shared'])['shared']
     prompts = made.train_dataset['prompt'][:]
     sizes = {str(n): n for n in (16, 32, 64, 128, 256)} | {'dense': len(grow_trie(prompts))}
-    batches = {w: shared_batch(prompts, [len(p) - 1 for p in prompts], size=n) for w, n in sizes.items()}
+    batches = {w: prefix_batch(prompts, [len(p) - 1 for p in prompts], size=n) for w, n in sizes.items()}
     ask = {w: lambda b=b: read_logprobs(made.model.eval(), b).sum() for w, b in batches.items()}
     learn = {w: lambda b=b: read_logprobs(made.model.train(), b).sum().backward() for w, b in batches.items()}
     with shared_attention(made.model):

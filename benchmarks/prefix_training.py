@@ -14,7 +14,7 @@ from alignsurvey.models.loading import load_model
 from alignsurvey.models.prefix import grow_trie, shared_attention
 from alignsurvey.records.orders import reorder
 from alignsurvey.training.cost import lora_config
-from alignsurvey.training.trainer import _sft_config, _trainer
+from alignsurvey.training.trainer import make_trainer, sft_config
 from alignsurvey.all import Survey
 
 RESPONDENTS = {17: 2, 6: 2, 1: 6}   # for so many items; others: two
@@ -77,11 +77,11 @@ def trainers(records, wanted=('shared', 'padded', 'packed')):
         rows = Dataset.from_list(list(tokenised(lm, records, 'answer')))
         with tempfile.TemporaryDirectory() as folder:
             if way == 'shared':
-                made[way] = _trainer(recipe, respondents_of(records), True, model=lm.model, args=_sft_config(recipe, folder, lm, len(rows), True, {}), train_dataset=rows, processing_class=lm.tokenizer, peft_config=lora_config(recipe))
+                made[way] = make_trainer(recipe, respondents_of(records), True, model=lm.model, args=sft_config(recipe, folder, lm, len(rows), True, {}), train_dataset=rows, processing_class=lm.tokenizer, peft_config=lora_config(recipe))
                 continue
             plain = Dataset.from_list([dict(input_ids=r['prompt'] + r['options'][0], completion_mask=[0]*len(r['prompt']) + [1]*len(r['options'][0])) for r in rows])
             how = dict(packing=True, max_length=2048, per_device_train_batch_size=1) if way == 'packed' else dict(max_length=None, per_device_train_batch_size=8)
-            args = SFTConfig(output_dir=folder, completion_only_loss=True, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to='none', **how)
+            args = SFTConfig(output_dir=folder, completion_only_loss=True, use_cpu=True, bf16=False, activation_checkpointing=False, report_to='none', **how)
             made[way] = SFTTrainer(model=lm.model, args=args, train_dataset=plain, processing_class=lm.tokenizer, peft_config=lora_config(recipe))
     return made
 

@@ -5,11 +5,11 @@ from hypothesis import given, settings, strategies as st
 from alignsurvey.surveys.codebook import Codebook, Question
 from alignsurvey.records.layouts import RULES
 from alignsurvey.tasks.dialogues import about_topic, split_values
-from alignsurvey.tasks.interview import interview_prompt
+from alignsurvey.tasks.interview import INTERVIEW
 from alignsurvey.tasks.corpus import NEXT_TURN, foundation
 from alignsurvey.surveys.bundled import data_folder
 from alignsurvey.all import Interviews
-from alignsurvey.tasks.stance import STANCE_SCALES, STANCE_PROMPTS
+from alignsurvey.tasks.stance import STANCE, STANCE_SCALES
 from alignsurvey.records.schema import SHARE_FORMS, find_options, share_text
 from alignsurvey.records.splits import check_leakage, split_records
 from alignsurvey.records.reading import read_records, write_records
@@ -277,14 +277,15 @@ def test_published_role(reference):
 
 
 def test_published_interview(reference):
+    words = INTERVIEW.wordings['zh']
     for r in json.loads((reference/'task2_interview.json').read_text()):
         form = r'.*?==你的背景==\n(.*?)\n\n==先前对话==\n(.*?)\n\n==当前问题==\n(.*?)\n\n请输出你的回答：\n'
         background, history, question = re.fullmatch(form, r['instruction'], re.S).groups()
-        assert interview_prompt(background, history, question, topic=about_topic(TOPIC, 'zh'), lang='zh') == r['instruction']
+        assert words.begin(topic=about_topic(TOPIC, 'zh'), background=background, history=history) + words.ask(question) == r['instruction']
 
 
 def test_published_stance(reference):
     for r in json.loads((reference/'task3_stance.json').read_text()):
-        assert r['instruction'].startswith(STANCE_PROMPTS['zh']['head'])
+        assert r['instruction'].startswith(STANCE.wordings['zh'].begin())
         assert r['instruction'].endswith('predict字段从"积极"、"消极"或"中立"中选择。')
         assert list(json.loads(r['output']))[0] == 'predict'

@@ -8,7 +8,8 @@ from alignsurvey.surveys.bundled import find_data
 from alignsurvey.surveys.draft import draft_codebook, missing_kind
 from alignsurvey.records.schema import records_hash
 from alignsurvey.surveys.codebook import Codebook, labels
-from alignsurvey.surveys.survey import Survey, coded
+from alignsurvey.all import Survey
+from alignsurvey.surveys.survey import coded
 
 FIXED = dict(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TRUST = {1: 'not at all', 2: 'etwas', 3: '非常信任', 8: "don't know", 9: 'refused'}

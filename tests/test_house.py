@@ -1,5 +1,7 @@
 "The house: who may import whom, what is private, and that importing does nothing but define."
 import ast
+import functools
+import importlib
 from pathlib import Path
 
 import pytest
@@ -98,7 +100,8 @@ def attributes(tree):
     bound = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            bound |= {a.asname: a.name for a in node.names if a.asname and a.name.startswith('alignsurvey')}
+            bound |= {a.asname: a.name for a in node.names
+                if a.asname and a.name.startswith('alignsurvey')}
         elif isinstance(node, ast.ImportFrom) and not node.level and (node.module or '').startswith('alignsurvey'):
             for a in node.names:
                 module = target(node.module, a.name)
@@ -109,6 +112,7 @@ def attributes(tree):
             yield bound[node.value.id], node.attr, node.lineno
 
 
+@functools.cache
 def everything():
     "Modules of the library, tests and benchmarks."
     found = dict(MODULES)
@@ -148,7 +152,6 @@ def test_nothing_is_imported_for_its_side_effects():
 
 def exported():
     "Package -> names that it re-exports."
-    import importlib
     packages = [n for n in MODULES if (ROOT/n.replace('.', '/')/'__init__.py').exists() and n.count('.') == 1]
     return {n: importlib.import_module(n).__all__ for n in packages}
 
@@ -160,7 +163,6 @@ def test_a_module_never_bears_the_name_of_a_function_that_its_package_exports():
 
 
 def test_every_exported_name_is_there_once():
-    import importlib
     seen = {}
     for package, names in exported().items():
         module = importlib.import_module(package)

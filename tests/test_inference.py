@@ -10,7 +10,7 @@ from alignsurvey.records.answers import read_answers
 from alignsurvey.prediction.forecasts import read_forecast
 from alignsurvey.evaluation.calibration import temperature_scale
 from alignsurvey.evaluation.table import COLUMNS
-from alignsurvey.metrics.catalogue import STATISTICS
+from alignsurvey.metrics.catalogue import METRICS
 from alignsurvey.evaluation.choices import replicates
 from alignsurvey.evaluation.scoring import evaluate
 from alignsurvey.estimation.tests import holm
@@ -110,7 +110,7 @@ def test_psus_are_resampled_whole_and_named_within_strata():
 def test_intervals_of_a_mean_cover():
     "95 % intervals of accuracy among 80 people with two answers each, the truth known."
     held, rng = 0, np.random.default_rng(0)
-    s = next(s for s in STATISTICS if s.name == 'accuracy')
+    s = METRICS['accuracy']
     for i in range(200):
         hit = rng.random(80) < .6
         r = make_records([dict(instruction='?', output='x', options=['a', 'b'], answer_index=int(not h), respondent_id=str(j), question_id=q) for j, h in enumerate(hit) for q in 'xy'])

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import (AutoModelForCausalLM, BloomConfig, Gemma2Config, GemmaConfig, LlamaConfig, MambaConfig, MistralConfig, Qwen2Config)
 from alignsurvey.models.scoring import option_logprobs
-from alignsurvey.models.prefix import ancestors, attention_blocks, can_share, grow_trie, plan_batches, read_logprobs, shared_attention, shared_batch, shared_generate, shared_option_logprobs
+from alignsurvey.models.prefix import ancestors, attention_blocks, can_share, grow_trie, plan_parts, read_logprobs, shared_attention, prefix_batch, shared_generate, shared_option_logprobs
 
 SIZES = dict(vocab_size=64, hidden_size=36, intermediate_size=40, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=6, max_position_embeddings=256,
              bos_token_id=1, eos_token_id=2, pad_token_id=0)
@@ -77,7 +77,7 @@ def test_blocks_allow_what_the_whole_mask_allows(rows, size):
 
 @given(sequences, st.integers(1, 30))
 def test_plan_holds_every_prompt_once_and_keeps_to_the_budget(rows, budget):
-    plan = plan_batches(rows, budget)
+    plan = plan_parts(rows, budget)
     assert sorted(sum(plan, [])) == list(range(len(rows)))
     for some in plan: assert len(some) == 1 or len(grow_trie([rows[i] for i in some])) <= budget
 
@@ -85,9 +85,9 @@ def test_plan_holds_every_prompt_once_and_keeps_to_the_budget(rows, budget):
 def test_a_clear_word_for_what_cannot_be_shared():
     with pytest.raises(ValueError, match='there is no sequence'): grow_trie([])
     with pytest.raises(ValueError, match='an empty sequence'): grow_trie([[1], []])
-    with pytest.raises(ValueError, match="2 tokens can't be read from place 0"): shared_batch([[1, 2]], [0])
-    with pytest.raises(ValueError, match="2 tokens can't be read from place 2"): shared_batch([[1, 2]], [2])
-    assert plan_batches([], 5) == []
+    with pytest.raises(ValueError, match="2 tokens can't be read from place 0"): prefix_batch([[1, 2]], [0])
+    with pytest.raises(ValueError, match="2 tokens can't be read from place 2"): prefix_batch([[1, 2]], [2])
+    assert plan_parts([], 5) == []
 
 
 @pytest.mark.parametrize('max_tokens', [1, 60, 4096])
@@ -109,7 +109,7 @@ def test_loss_and_gradients(model, checkpointing):
         if hasattr(model, 'enable_input_require_grads'): model.enable_input_require_grads()
         model.train()
     with shared_attention(model):
-        ours = -read_logprobs(model, shared_batch(sequences, list(map(len, prompts)), size=16)).mean()
+        ours = -read_logprobs(model, prefix_batch(sequences, list(map(len, prompts)), size=16)).mean()
         grads = torch.autograd.grad(ours, weights.values())
     tokens = sum(len(o[-1]) for o in options)
     plain = -alone(model, prompts, [o[-1:] for o in options]).sum()/tokens
@@ -148,7 +148,7 @@ def test_greedy_replies(model):
 def test_the_mask_as_transformers_takes_it(model):
     "The trie's own mask, handed to plain attention, says the same: an answer by another way."
     prompts, options = questions(5)
-    batch = shared_batch([p + o[0] for p, o in zip(prompts, options)], list(map(len, prompts)))
+    batch = prefix_batch([p + o[0] for p, o in zip(prompts, options)], list(map(len, prompts)))
     trie = grow_trie([(p + o[0])[:-1] for p, o in zip(prompts, options)])
     with torch.no_grad(), shared_attention(model): ours = read_logprobs(model, batch)
     if model.config.get_text_config().to_dict().get('sliding_window') == 20: pytest.skip('the mask has no window')

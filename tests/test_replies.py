@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings, strategies as st
-from alignsurvey.records.layouts import STANCES
+from alignsurvey.records.layouts import RULES, STANCES
 from alignsurvey.records.schema import SHARE_FORMS, answer_texts, find_options, letters, share_text
 from alignsurvey.records.reading import read_records
-from alignsurvey.parsing.values import ATTRIBUTES, ROLE_RULES, parse_reason
+from alignsurvey.parsing.values import ATTRIBUTE_RULES, parse_reason
 from alignsurvey.parsing.options import WHY
 from alignsurvey.parsing.cleaning import clean_reply
 from alignsurvey.tasks.registry import is_correct, parse_answer
@@ -35,10 +35,10 @@ def test_corpus_is_large_and_mixed():
 
 
 def test_every_attribute_has_right_and_wrong_cases():
-    of = {f: [c for c in CORPUS if c['task'] == 'role' and c['question_id'] == f] for f in ATTRIBUTES}
+    of = {f: [c for c in CORPUS if c['task'] == 'role' and c['question_id'] == f] for f in RULES}
     assert len(of) == 12
     for field, cases in of.items(): assert len(cases) >= 5 and {c['correct'] for c in cases} == {True, False}, field
-    assert {c['rule'] or ATTRIBUTES[c['question_id']] for c in CORPUS if c['task'] == 'role'} == set(ROLE_RULES)
+    assert {c['rule'] or RULES[c['question_id']] for c in CORPUS if c['task'] == 'role'} == set(ATTRIBUTE_RULES)
 
 
 # --- any reply

@@ -320,7 +320,7 @@ def test_the_answer_loss_is_that_of_trl(base, tmp_path):
     assert torch.equal(ours['input_ids'], batch['input_ids']) and torch.equal(ours['labels'], batch['labels'])
     parts = collate_shared(rows, recipe)['parts']
     with torch.no_grad(), shared_attention(lm.model):
-        shared = sum(part_loss(read_logprobs(lm.model, p['batch']), p, recipe).item()/p['count'] for p in parts)
+        shared = sum(part_loss(read_logprobs(lm.model, p['prefix_batch']), p, recipe).item()/p['count'] for p in parts)
     with torch.no_grad(): padded = lm.model(**ours).loss.item()
     assert len(parts) > 1 and abs(shared - wanted) < 1e-5 and abs(padded - wanted) < 1e-5
 

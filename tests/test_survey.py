@@ -2,9 +2,10 @@
 import string
 import numpy as np, pandas as pd, pytest, yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
-from alignsurvey.surveys.codebook import KINDS, Codebook, _read_codebook, labels
+from alignsurvey.surveys.codebook import KINDS, Codebook, read_codebook, labels
 from alignsurvey.records.reading import read_records, write_records
-from alignsurvey.surveys.survey import Survey, background, coded, weights
+from alignsurvey.all import Survey
+from alignsurvey.surveys.survey import background, coded, weights
 
 WORDS = st.text(st.characters(exclude_categories=('Cs', 'Cc')), max_size=12)
 CODES = st.one_of(st.integers(-99, 999), st.text(string.ascii_letters + ' äß幸', min_size=1, max_size=4))
@@ -78,7 +79,7 @@ def test_weighted_shares_against_statsmodels():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({'id': range(500), 'q': rng.integers(1, 6, 500), 'w': rng.gamma(2, size=500)})
     book = {'id': 'x', 'respondent_id': 'id', 'weight': 'w', 'items': {'q': dict(scale='ordinal', options={i: f'o{i}' for i in range(1, 6)})}}
-    table = Survey(frame, _read_codebook(book, 'x')).describe()
+    table = Survey(frame, read_codebook(book, 'x')).describe()
     for i, share in enumerate(table.share, 1): assert abs(share - DescrStatsW(frame.q == i, frame.w).mean) < 1e-9
 
 
@@ -127,7 +128,7 @@ def test_nothing_is_lost_on_the_way_through_a_folder_or_a_file(options, wording,
     "Survey to folder to Survey, and records to Alpaca to records, over odd labels and scripts."
     folder = tmp_path_factory.mktemp('s')
     spec = dict(id='x', respondent_id='id', items=dict(q=dict(question={'en': wording, 'zh': wording}, scale='ordinal', options=dict(enumerate(options)), missing={c: 'refused' for c in range(len(options), 8)}, blank='not_asked')))
-    survey = Survey(pd.DataFrame({'id': range(len(answers)), 'q': answers}), _read_codebook(spec, 'x'))
+    survey = Survey(pd.DataFrame({'id': range(len(answers)), 'q': answers}), read_codebook(spec, 'x'))
     back = Survey.load(survey.save(folder/'s'))
     assert back.codebook.questions == survey.codebook.questions and back.frame.equals(survey.frame)
     if min(answers) >= len(options): return

@@ -161,7 +161,7 @@ def test_words_added_to_jieba_elsewhere_change_nothing(tmp_path):
 def test_twenty_thousand_reasons_in_twenty_seconds(rng):
     def reason(i): return '，'.join(rng.choices(CLAUSES, k=9)) + f'，第{i}次。'
     a, b = [reason(i) for i in range(20_000)], [reason(-i) for i in range(20_000)]
-    t._words.cache_clear()
+    t.cached_words.cache_clear()
     start = time.process_time()    # of this process, whatever else the machine does
     scores = t.text_scores(a, b, t.REASON_SCORES)
     took = time.process_time() - start

@@ -141,13 +141,13 @@ def train(
     passed, weights = read_object(trainer_args, '--trainer-args'), read_weights(mix)
     if not estimate: new_path(out/'sft.json', overwrite)
     from alignsurvey.models.loading import load_model
-    from alignsurvey.training.cost import estimate_training, fit_line
+    from alignsurvey.training.cost import estimate_training, training_line
     from alignsurvey.training.trainer import sft
     given = dict(loss=loss, answer_share=answer_share, mix=weights, epochs=epochs, lr=lr, batch=batch, limit=limit, max_tokens=max_tokens,
         micro=micro, rank=rank, seed=seed)
     given = dict(stage=stage, adapter_policy=adapter_policy) | {k: v for k, v in given.items() if v is not None}
     lm = load_model(model, adapter=adapter, quantise=quantise)
-    if estimate: return print(fit_line(estimate_training(lm, data, **given)))
+    if estimate: return print(training_line(estimate_training(lm, data, **given)))
     sft(lm, data, out, validate=check, validate_every=validate_every, patience=patience, held_out=test, save_every=save_every,
         overwrite=overwrite, trainer_args=passed, **given)
     print(out)

@@ -13,15 +13,41 @@ from scipy.stats import norm
 def _ppi_weights(w, n, name):
     "Weights with mean 1, (n,)."
     w = np.ones(n) if w is None else np.asarray(w, float)
-    if len(w) != n or not (np.isfinite(w) & (w >= 0)).all() or not w.any(): raise ValueError(f"{name} must be {n} numbers of 0 or above, one a respondent, and not all 0")
+    if len(w) != n or not (np.isfinite(w) & (w >= 0)).all() or not w.any():
+        raise ValueError(f"{name} must be {n} numbers of 0 or above, "
+            "one a respondent, and not all 0")
     return w/w.mean()
 
 def _ppi_values(x, name):
+    "Numbers, (n,), none of them missing."
     x = np.asarray(x, float)
-    if x.ndim != 1 or len(x) < 2: raise ValueError(f"{name} has the shape {x.shape}: give two or more numbers in a row")
-    if not np.isfinite(x).all(): raise ValueError(f"{name} has {(~np.isfinite(x)).sum()} values that are missing: leave these respondents out, and say how many")
+    if x.ndim != 1 or len(x) < 2:
+        raise ValueError(f"{name} has the shape {x.shape}: give two or more numbers in a row")
+    missing = ~np.isfinite(x)
+    if missing.any():
+        raise ValueError(f"{name} has {missing.sum()} values that are missing: "
+            "leave these respondents out, and say how many")
     return x
 
+# %% ../../nbs/estimation/04_ppi.ipynb #c005b
+def _about_mean(w, x, fixed):
+    "What each value adds to the error of a weighted mean; `fixed`: of a weighted sum."
+    return w*x if fixed else w*(x - (w*x).mean())
+
+def _power(y, f, g, w, v, fixed):
+    "The trust in the model that gives the smallest standard error, 0 to 1."
+    if fixed:
+        centre = middle = (v*g).mean() + (w*(y - f)).mean()
+    else:
+        centre = (w*y).mean()
+        middle = np.r_[w*f, v*g].mean()
+    human, here, there = w*(y - centre), w*(f - middle), v*(g - middle)
+    spread = np.r_[here, there].var(ddof=1)*(1 + len(y)/len(g))
+    if not spread > 0:
+        return 0.
+    return float(np.clip(np.cov(human, here, ddof=0)[0, 1]/spread, 0, 1))
+
+# %% ../../nbs/estimation/04_ppi.ipynb #c005c
 def ppi_mean(
     human, # answers, (n,); 0 and 1 for a share
     predicted, # the model's prediction for the same people, (n,); fine-tuned on none of them
@@ -30,25 +56,30 @@ def ppi_mean(
     weight=None, # survey weights of the n
     more_weight=None, # of the N
     trust=None, # lambda, 0 to 1; default: chosen by the data
-    fixed=False, # True: standard errors as if the sums of weights were fixed by design, as the authors' package has them; makes no difference without weights
+    fixed=False, # True: errors as if sums of weights were fixed by design, as in ppi-python
     alpha=.05, # 1 minus the level of the interval
-)->dict: # estimate, se, low, high; trust; human_se (interviews alone); interviews (that the simulated answers stand for, 0 or more)
-    "PPI++ for a mean (Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453), weighted means as ratios. Raises ValueError for missing values and lengths that do not fit."
-    y, f, g = (_ppi_values(x, n) for x, n in ((human, 'human'), (predicted, 'predicted'), (more, 'more')))
-    if len(y) != len(f): raise ValueError(f"{len(y)} answers and {len(f)} predictions: give one prediction for each person who answered")
-    w, v = _ppi_weights(weight, len(y), 'weight'), _ppi_weights(more_weight, len(g), 'more_weight')
-    estimate = lambda t: t*(v*g).mean() + (w*(y - t*f)).mean()
-    about = lambda w, x: w*x if fixed else w*(x - (w*x).mean())    # a weighted mean is a ratio: what counts is how far each is from it
+)->dict: # estimate, se, low, high; trust; human_se (interviews alone); interviews (stood for)
+    """PPI++ for a mean (Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453), weighted means as
+    ratios. Raises ValueError for missing values and lengths that do not fit."""
+    y = _ppi_values(human, 'human')
+    f = _ppi_values(predicted, 'predicted')
+    g = _ppi_values(more, 'more')
+    if len(y) != len(f):
+        raise ValueError(f"{len(y)} answers and {len(f)} predictions: "
+            "give one prediction for each person who answered")
+    w = _ppi_weights(weight, len(y), 'weight')
+    v = _ppi_weights(more_weight, len(g), 'more_weight')
     if trust is None:
-        e, middle = (estimate(1.),)*2 if fixed else ((w*y).mean(), np.r_[w*f, v*g].mean())
-        a, b, c = w*(y - e), w*(f - middle), v*(g - middle)
-        spread = np.r_[b, c].var(ddof=1)*(1 + len(y)/len(g))
-        trust = float(np.clip(np.cov(a, b, ddof=0)[0, 1]/spread, 0, 1)) if spread > 0 else 0.
-    se = float(np.sqrt(about(v, trust*g).var()/len(g) + about(w, y - trust*f).var()/len(y)))
-    alone, m = float(about(w, y).std()/np.sqrt(len(y))), float(estimate(trust))
+        trust = _power(y, f, g, w, v, fixed)
+    estimate = float(trust*(v*g).mean() + (w*(y - trust*f)).mean())
+    there = _about_mean(v, trust*g, fixed).var()/len(g)
+    here = _about_mean(w, y - trust*f, fixed).var()/len(y)
+    se = float(np.sqrt(there + here))
+    alone = float(_about_mean(w, y, fixed).std()/np.sqrt(len(y)))
     reach = norm.ppf(1 - alpha/2)*se
     gain = max(0., len(y)*((alone/se)**2 - 1)) if se > 0 else 0.
-    return dict(estimate=m, se=se, low=m - reach, high=m + reach, trust=trust, human_se=alone, interviews=gain)
+    return dict(estimate=estimate, se=se, low=estimate - reach, high=estimate + reach,
+        trust=trust, human_se=alone, interviews=gain)
 
 # %% ../../nbs/estimation/04_ppi.ipynb #c006
 def worth(
@@ -57,5 +88,7 @@ def worth(
 )->str: # a sentence
     "What simulated answers are worth, in interviews."
     k = int(found['interviews'])
-    if k < max(1, .02*n): return f"The simulated answers are worth no interviews: use the {n:,} alone."
-    return f"The simulated answers stand for about {k:,} more interviews beside the {n:,} held; they are worth that for this question and population alone."
+    if k < max(1, .02*n):
+        return f"The simulated answers are worth no interviews: use the {n:,} alone."
+    return (f"The simulated answers stand for about {k:,} more interviews beside the {n:,} held; "
+        "they are worth that for this question and population alone.")

@@ -8,17 +8,46 @@ __all__ = ['split_half', 'relative_gain']
 # %% ../../nbs/evaluation/12_bounds.ipynb #c002
 import numpy as np
 import pandas as pd
-from ..metrics.distances import js_divergence, total_variation, wasserstein
-from ..metrics.catalogue import STATISTICS
+from ..metrics.catalogue import known_metrics
 from ..estimation.bootstrap import cluster_interval
 from ..records.answers import clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
-from .table import COLUMNS
 from .choices import noise_floor_draws, replicates
+from .table import typed_scores
 
 # %% ../../nbs/evaluation/12_bounds.ipynb #c007
-_DISTANCES = dict(wasserstein=wasserstein, js_divergence=lambda p, q, x: js_divergence(p, q), total_variation=lambda p, q, x: total_variation(p, q))
+def _distances():
+    "The catalogue's distances between shares."
+    return [m for m in known_metrics() if m.distance]
 
+def _halves(a, j, half):
+    """Shares of one item in each half of the clusters, (splits, K) each, and in which splits both
+    have any; `half` (splits, clusters)."""
+    rows = np.flatnonzero(a.item == j)
+    sums = np.zeros((half.shape[1], len(a.options[j])))
+    np.add.at(sums, (a.cluster[rows], a.y[rows]), a.weight[rows])
+    one = half @ sums
+    other = sums.sum(0) - one
+    has = (one.sum(1) > 0) & (other.sum(1) > 0)
+    p, q = (x[has]/x[has].sum(1, keepdims=True) for x in (one, other))
+    return p, q, has
+
+def _half_distances(a, half):
+    "Each distance between the halves, the mean over items: {metric: (splits,)}."
+    values = {m.name: [] for m in _distances()}
+    for j, positions in enumerate(a.positions):
+        p, q, has = _halves(a, j, half)
+        if not has.any():
+            continue
+        for m in _distances():
+            if 'positions' in m.needs and positions is None:
+                continue
+            d = np.full(len(half), np.nan)
+            d[has] = m.distance(p, q, positions)
+            values[m.name].append(d)
+    return {name: np.nanmean(v, 0) for name, v in values.items() if v}
+
+# %% ../../nbs/evaluation/12_bounds.ipynb #c007a
 def split_half(
     records, # individual records
     *,
@@ -26,32 +55,38 @@ def split_half(
     seed=0, # of the halvings
     alpha=.05, # 1 minus the share of halvings between ci_low and ci_high
 )->pd.DataFrame: # a row a distance, the mean over items and halvings; columns as in `COLUMNS`
-    "Distance between random halves of the respondents (split-half reliability: Spearman 1910, Brown 1910). Raises ValueError for a single respondent."
-    a, values = read_answers(records), {m: [] for m in _DISTANCES}
+    """Distance between random halves of the respondents (split-half reliability: Spearman 1910,
+    Brown 1910). Raises ValueError for a single respondent."""
+    a = read_answers(records)
     n = a.cluster.max() + 1
-    if n < 2: raise ValueError("records have one respondent, or one cluster: a half needs two or more")
+    if n < 2:
+        raise ValueError("records have one respondent, or one cluster: a half needs two or more")
     half = np.argsort(np.random.default_rng(seed).random((splits, n)), 1) < n//2
-    for j, options in enumerate(a.options):
-        rows = np.flatnonzero(a.item == j)
-        sums = np.zeros((n, len(options)))
-        np.add.at(sums, (a.cluster[rows], a.y[rows]), a.weight[rows])
-        one = half @ sums
-        both = sums.sum(0) - one
-        has = (one.sum(1) > 0) & (both.sum(1) > 0)
-        if not has.any(): continue
-        p, q = (x[has]/x[has].sum(1, keepdims=True) for x in (one, both))
-        for m, f in _DISTANCES.items():
-            if m == 'wasserstein' and a.positions[j] is None: continue
-            d = np.full(splits, np.nan)
-            d[has] = f(p, q, a.positions[j])
-            values[m].append(d)
-    means = {m: np.nanmean(v, 0) for m, v in values.items() if v}
     note = f'{splits} halvings of {n:,} respondents or clusters; the range is over halvings'
-    return pd.DataFrame([{**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': m, 'predictor': 'split half',
-        'value': d.mean(), 'ci_low': np.quantile(d, alpha/2), 'ci_high': np.quantile(d, 1 - alpha/2), 'n': len(a.y), 'note': note}
-        for m, d in means.items()], columns=COLUMNS)
+    about = dict(task=records['task'][0], level='group', predictor='split half',
+        n=len(a.y), note=note)
+    rows = []
+    for metric, d in _half_distances(a, half).items():
+        low, high = np.quantile(d, alpha/2), np.quantile(d, 1 - alpha/2)
+        rows.append(dict(about, metric=metric, value=d.mean(), ci_low=low, ci_high=high))
+    return typed_scores(rows)
 
 # %% ../../nbs/evaluation/12_bounds.ipynb #c010
+def _centred(d):
+    "Draws moved to the sample's own value."
+    return np.r_[d[0], d[1:] - np.nanmean(d[1:]) + d[0]]
+
+def _gain_row(about, start, end, floor, behind, alpha):
+    "A row of the way that a predictor has come from the base's draws towards the floor."
+    start, end = _centred(start), _centred(end)
+    room = start - floor
+    low = cluster_interval(room, alpha, **behind)['ci_low']
+    if low is None or low <= 0:
+        return dict(about, note=f"{about['versus']} is not shown to be above the noise floor")
+    gain = (start - end)/room
+    return {**about, 'value': gain[0], **cluster_interval(gain, alpha, **behind)}
+
+# %% ../../nbs/evaluation/12_bounds.ipynb #c010a
 def relative_gain(
     records, # individual records
     predictions, # name -> prediction frame, the base among them
@@ -59,28 +94,33 @@ def relative_gain(
     base, # the predictor to start from
     failure_rule='missing', # how failures enter: missing or uniform
     strata=False, # True: resamples stay within strata
-    n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
-)->pd.DataFrame: # a row a predictor and distance, `metric` such as relative_gain_wasserstein; columns as in `COLUMNS`
-    "(base - model)/(base - floor), null unless base - floor is above 0 by its interval. Raises ValueError for an unknown base."
-    if base not in predictions: raise ValueError(f"base is {base!r}, which is no predictor: use one of {', '.join(predictions)}")
-    a, rows = read_answers(records, strata=strata), []
-    statistics = [s for s in STATISTICS if s.name in _DISTANCES]
+    n_boot=1000, # resamples
+    seed=0, # of the resamples
+    alpha=.05, # 1 minus the level of the intervals
+)->pd.DataFrame: # a row a predictor and distance, `metric` such as relative_gain_wasserstein
+    """(base - model)/(base - floor), null unless base - floor is above 0 by its interval; columns
+    as in `COLUMNS`. Raises ValueError for an unknown base."""
+    if base not in predictions:
+        raise ValueError(f"base is {base!r}, which is no predictor: "
+            f"use one of {', '.join(predictions)}")
+    a = read_answers(records, strata=strata)
+    metrics = _distances()
     forecasts = {n: read_forecast(n, f, a, failure_rule) for n, f in predictions.items()}
-    found = {n: replicates(a, f, statistics, f.used, n_boot, seed) for n, f in forecasts.items()}
-    centred = lambda d: np.r_[d[0], d[1:] - np.nanmean(d[1:]) + d[0]]
-    for n, f in forecasts.items():
-        if n == base: continue
-        floor = noise_floor_draws(a, statistics, f.about['q_from'] == 'counts', n_boot, seed)
+    draws = {n: replicates(a, f, metrics, f.used, n_boot, seed) for n, f in forecasts.items()}
+    rows = []
+    for name, f in forecasts.items():
+        if name == base:
+            continue
+        floor = noise_floor_draws(a, metrics, f.about['q_from'] == 'counts', n_boot, seed)
         behind = clusters_of(a, f.used['answered'] & forecasts[base].used['answered'])
-        for s in statistics:
-            if (s, None) not in found[n] or (s, None) not in floor: continue
-            if not np.isfinite([found[n][s, None][0], found[base][s, None][0]]).all(): continue
-            start, end = centred(found[base][s, None]), centred(found[n][s, None])
-            room = start - floor[s, None][0]
-            row = {**dict.fromkeys(COLUMNS), 'task': records['task'][0], 'level': 'group', 'metric': f'relative_gain_{s.name}', **f.about,
-                'versus': base, 'n': len(a.y)}
-            low = cluster_interval(room, alpha, **behind)['ci_low']
-            if low is None or low <= 0: rows.append({**row, 'note': f'{base} is not shown to be above the noise floor'}); continue
-            gain = (start - end)/room
-            rows.append({**row, 'value': gain[0], **cluster_interval(gain, alpha, **behind)})
-    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n_eff'), float))
+        for m in metrics:
+            key = m, None
+            if key not in draws[name] or key not in floor:
+                continue
+            start, end = draws[base][key], draws[name][key]
+            if not np.isfinite([start[0], end[0]]).all():
+                continue
+            about = dict(f.about, task=records['task'][0], level='group', versus=base,
+                metric=f'relative_gain_{m.name}', n=len(a.y))
+            rows.append(_gain_row(about, start, end, floor[key][0], behind, alpha))
+    return typed_scores(rows)

@@ -13,106 +13,183 @@ from ..records.schema import letters
 from ..prediction.predictions import PREDICTION
 
 # %% ../../nbs/evaluation/06_orders.ipynb #c007
-def _shares(p, k):
-    "Shares of one prediction over the displayed options, or None where it failed."
-    if p['status'] != 'ok': return None
-    if isinstance(p.get('probs'), (list, tuple, np.ndarray)): return np.asarray(p['probs'], float)
-    return None if pd.isna(p.get('value')) else np.eye(k)[int(p['value'])]
+def _shares(prediction, k):
+    "Shares of one prediction over the k displayed options, or None where it failed."
+    if prediction['status'] != 'ok':
+        return None
+    probs = prediction.get('probs')
+    if isinstance(probs, (list, tuple, np.ndarray)):
+        return np.asarray(probs, float)
+    value = prediction.get('value')
+    return None if pd.isna(value) else np.eye(k)[int(value)]
 
-def _matched(records, predictions):
-    "Pairs of (id, options, question, respondent) and prediction, in the records' order."
+_FIELDS = ['record_id', 'options', 'source', 'question_id', 'respondent_id']
+
+def _with_predictions(records, predictions):
+    "Pairs of a record's fields and its prediction, in the records' order."
     known = {p['record_id']: p for p in predictions.to_dict('records')}
-    for r in records.select_columns(['record_id', 'options', 'source', 'question_id', 'respondent_id']):
-        if r['record_id'] not in known: raise ValueError(f"{r['record_id']}: has no prediction: predict all the records that reorder made")
+    for r in records.select_columns(_FIELDS):
+        if r['record_id'] not in known:
+            raise ValueError(f"{r['record_id']}: has no prediction: "
+                "predict all the records that reorder made")
         yield r, known[r['record_id']]
 
+# %% ../../nbs/evaluation/06_orders.ipynb #c007a
+def _families(records, predictions):
+    "{record before `reorder`: {turn: (options, prediction)}}."
+    found = {}
+    for r, p in _with_predictions(records, predictions):
+        name, mark, turn = r['record_id'].rpartition('#')
+        if not mark or not turn.isdigit():
+            raise ValueError(f"{r['record_id']}: is no record in one of several orders: "
+                "make them with reorder(records, 'cyclic')")
+        found.setdefault(name, {})[int(turn)] = r['options'], p
+    for name, orders in found.items():
+        if 0 not in orders:
+            raise ValueError(f"{name}: its first order, {name}#0, is missing: "
+                "give all the records that reorder made")
+    return found
+
+# %% ../../nbs/evaluation/06_orders.ipynb #c007b
+def _known(orders, field):
+    "A field of the predictions in all orders, where they have it."
+    values = [p.get(field) for _, p in orders.values()]
+    return [v for v in values if v is not None and not pd.isna(v)]
+
+def _in_first_order(orders):
+    "Usable shares of each order, put in the order of turn 0."
+    first = orders[0][0]
+    found = []
+    for options, p in orders.values():
+        q = _shares(p, len(options))
+        if q is not None:
+            of_option = dict(zip(options, q))
+            found.append([of_option[o] for o in first])
+    return found
+
+# %% ../../nbs/evaluation/06_orders.ipynb #c007c
+def _averaged(orders):
+    "One prediction from {turn: (options, prediction)}, its shares in the order of turn 0."
+    begun = orders[0][1]
+    found = _in_first_order(orders)
+    total = dict(elicitation=begun.get('elicitation'), seconds=sum(_known(orders, 'seconds')),
+        tokens=sum(_known(orders, 'tokens')), orders=len(found))
+    if not found:
+        return dict(total, status=begun['status'], why=begun.get('why'))
+    q = np.mean(found, 0)
+    best = np.flatnonzero(np.isclose(q, q.max(), atol=1e-12))
+    coverage = _known(orders, 'coverage')
+    lost = len(orders) - len(found)
+    return dict(total, status='ok', probs=q.tolist(),
+        value=int(best[0]) if len(best) == 1 else None,
+        coverage=np.mean(coverage) if coverage else None,
+        spread=float(np.abs(np.array(found) - q).sum(1).mean()/2),
+        why=f'{lost} of {len(orders)} orders failed' if lost else None)
+
+# %% ../../nbs/evaluation/06_orders.ipynb #c007d
 def average_orders(
     records, # records from `reorder(…, 'cyclic')` or `reorder(…, 'all')`
     predictions, # predictions of them
-)->pd.DataFrame: # predictions of the records before `reorder`; two more columns: spread, from 0 to 1, and orders, how many were usable
-    "Average the answers over the orders of each record. Raises ValueError at a record without a prediction, or not from cyclic or all."
-    families = {}
-    for r, p in _matched(records, predictions):
-        name, mark, turn = r['record_id'].rpartition('#')
-        if not mark or not turn.isdigit():
-            raise ValueError(f"{r['record_id']}: is no record in one of several orders: make them with reorder(records, 'cyclic')")
-        families.setdefault(name, {})[int(turn)] = r['options'], p
-    rows = []
-    for name, orders in families.items():
-        if 0 not in orders: raise ValueError(f"{name}: its first order, {name}#0, is missing: give all the records that reorder made")
-        rows.append(dict(_averaged(orders), record_id=name))
-    return pd.DataFrame(rows, columns=[*PREDICTION, 'spread', 'orders']).astype({'coverage': float, 'value': 'Int64', 'spread': float})
-
-def _averaged(orders):
-    "One prediction from {turn: (options, prediction)}, its shares in the order of turn 0."
-    first, found = orders[0][0], []
-    for options, p in orders.values():
-        if (q := _shares(p, len(options))) is not None: found.append([dict(zip(options, q))[o] for o in first])
-    of = lambda name: [p[name] for _, p in orders.values() if p.get(name) is not None and not pd.isna(p.get(name))]
-    total = dict(elicitation=orders[0][1].get('elicitation'), seconds=sum(of('seconds')), tokens=sum(of('tokens')), orders=len(found))
-    if not found: return dict(total, status=orders[0][1]['status'], why=orders[0][1].get('why'))
-    q, lost = np.mean(found, 0), len(orders) - len(found)
-    best = np.flatnonzero(np.isclose(q, q.max(), atol=1e-12))
-    return dict(total, status='ok', probs=q.tolist(), value=int(best[0]) if len(best) == 1 else None,
-        coverage=np.mean(of('coverage')) if of('coverage') else None, spread=float(np.abs(np.array(found) - q).sum(1).mean()/2),
-        why=f'{lost} of {len(orders)} orders failed' if lost else None)
+)->pd.DataFrame: # predictions before `reorder`, and spread (0 to 1) and orders (how many usable)
+    """Average the answers over the orders of each record. Raises ValueError at a record without a
+    prediction, or not from cyclic or all."""
+    families = _families(records, predictions)
+    rows = [dict(_averaged(orders), record_id=name) for name, orders in families.items()]
+    frame = pd.DataFrame(rows, columns=[*PREDICTION, 'spread', 'orders'])
+    return frame.astype({'coverage': float, 'value': 'Int64', 'spread': float})
 
 # %% ../../nbs/evaluation/06_orders.ipynb #c012
+def _places(rows):
+    "{(source, question, option): (shares that it got, places that it stood in)}."
+    found = {}
+    for r, q in rows:
+        for i, option in enumerate(r['options']):
+            got, stood = found.setdefault((r['source'], r['question_id'], option), ([], set()))
+            got.append(q[i])
+            stood.add(i)
+    return found
+
+def _expected(r, free):
+    "Average share of each displayed option, over all orders."
+    return [free[r['source'], r['question_id'], o] for o in r['options']]
+
+# %% ../../nbs/evaluation/06_orders.ipynb #c012a
 def position_bias(
     records, # records whose options stand in several orders
     predictions, # predictions of them
     *,
     n_boot=1000, # draws of respondents
     seed=0, # of the draws
-)->pd.DataFrame: # a row a position: options (how many), position (letter), share, ci_low, ci_high, expected, excess, excess_low, excess_high, n, note
-    "Share of each displayed position, against answering without regard to order. Raises ValueError where every option always stands in one place."
-    rows = [(r, q) for r, p in _matched(records, predictions) if (q := _shares(p, len(r['options']))) is not None]
-    if not rows: raise ValueError("no prediction is usable: position bias needs answers")
-    free, places = {}, {}
-    for r, q in rows:
-        for i, o in enumerate(r['options']):
-            key = r['source'], r['question_id'], o
-            free.setdefault(key, []).append(q[i])
-            places.setdefault(key, set()).add(i)
-    if max(map(len, places.values())) == 1:
-        raise ValueError("every option stands in one place in all records: ask in several orders, with reorder(records, 'cyclic')")
-    free = {k: np.mean(v) for k, v in free.items()}
+)->pd.DataFrame: # options, position, share and interval, expected, excess and interval, n, note
+    """Share of each displayed position, against answering without regard to order. Raises
+    ValueError where every option always stands in one place."""
+    pairs = [(r, _shares(p, len(r['options']))) for r, p in _with_predictions(records, predictions)]
+    rows = [(r, q) for r, q in pairs if q is not None]
+    if not rows:
+        raise ValueError("no prediction is usable: position bias needs answers")
+    places = _places(rows)
+    if max(len(stood) for _, stood in places.values()) == 1:
+        raise ValueError("every option stands in one place in all records: "
+            "ask in several orders, with reorder(records, 'cyclic')")
+    free = {key: np.mean(got) for key, (got, _) in places.items()}
     out = []
-    for k in sorted({len(r['options']) for r, _ in rows}):
-        some = [(r, q, [free[r['source'], r['question_id'], o] for o in r['options']]) for r, q in rows if len(r['options']) == k]
+    for k in sorted({len(q) for _, q in rows}):
+        some = [(r, q, _expected(r, free)) for r, q in rows if len(r['options']) == k]
         out += _by_position(k, some, n_boot, seed)
-    return pd.DataFrame(out).astype(dict.fromkeys(('ci_low', 'ci_high', 'excess_low', 'excess_high'), float))
+    limits = ('ci_low', 'ci_high', 'excess_low', 'excess_high')
+    return pd.DataFrame(out).astype(dict.fromkeys(limits, float))
 
+# %% ../../nbs/evaluation/06_orders.ipynb #c012b
 def _by_position(k, rows, n_boot, seed):
-    people = pd.factorize(pd.Series([(r['source'], r['respondent_id']) for r, _, _ in rows]))[0]
+    "A row for each of k positions."
+    who = pd.Series([(r['source'], r['respondent_id']) for r, _, _ in rows])
+    people = pd.factorize(who)[0]
     sums = np.zeros((people.max() + 1, 2*k + 1))
     np.add.at(sums, people, np.array([[*q, *e, 1.] for _, q, e in rows]))
     total = np.vstack([w @ sums for w in resamples(len(sums), n_boot, seed)])
     mean = total[:, :-1]/total[:, -1:]
     for i, letter in enumerate(letters(k)):
-        own, over = (cluster_interval(d, weight=sums[:, -1]) for d in (mean[:, i], mean[:, i] - mean[:, k + i]))
-        yield dict(options=k, position=letter, share=mean[0, i], ci_low=own['ci_low'], ci_high=own['ci_high'], expected=mean[0, k + i],
-            excess=mean[0, i] - mean[0, k + i], excess_low=over['ci_low'], excess_high=over['ci_high'], n=len(rows), note=own['note'])
+        share, expected = mean[:, i], mean[:, k + i]
+        own = cluster_interval(share, weight=sums[:, -1])
+        over = cluster_interval(share - expected, weight=sums[:, -1])
+        yield dict(options=k, position=letter, share=share[0],
+            ci_low=own['ci_low'], ci_high=own['ci_high'],
+            expected=expected[0], excess=share[0] - expected[0],
+            excess_low=over['ci_low'], excess_high=over['ci_high'],
+            n=len(rows), note=own['note'])
 
 # %% ../../nbs/evaluation/06_orders.ipynb #c014
+def _position_title(rows):
+    "What the plot finds."
+    far = rows.loc[rows.excess.abs().idxmax()]
+    if not (far.excess_low > 0 or far.excess_high < 0):
+        return 'no position is clearly favoured'
+    more = 'more' if far.excess > 0 else 'less'
+    return f'{far.position} gets {abs(far.excess)*100:.0f} points {more} for its place'
+
+# %% ../../nbs/evaluation/06_orders.ipynb #c014a
 def plot_position_bias(
     bias, # table from `position_bias`
     *,
     options=None, # of records with how many options; default the number with most answers
 ): # matplotlib axes
-    """Share of each displayed position with its interval; a grey bar is the share that answering without regard to order would have given it.
-    Raises ValueError at a number of options that the table lacks."""
-    import matplotlib.pyplot as plt, seaborn as sns    # slow to import, so only for those who plot
+    """Share of each displayed position with its interval; a grey bar is the share that answering
+    without regard to order would have given it. Raises ValueError at a number of options that the
+    table lacks."""
+    import matplotlib.pyplot as plt    # slow to import, so only for those who plot
+    import seaborn as sns
     k = options or bias.loc[bias.n.idxmax(), 'options']
     rows = bias[bias.options == k].reset_index(drop=True)
-    if rows.empty: raise ValueError(f"no record has {k} options: choose among {', '.join(map(str, sorted(set(bias.options))))}")
-    ax = plt.subplots(figsize=(7, .45*k + 1.2))[1]
-    ax.errorbar(rows.share, rows.index, xerr=[rows.share - rows.ci_low, rows.ci_high - rows.share], fmt='o', color='#D55E00', ms=5, lw=1.5)
+    if rows.empty:
+        have = ', '.join(map(str, sorted(set(bias.options))))
+        raise ValueError(f"no record has {k} options: choose among {have}")
+    _, ax = plt.subplots(figsize=(7, .45*k + 1.2))
+    reach = [rows.share - rows.ci_low, rows.ci_high - rows.share]
+    ax.errorbar(rows.share, rows.index, xerr=reach, fmt='o', color='#D55E00', ms=5, lw=1.5)
     ax.scatter(rows.expected, rows.index, marker='|', s=350, color='#777777', lw=3, zorder=0)
-    far = rows.loc[rows.excess.abs().idxmax()]
-    sure = far.excess_low > 0 or far.excess_high < 0
-    found = f'{far.position} gets {abs(far.excess)*100:.0f} points {"more" if far.excess > 0 else "less"} for its place'
-    ax.set(yticks=rows.index, yticklabels=rows.position, ylim=(k - .5, -.6), title=found if sure else 'no position is clearly favoured',
-        xlabel=f'share, 95 % interval (n = {far.n} answers); grey: without regard to order')
+    n = rows.loc[rows.excess.abs().idxmax(), 'n']
+    ax.set(yticks=rows.index, yticklabels=rows.position, ylim=(k - .5, -.6),
+        title=_position_title(rows),
+        xlabel=f'share, 95 % interval (n = {n} answers); grey: without regard to order')
     sns.despine(left=True)
     return ax

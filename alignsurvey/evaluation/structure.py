@@ -6,12 +6,12 @@
 __all__ = ['wide_answers', 'correlations', 'plot_correlations', 'variance_ratio', 'coefficients', 'missing_answers']
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c002
+from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 import statsmodels.api as sm
-from types import SimpleNamespace
 from scipy import sparse
 from scipy.stats import t as student
 from ..estimation.bootstrap import cluster_interval, resamples, small_sample
@@ -19,63 +19,133 @@ from ..estimation.tests import benjamini_hochberg, holm
 from ..records.answers import clusters_of, read_answers, refuse_records
 from ..parsing.options import knows_not
 from ..prediction.forecasts import read_forecast
-from .table import COLUMNS
+from .table import COLUMNS, typed_scores
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c007
-def _positions(a, j):
-    "Numbers that an item's options stand for: positions, or 0 and 1; None where there is no order."
-    return a.positions[j] if a.positions[j] is not None else np.arange(2.) if len(a.options[j]) == 2 else None
+def _numbers_of(a, j):
+    "Numbers that an item's options stand for: positions, or 0 and 1; None where no order."
+    if a.positions[j] is not None:
+        return a.positions[j]
+    return np.arange(2.) if len(a.options[j]) == 2 else None
 
 def _people(a):
     "Weight and cluster of each respondent, as `clusters_of` takes them."
     first = np.unique(a.respondent, return_index=True)[1]
     return SimpleNamespace(weight=a.weight[first], cluster=a.cluster[first], stratum=a.stratum)
 
-def wide_answers(a, f):
-    "People's answers `x`, the model's means `e` and variances `v`, (respondents, items); NaN where either gave none. And `_people`."
-    items, people = [j for j in range(len(a.names)) if _positions(a, j) is not None], np.unique(a.respondent)
+# %% ../../nbs/evaluation/11_structure.ipynb #c007a
+def wide_answers(
+    a, # `Answers`
+    f, # `Forecast`
+): # names of items; x, e and v, (respondents, items); weight, cluster and stratum of people
+    """People's answers `x`, the model's means `e` and variances `v`, NaN where either gave none.
+    Raises ValueError where a respondent answered an item twice."""
+    items = [j for j in range(len(a.names)) if _numbers_of(a, j) is not None]
+    people = np.unique(a.respondent)
     x, e, v = (np.full((len(people), len(items)), np.nan) for _ in range(3))
     for c, j in enumerate(items):
-        rows, at = np.flatnonzero((a.item == j) & f.used['answered']), _positions(a, j)
+        rows = np.flatnonzero((a.item == j) & f.used['answered'])
         twice = pd.Series(a.respondent[rows]).duplicated().to_numpy()
-        refuse_records(twice, a.ids[rows], "is the second of its respondent and item: average the orders first, with average_orders")
-        q, who = f.q[rows, :len(at)], np.searchsorted(people, a.respondent[rows])
-        x[who, c], e[who, c] = at[a.y[rows]], q @ at
+        refuse_records(twice, a.ids[rows], "is the second of its respondent and item: "
+            "average the orders first, with average_orders")
+        at = _numbers_of(a, j)
+        q = f.q[rows, :len(at)]
+        who = np.searchsorted(people, a.respondent[rows])
+        x[who, c] = at[a.y[rows]]
+        e[who, c] = q @ at
         v[who, c] = np.maximum(q @ at**2 - e[who, c]**2, 0)
     return SimpleNamespace(names=[a.names[j] for j in items], x=x, e=e, v=v, **vars(_people(a)))
 
-def _draws(a, n_boot, seed): return np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
+# %% ../../nbs/evaluation/11_structure.ipynb #c007c
+def _draws(a, n_boot, seed):
+    "Factors of the clusters' weights, the sample's first, (1 + n_boot, clusters)."
+    return np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
 
-_NUMBERS = ('value', 'ci_low', 'ci_high', 'p', 'p_adj', 'n', 'n_eff')
-
-def _typed(rows): return pd.DataFrame(rows, columns=COLUMNS).astype({**dict.fromkeys(_NUMBERS, float), 'note': 'str'})
-
-def _p(d, small):
-    "Two-sided, from the bootstrap standard error: finer than counting draws, which many tests at once need (Efron & Tibshirani 1993, ch. 13)."
+def _normal_p(d, small):
+    """Two-sided, from the bootstrap standard error: finer than counting draws, which many tests
+    at once need (Efron & Tibshirani 1993, ch. 13)."""
     se = np.nanstd(d[1:])*small['stretch']
-    return float(2*student.sf(abs(d[0])/se, small['df'])) if se > 0 else float(d[0] == 0)
+    if not se > 0:
+        return float(d[0] == 0)
+    return float(2*student.sf(abs(d[0])/se, small['df']))
 
+# %% ../../nbs/evaluation/11_structure.ipynb #c007d
 def _row(about, d, behind, alpha, n, *, test=False, centre=False, note=None, **where):
-    """A row of a value in the sample and its draws, with the clusters `behind` it; null with a reason where there is no value, or where
-    many draws have none."""
+    "A row of a value in the sample and its draws, with the clusters `behind` it."
     lost = np.isnan(d[1:]).mean()
-    note = note or ('nothing left to score' if np.isnan(d[0]) else f'{lost:.0%} of resamples have no value: no interval' if lost > alpha else None)
-    some = lost <= alpha and not np.isnan(d[0])
-    found = cluster_interval(d, alpha, centre=centre, note=note, **behind) if some else dict(ci_low=None, note=note)
-    if test and found['ci_low'] is not None: found['p'] = _p(d, small_sample(**behind))
+    if not note and np.isnan(d[0]):
+        note = 'nothing left to score'
+    elif not note and lost > alpha:
+        note = f'{lost:.0%} of resamples have no value: no interval'
+    found = dict(ci_low=None, note=note)
+    if lost <= alpha and not np.isnan(d[0]):
+        found = cluster_interval(d, alpha, centre=centre, note=note, **behind)
+        if test and found['ci_low'] is not None:
+            found['p'] = _normal_p(d, small_sample(**behind))
     return {**dict.fromkeys(COLUMNS), **about, 'value': d[0], **found, 'n': int(n), **where}
+
+def _adjusted(rows, adjust):
+    "Rows of one family with their adjusted p values, where they were tested."
+    tested = [r for r in rows if r['p'] is not None]
+    if tested:
+        for r, p in zip(tested, adjust([r['p'] for r in tested])):
+            r['p_adj'] = float(p)
+    return rows
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c009
 def _correlations(x, v, w):
-    "Correlations of all pairs (J, J), over respondents with both; NaN where one does not vary."
+    """Correlations of all pairs (J, J), over respondents with both; NaN where one does not vary.
+    `v` is what the answers of a model vary by besides their means."""
     has = ~np.isnan(x)
-    z, m = np.where(has, x, 0), has.astype(float)
+    m, z = has.astype(float), np.where(has, x, 0)
     wm, wz = w[:, None]*m, w[:, None]*z
-    n, s, ss, c = m.T @ wm, z.T @ wm, (z**2 + np.where(has, v, 0)).T @ wm, z.T @ wz
+    n = m.T @ wm
+    s = z.T @ wm
+    ss = (z**2 + np.where(has, v, 0)).T @ wm
+    c = z.T @ wz
     with np.errstate(invalid='ignore', divide='ignore'):
         var = ss/n - (s/n)**2
         scale = np.sqrt(np.where(var > 1e-12, var, np.nan))
         return (c/n - (s/n)*(s/n).T)/(scale*scale.T)
+
+def _drawn_correlations(t, x, v, draws):
+    "Correlations of each pair in each draw, (1 + n_boot, pairs)."
+    i, j = np.triu_indices(len(t.names), 1)
+    return np.stack([_correlations(x, v, t.weight*d[t.cluster])[i, j] for d in draws])
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c009a
+def _pair_rows(about, d, t, alpha, test):
+    "A row for each pair of items, from the respondents who answered both."
+    rows = []
+    for k, (p, q) in enumerate(zip(*np.triu_indices(len(t.names), 1))):
+        both = ~np.isnan(t.x[:, p]) & ~np.isnan(t.x[:, q])
+        note = 'an item does not vary' if both.sum() > 1 and np.isnan(d[0, k]) else None
+        rows.append(_row(about, d[:, k], clusters_of(t, both), alpha, both.sum(), test=test,
+            note=note, group=f'{t.names[p]} × {t.names[q]}'))
+    return _adjusted(rows, benjamini_hochberg)
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c009b
+def _distance_rows(gap, about, behind, n, alpha):
+    "Root mean square of the pairs' differences in each draw, as it is and without sampling noise."
+    off = gap[:, ~np.isnan(gap[0])]
+
+    def row(metric, d, note, **how):
+        return _row({**about, 'metric': metric}, d, behind, alpha, n, note=note, **how)
+
+    as_it_is, without = 'correlation_distance', 'correlation_distance_without_noise'
+    if not off.shape[1]:
+        none = np.full(len(gap), np.nan)
+        return [row(m, none, 'no pair of items varies') for m in (as_it_is, without)]
+    square = np.nanmean(off**2, 1)
+    noise = np.nanmean(np.nanvar(off[1:], 0))
+    times = np.r_[1, np.full(len(off) - 1, 2)]    # a resample carries the noise twice
+    bare = np.sqrt(np.maximum(square - noise*times, 0))
+    note = f'{off.shape[1]} pairs'
+    alone = f'{note}; sampling alone gives {np.sqrt(noise):.3f}'
+    first = row(as_it_is, np.sqrt(square), alone, centre=True)
+    if first['ci_low'] is not None:
+        first['ci_low'] = max(first['ci_low'], 0.)
+    return [first, row(without, bare, note)]
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c010
 def correlations(
@@ -83,210 +153,310 @@ def correlations(
     predictions, # name -> prediction frame
     *,
     strata=False, # True: resamples stay within strata
-    n_boot=500, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
-)->pd.DataFrame: # columns as in `COLUMNS`: `correlation` of each pair for people, the model and their difference (versus human); two distances
-    """Correlations between items, and the root mean square difference between the two matrices, without sampling noise in
-    `correlation_distance_without_noise`. Raises ValueError where fewer than two items have ranks or two options."""
-    a, rows = read_answers(records, strata=strata), []
+    n_boot=500, # resamples
+    seed=0, # of the resamples
+    alpha=.05, # 1 minus the level of the intervals
+)->pd.DataFrame: # `correlation` of each pair: people, model, difference (versus human); distances
+    """Correlations between items, and the root mean square difference between the two matrices,
+    without sampling noise in `correlation_distance_without_noise`; columns as in `COLUMNS`.
+    Raises ValueError where fewer than two items have ranks or two options."""
+    a = read_answers(records, strata=strata)
     draws = _draws(a, n_boot, seed)
+    pair = dict(task=records['task'][0], level='individual', metric='correlation', group_var='pair')
+    rows = []
     for name, frame in predictions.items():
         f = read_forecast(name, frame, a)
         t = wide_answers(a, f)
-        if len(t.names) < 2: raise ValueError(f"{len(t.names)} items have ranks or two options: correlations need two or more")
-        i, j = np.triu_indices(len(t.names), 1)
-        human, model = (np.stack([_correlations(x, v, t.weight*d[t.cluster])[i, j] for d in draws]) for x, v in ((t.x, 0*t.x), (t.e, t.v)))
-        has, about = ~np.isnan(t.x), dict(task=records['task'][0], level='individual', metric='correlation', group_var='pair')
-        for who, d, test in (dict(predictor='human'), human, 0), (f.about, model, 0), ({**f.about, 'versus': 'human'}, model - human, 1):
-            if 'elicitation' not in who and any(r['predictor'] == 'human' for r in rows): continue
-            part = [_pair_row({**about, **who}, d[:, k], t, p, q, alpha, test) for k, (p, q) in enumerate(zip(i, j))]
-            for r, p in zip(part, benjamini_hochberg([r['p'] if r['p'] is not None else np.nan for r in part])): r['p_adj'] = p
-            rows += part
-        rows += _distances((model - human), {**about, **f.about, 'group_var': None}, clusters_of(t, has.any(1)), has.any(1).sum(), alpha)
-    return _typed(rows)
-
-def _pair_row(about, d, t, p, q, alpha, test):
-    "The row of one pair of items, from the respondents who answered both."
-    both = ~np.isnan(t.x[:, p]) & ~np.isnan(t.x[:, q])
-    note = 'an item does not vary' if both.sum() > 1 and np.isnan(d[0]) else None
-    return _row(about, d, clusters_of(t, both), alpha, both.sum(), test=test, note=note, group=f'{t.names[p]} × {t.names[q]}')
-
-def _distances(gap, about, behind, n, alpha):
-    "Root mean square of the pairs' differences in each draw, as it is and without sampling noise."
-    off = gap[:, ~np.isnan(gap[0])]
-    row = lambda metric, d, note, **k: _row({**about, 'metric': metric}, d, behind, alpha, n, note=note, **k)
-    as_it_is, without = 'correlation_distance', 'correlation_distance_without_noise'
-    if not off.shape[1]: return [row(m, np.full(len(gap), np.nan), 'no pair of items varies') for m in (as_it_is, without)]
-    square = np.nanmean(off**2, 1)
-    noise = np.nanmean(np.nanvar(off[1:], 0))
-    bare = np.sqrt(np.maximum(square - noise*np.r_[1, np.full(len(off) - 1, 2)], 0))    # a resample carries the noise twice
-    note = f'{off.shape[1]} pairs'
-    first = row(as_it_is, np.sqrt(square), f'{note}; sampling alone gives {np.sqrt(noise):.3f}', centre=True)
-    if first['ci_low'] is not None: first['ci_low'] = max(first['ci_low'], 0.)
-    return [first, row(without, bare, note)]
+        if len(t.names) < 2:
+            raise ValueError(f"{len(t.names)} items have ranks or two options: "
+                "correlations need two or more")
+        human = _drawn_correlations(t, t.x, 0*t.x, draws)
+        model = _drawn_correlations(t, t.e, t.v, draws)
+        if not rows:
+            rows += _pair_rows({**pair, 'predictor': 'human'}, human, t, alpha, False)
+        rows += _pair_rows({**pair, **f.about}, model, t, alpha, False)
+        against = {**pair, **f.about, 'versus': 'human'}
+        rows += _pair_rows(against, model - human, t, alpha, True)
+        some = (~np.isnan(t.x)).any(1)
+        whole = {**pair, **f.about, 'group_var': None}
+        rows += _distance_rows(model - human, whole, clusters_of(t, some), some.sum(), alpha)
+    return typed_scores(rows)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c012
 def plot_correlations(
     rows, # frame from `correlations`
     predictor, # whose correlations to draw against people's
 ): # matplotlib axes
-    "A dot a pair: the model's correlation against people's; dark where they differ after Benjamini and Hochberg's adjustment."
-    r = rows[(rows.metric == 'correlation')]
-    own = r.predictor == predictor
-    human, model, gap = (r[m].set_index('group') for m in (r.predictor == 'human', own & r.versus.isna(), own & (r.versus == 'human')))
-    x, y, sure = human.value, model.value.reindex(human.index), gap.p_adj.reindex(human.index) < .05
-    fig, ax = plt.subplots(figsize=(5, 4.6))
+    """A dot a pair: the model's correlation against people's; dark where they differ after
+    Benjamini and Hochberg's adjustment."""
+    r = rows[rows.metric == 'correlation']
+    own = r[r.predictor == predictor].set_index('group')
+    human = r[r.predictor == 'human'].set_index('group')
+    x = human.value
+    y = own[own.versus.isna()].value.reindex(human.index)
+    sure = own[own.versus == 'human'].p_adj.reindex(human.index) < .05
     lim = 1.05*max(abs(x).max(), abs(y).max(), .1)
+    _, ax = plt.subplots(figsize=(5, 4.6))
     ax.plot([-lim, lim], [-lim, lim], color='#BBBBBB', lw=1, zorder=0)
-    for at, colour, alpha in (~sure, '#D55E00', .35), (sure, '#8A3D00', .9): ax.scatter(x[at], y[at], s=18, color=colour, alpha=alpha, lw=0)
-    ax.set(xlabel=f"correlation of two items in people's answers (n up to {int(human.n.max()):,})", ylabel=f"in {predictor}'s answers",
-        xlim=(-lim, lim), ylim=(-lim, lim), title=f'{int(sure.sum())} of {int(x.notna().sum())} pairs of items differ (dark)')
+    ax.scatter(x[~sure], y[~sure], s=18, color='#D55E00', alpha=.35, lw=0)
+    ax.scatter(x[sure], y[sure], s=18, color='#8A3D00', alpha=.9, lw=0)
+    ax.set(xlim=(-lim, lim), ylim=(-lim, lim),
+        xlabel=f"correlation of two items in people's answers (n up to {int(human.n.max()):,})",
+        ylabel=f"in {predictor}'s answers",
+        title=f'{int(sure.sum())} of {int(x.notna().sum())} pairs of items differ (dark)')
     sns.despine()
     return ax
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c015
 def _spread(total, x):
-    "Variance of positions x from weighted sums by option (B, K), or the chance that two answers differ where x is None."
-    with np.errstate(invalid='ignore', divide='ignore'): p = total/total.sum(1, keepdims=True)
+    """Variance of positions x from weighted sums by option (B, K), or the chance that two answers
+    differ where x is None."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        p = total/total.sum(1, keepdims=True)
     return 1 - (p**2).sum(1) if x is None else p @ x**2 - (p @ x)**2
 
+def _item_ratio(a, f, j, at, draws):
+    "Variance ratio of one item in each draw, from the records `at`; NaN where people do not vary."
+    place = (a.cluster[at], np.arange(len(at)))
+    to = sparse.csr_array((a.weight[at], place), shape=(draws.shape[1], len(at)))
+    k, x = len(a.options[j]), _numbers_of(a, j)
+    human = _spread(draws @ (to @ np.eye(k)[a.y[at]]), x)
+    model = _spread(draws @ (to @ f.q[at, :k]), x)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.where(human > 1e-12, model/human, np.nan)
+
+def _geometric_mean(each, draws):
+    "Of the items whose ratio is above 0, in each draw; and how many these are."
+    good = [d for d in each if d[0] > 0]
+    if not good:
+        return np.full(len(draws), np.nan), 0
+    with np.errstate(divide='ignore'):
+        return np.exp(np.mean(np.log(good), 0)), len(good)
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c015a
 def variance_ratio(
     records, # individual records
     predictions, # name -> prediction frame
     *,
     strata=False, # True: resamples stay within strata
-    n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
+    n_boot=1000, # resamples
+    seed=0, # of the resamples
+    alpha=.05, # 1 minus the level of the intervals
 )->pd.DataFrame: # a row an item and one overall, columns as in `COLUMNS`
     "Variance of the model's answers over people's, on the same records."
-    a, rows = read_answers(records, strata=strata), []
+    a = read_answers(records, strata=strata)
     draws = _draws(a, n_boot, seed)
+    rows = []
     for name, frame in predictions.items():
-        f, each, n = read_forecast(name, frame, a), {}, {}
+        f = read_forecast(name, frame, a)
         about = dict(task=records['task'][0], level='group', metric='variance_ratio', **f.about)
+        each, n = [], 0
         for j, item in enumerate(a.names):
             at = np.flatnonzero((a.item == j) & f.used['answered'])
-            to = sparse.csr_array((a.weight[at], (a.cluster[at], np.arange(len(at)))), shape=(draws.shape[1], len(at)))
-            k, x = len(a.options[j]), _positions(a, j)
-            human, model = (_spread(draws @ (to @ q), x) for q in (np.eye(k)[a.y[at]], f.q[at, :k]))
-            with np.errstate(invalid='ignore', divide='ignore'): each[item], n[item] = np.where(human > 1e-12, model/human, np.nan), len(at)
-            gave = None if len(at) == 0 or not np.isnan(each[item][0]) else 'all respondents gave the same answer'
-            rows.append(_row(about, each[item], clusters_of(a, at), alpha, len(at), question_id=item, note=gave))
-        good = [d for d in each.values() if d[0] > 0]
-        with np.errstate(divide='ignore'): d = np.exp(np.mean(np.log(good), 0)) if good else np.full(len(draws), np.nan)
-        note = f'geometric mean of {len(good)} items' if good else None
-        rows.append(_row(about, d, clusters_of(a, f.used['answered']), alpha, sum(n.values()), note=note))
-    return _typed(rows)
+            d = _item_ratio(a, f, j, at, draws)
+            alike = len(at) and np.isnan(d[0])
+            note = 'all respondents gave the same answer' if alike else None
+            behind = clusters_of(a, at)
+            rows.append(_row(about, d, behind, alpha, len(at), question_id=item, note=note))
+            each.append(d)
+            n += len(at)
+        d, good = _geometric_mean(each, draws)
+        note = f'geometric mean of {good} items' if good else None
+        rows.append(_row(about, d, clusters_of(a, f.used['answered']), alpha, n, note=note))
+    return typed_scores(rows)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c018
-def _frame(records, a, data):
+def _background_frame(records, a, data):
     "One row a respondent: background variables and the user's own columns."
     first = np.unique(a.respondent, return_index=True)[1]
     part = records.select(first)
     known = pd.DataFrame([g or {} for g in part['groups'][:]], index=part['respondent_id'][:])
-    if data is None: return known
+    if data is None:
+        return known
     own = data.set_axis(data.index.astype(str))
     gone = known.index.difference(own.index)
-    if len(gone): raise ValueError(f"data have no row for respondent {gone[0]!r} ({len(gone)} such): give a frame whose index is the respondent_id")
-    return known.drop(columns=[c for c in known if c in own]).join(own[~own.index.duplicated()])
+    if len(gone):
+        raise ValueError(f"data have no row for respondent {gone[0]!r} ({len(gone)} such): "
+            "give a frame whose index is the respondent_id")
+    known = known.drop(columns=[c for c in known if c in own])
+    return known.join(own[~own.index.duplicated()])
 
+# %% ../../nbs/evaluation/11_structure.ipynb #c018a
 def _with_answers(frame, a, chosen, used):
     "The frame with a column an item, from the option that each record chose, (N,)."
-    frame, people = frame.copy(), np.unique(a.respondent)
+    frame = frame.copy()
+    people = np.unique(a.respondent)
     for j, item in enumerate(a.names):
-        rows, x = np.flatnonzero((a.item == j) & used), _positions(a, j)
-        values = np.array(a.options[j], object)[chosen[rows]] if x is None else x[chosen[rows]]
-        frame[item] = pd.Series(values, index=frame.index[np.searchsorted(people, a.respondent[rows])]) if len(rows) else np.nan
+        rows = np.flatnonzero((a.item == j) & used)
+        if not len(rows):
+            frame[item] = np.nan
+            continue
+        x = _numbers_of(a, j)
+        if x is None:
+            x = np.array(a.options[j], object)
+        who = frame.index[np.searchsorted(people, a.respondent[rows])]
+        frame[item] = pd.Series(x[chosen[rows]], index=who)
     return frame
 
-_MODELS = dict(linear=lambda y, x, w: sm.WLS(y, x, weights=w), logit=lambda y, x, w: sm.GLM(y, x, family=sm.families.Binomial(), freq_weights=w))
+# %% ../../nbs/evaluation/11_structure.ipynb #c018b
+def _least_squares(y, x, w):
+    return sm.WLS(y, x, weights=w)
 
-def _design(formula, frame, model):
-    "Outcome, regressors, which respondents they are of, and the regressors' names."
-    made = {'linear': sm.WLS, 'logit': sm.GLM}[model].from_formula(formula, frame.assign(**{'\0row': np.arange(len(frame))}).set_index('\0row'))
-    return made.endog, made.exog, np.asarray(made.data.row_labels, int), made.exog_names
+def _logit(y, x, w):
+    return sm.GLM(y, x, family=sm.families.Binomial(), freq_weights=w)
+
+_MODELS = dict(linear=(sm.WLS, _least_squares), logit=(sm.GLM, _logit))    # reads a formula, fits
 
 def _fitted(design, w, model):
     "Coefficients, NaN where the weighted regressors cannot tell them apart."
     y, x, rows, _ = design
     w = w[rows]
+    if np.linalg.matrix_rank(x.T @ (w[:, None]*x), hermitian=True) < x.shape[1]:
+        return np.full(x.shape[1], np.nan)
     some = w > 0
-    if np.linalg.matrix_rank(x.T @ (w[:, None]*x), hermitian=True) < x.shape[1]: return np.full(x.shape[1], np.nan)
-    return np.asarray(_MODELS[model](y[some], x[some], w[some]).fit().params)
+    return np.asarray(_MODELS[model][1](y[some], x[some], w[some]).fit().params)
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c018c
+def _designed(formula, frame, model):
+    "Outcome, regressors, which respondents they are of, and the regressors' names."
+    numbered = frame.assign(**{'\0row': np.arange(len(frame))}).set_index('\0row')
+    try:
+        made = _MODELS[model][0].from_formula(formula, numbered)
+    except Exception as e:    # patsy and statsmodels raise whatever a wrong formula leads to
+        said = ' '.join(str(e).split())[:200]
+        names = ', '.join(map(str, frame.columns))
+        raise ValueError(f"formula {formula!r}: {said}; it can name {names}") from e
+    return made.endog, made.exog, np.asarray(made.data.row_labels, int), made.exog_names
+
+def _replicated(sets, boot, people, model):
+    """Coefficients in the sample (the mean over the sets of answers), then in each draw, with the
+    next set: (1 + n_boot, terms)."""
+    first = np.mean([_fitted(s, people.weight, model) for s in sets], 0)
+    rest = [_fitted(sets[b % len(sets)], people.weight*d[people.cluster], model)
+        for b, d in enumerate(boot[1:])]
+    return np.vstack([first, rest])
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c018d
+def _answer_sets(a, f, draws, rng):
+    "Options chosen by people, (N,); then sets of options drawn from a model's probabilities."
+    yield a.y
+    for _ in range(draws if f.stated else 1):
+        yield (rng.random((len(a.y), 1)) > f.q.cumsum(1)[:, :-1]).sum(1)
+
+def _check_terms(human, sets, name):
+    "Raises ValueError where a model's answers give the formula other terms than people's."
+    for s in sets:
+        if s[3] != human[3]:
+            raise ValueError(f"the formula gives the terms {', '.join(human[3])} for people and "
+                f"{', '.join(s[3])} for {name!r}: some answers never occur; "
+                "write items as numbers, without C()")
+
+def _term_rows(about, d, design, people, alpha, test):
+    "A row for each term, Holm's adjustment over terms."
+    behind, n = clusters_of(people, design[2]), len(design[2])
+    rows = [_row(about, d[:, k], behind, alpha, n, test=test, group=term)
+        for k, term in enumerate(design[3])]
+    return _adjusted(rows, holm)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c019
 def coefficients(
     records, # individual records
     predictions, # name -> prediction frame
-    formula, # as statsmodels takes it: 'natsci ~ age + C(sex)'; names of items and background variables
+    formula, # as statsmodels takes it: 'natsci ~ age + C(sex)'; items and background variables
     *,
     data=None, # frame with further columns, its index the respondent_id
     model='linear', # linear or logit (an outcome of 0 and 1)
     draws=20, # sets of answers drawn from a model's probabilities
     strata=False, # True: resamples stay within strata
-    n_boot=500, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
-)->pd.DataFrame: # `coefficient` of each term for people, the model and their difference (versus human, Holm over terms); columns as in `COLUMNS`
-    "A regression on people's answers and on the model's, weighted, with bootstrap intervals. Raises ValueError for a formula that cannot be read."
-    if model not in _MODELS: raise ValueError(f"model is {model!r}: use one of {', '.join(_MODELS)}")
-    a, rows, rng = read_answers(records, strata=strata), [], np.random.default_rng(seed)
-    frame, people, boot = _frame(records, a, data), _people(a), _draws(a, n_boot, seed)
-    about = dict(task=records['task'][0], level='individual', metric='coefficient', group_var='term', note=None)
+    n_boot=500, # resamples
+    seed=0, # of the resamples and of the answers drawn
+    alpha=.05, # 1 minus the level of the intervals
+)->pd.DataFrame: # `coefficient` of each term for people, the model and their difference
+    """A regression on people's answers and on the model's, weighted, with bootstrap intervals;
+    differences are `versus` human; columns as in `COLUMNS`. Raises ValueError for a formula that
+    cannot be read."""
+    if model not in _MODELS:
+        raise ValueError(f"model is {model!r}: use one of {', '.join(_MODELS)}")
+    a = read_answers(records, strata=strata)
+    rng = np.random.default_rng(seed)
+    frame, people = _background_frame(records, a, data), _people(a)
+    boot = _draws(a, n_boot, seed)
+    term = dict(task=records['task'][0], level='individual', metric='coefficient', group_var='term')
+    rows, told = [], False
     for name, predicted in predictions.items():
         f = read_forecast(name, predicted, a)
-        used, sets = f.used['answered'], draws if f.stated else 1
-        human, *sets = [_designed(formula, _with_answers(frame, a, y, used), model) for y in
-            (a.y, *((rng.random((len(a.y), 1)) > f.q.cumsum(1)[:, :-1]).sum(1) for _ in range(sets)))]
-        different = next((s for s in sets if s[3] != human[3]), None)
-        if different:
-            raise ValueError(f"the formula gives the terms {', '.join(human[3])} for people and {', '.join(different[3])} for {name!r}: "
-                "some answers never occur; write items as numbers, without C()")
-        own, mine = (_replicated(made, boot, people, model) for made in ([human], sets))
-        for who, d, test in (dict(predictor='human'), own, 0), (f.about, mine, 0), ({**f.about, 'versus': 'human'}, mine - own, 1):
-            if who == dict(predictor='human') and any(r['predictor'] == 'human' for r in rows) and used.all(): continue
-            part = [_row({**about, **who}, d[:, k], clusters_of(people, human[2]), alpha, len(human[2]), test=test, group=term)
-                for k, term in enumerate(human[3])]
-            tested = [r for r in part if r['p'] is not None]
-            for r, p in zip(tested, holm([r['p'] for r in tested]) if tested else ()): r['p_adj'] = p
-            rows += part
-    return _typed(rows)
-
-def _designed(formula, frame, model):
-    try: return _design(formula, frame, model)
-    except Exception as e:
-        raise ValueError(f"formula {formula!r}: {' '.join(str(e).split())[:200]}; it can name {', '.join(map(str, frame.columns))}") from e
-
-def _replicated(sets, boot, people, model):
-    "Coefficients in the sample (the mean over the sets of answers), then in each draw, with the next set: (1 + n_boot, terms)."
-    first = np.mean([_fitted(s, people.weight, model) for s in sets], 0)
-    return np.vstack([first, [_fitted(sets[b % len(sets)], people.weight*d[people.cluster], model) for b, d in enumerate(boot[1:])]])
+        used = f.used['answered']
+        human, *sets = [_designed(formula, _with_answers(frame, a, y, used), model)
+            for y in _answer_sets(a, f, draws, rng)]
+        _check_terms(human, sets, name)
+        own = _replicated([human], boot, people, model)
+        mine = _replicated(sets, boot, people, model)
+        if not (told and used.all()):    # people are told again where a predictor left some out
+            rows += _term_rows({**term, 'predictor': 'human'}, own, human, people, alpha, False)
+            told = True
+        rows += _term_rows({**term, **f.about, 'note': None}, mine, human, people, alpha, False)
+        against = {**term, **f.about, 'note': None, 'versus': 'human'}
+        rows += _term_rows(against, mine - own, human, people, alpha, True)
+    return typed_scores(rows)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c025
 _LEFT = ('0', '1', '2 or more')
 
+def _asked_and_answered(a, f, gave):
+    "Which items each respondent was asked and which they answered, (respondents, items) each."
+    who = np.unique(a.respondent, return_inverse=True)[1]
+    asked, answered = np.zeros((2, who.max() + 1, len(a.names)), bool)
+    asked[who, a.item] = True
+    answered[who, a.item] = gave
+    if f is None:
+        asked[:] = True    # people: an item without a record is one that they left out
+    return asked, answered
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c025a
+def _missing_rows(about, a, people, draws, asked, answered, alpha):
+    "Rows of one predictor, or of people: by item, then by how many items were left out."
+    n = len(people.weight)
+    place = (people.cluster, np.arange(n))
+    to_cluster = sparse.csr_array((people.weight, place), shape=(draws.shape[1], n))
+    left_out = asked & ~answered
+
+    def row(metric, d, some, **where):
+        behind = clusters_of(people, some)
+        return _row({**about, 'metric': metric}, d, behind, alpha, some.sum(), **where)
+
+    blank, base = (draws @ (to_cluster @ m.astype(float)) for m in (left_out, asked))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        share = blank/base
+    rows = [row('unanswered', share[:, j], asked[:, j], question_id=item)
+        for j, item in enumerate(a.names)]
+    count = np.minimum(left_out.sum(1), 2)
+    total = draws @ (to_cluster @ np.ones(n))
+    share = draws @ (to_cluster @ np.eye(3)[count])/total[:, None]
+    every = np.ones(n, bool)
+    where = dict(group_var='items left out')
+    return rows + [row('items_unanswered', share[:, c], every, group=label, **where)
+        for c, label in enumerate(_LEFT)]
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c025b
 def missing_answers(
     records, # individual records
     predictions, # name -> prediction frame
     *,
     strata=False, # True: resamples stay within strata
-    n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
-)->pd.DataFrame: # `unanswered` by item, `items_unanswered` by how many a respondent left out; columns as in `COLUMNS`
+    n_boot=1000, # resamples
+    seed=0, # of the resamples
+    alpha=.05, # 1 minus the level of the intervals
+)->pd.DataFrame: # `unanswered` by item, `items_unanswered` by how many; columns as in `COLUMNS`
     "Missing answers of people and of predictors."
-    a, options = read_answers(records, strata=strata), zip(*(records[c][:] for c in ('options', 'answer_index', 'answer')))
-    draws, gave = _draws(a, n_boot, seed), ~np.array([knows_not(*o) for o in options])
-    people, who = _people(a), np.unique(a.respondent, return_inverse=True)[1]
-    n, out = len(people.weight), []
-    to_cluster = sparse.csr_array((people.weight, (people.cluster, np.arange(n))), shape=(draws.shape[1], n))
-    for name, frame in [('human', None), *predictions.items()]:
-        asked, answered = np.zeros((2, n, len(a.names)), bool)
-        f = frame is not None and read_forecast(name, frame, a)
-        asked[who, a.item] = True
-        answered[who, a.item] = f.ok if f else gave
-        if not f: asked[:] = True
-        about = dict(task=records['task'][0], level='individual', **(f.about if f else dict(predictor='human')))
-        blank, base = (draws @ (to_cluster @ m.astype(float)) for m in (asked & ~answered, asked))
-        with np.errstate(invalid='ignore', divide='ignore'): share = blank/base
-        of = lambda metric, d, some, **where: _row({**about, 'metric': metric}, d, clusters_of(people, some), alpha, some.sum(), **where)
-        out += [of('unanswered', share[:, j], asked[:, j], question_id=item) for j, item in enumerate(a.names)]
-        count = np.minimum((asked & ~answered).sum(1), 2)
-        share = draws @ (to_cluster @ np.eye(3)[count])/(draws @ (to_cluster @ np.ones(n)))[:, None]
-        every = np.ones(n, bool)
-        out += [of('items_unanswered', share[:, c], every, group_var='items left out', group=label) for c, label in enumerate(_LEFT)]
-    return _typed(out)
+    a = read_answers(records, strata=strata)
+    answers = zip(records['options'][:], records['answer_index'][:], records['answer'][:])
+    gave = ~np.array([knows_not(*answer) for answer in answers])
+    draws, people = _draws(a, n_boot, seed), _people(a)
+    about = dict(task=records['task'][0], level='individual')
+    asked, answered = _asked_and_answered(a, None, gave)
+    rows = _missing_rows({**about, 'predictor': 'human'}, a, people, draws, asked, answered, alpha)
+    for name, frame in predictions.items():
+        f = read_forecast(name, frame, a)
+        asked, answered = _asked_and_answered(a, f, f.ok)
+        rows += _missing_rows({**about, **f.about}, a, people, draws, asked, answered, alpha)
+    return typed_scores(rows)

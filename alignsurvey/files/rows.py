@@ -13,88 +13,138 @@ from itertools import chain, islice
 from pathlib import Path
 
 # %% ../../nbs/files/02_rows.ipynb #c007
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])', re.DOTALL)    # a string, or a last comma
+_ESCAPE = re.compile(r'\\(.)', re.DOTALL)
 
+# %% ../../nbs/files/02_rows.ipynb #c007b
 def _repaired(text):
     "The text with the two known faults put right, and [(position, fault)]."
     faults = []
-    def escape(m, start):
-        if m[1] != '$': return m[0]
-        faults.append((start + m.start(), r'`\$` was read as `$`'))
-        return '$'
-    def token(m):
-        if m[0] != ',': return re.sub(r'\\(.)', lambda e: escape(e, m.start()), m[0], flags=re.DOTALL)
-        faults.append((m.start(), 'a comma after the last entry was left out'))
-        return ''
-    return _TOKEN.sub(token, text), faults
 
+    def correct(token):
+        if token[0] == ',':
+            faults.append((token.start(), 'a comma after the last entry was left out'))
+            return ''
+        return _ESCAPE.sub(lambda escape: unescape(escape, token.start()), token[0])
+
+    def unescape(escape, start):
+        if escape[1] != '$':
+            return escape[0]
+        faults.append((start + escape.start(), r'`\$` was read as `$`'))
+        return '$'
+
+    return _TOKEN.sub(correct, text), faults
+
+# %% ../../nbs/files/02_rows.ipynb #t007
 def _parse(text, name, line, repairs):
     "One JSON text that starts in this line of a file; repairs are noted as (line, fault)."
-    try: return json.loads(text)
-    except json.JSONDecodeError: fixed, faults = _repaired(text)
-    try: value = json.loads(fixed)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        fixed, faults = _repaired(text)
+    try:
+        value = json.loads(fixed)
     except json.JSONDecodeError as e:
-        raise ValueError(f"{name}: line {line + e.lineno - 1}: is not valid JSON ({e.msg}, column {e.colno}): correct the line, or write the file again") from None
+        raise ValueError(f"{name}: line {line + e.lineno - 1}: is not valid JSON ({e.msg}, "
+            f"column {e.colno}): correct the line, or write the file again") from None
     repairs += [(line + text.count('\n', 0, at), fault) for at, fault in faults]
     return value
 
 # %% ../../nbs/files/02_rows.ipynb #c010
-def _by_line(head):
-    "Whether the first line is JSON of its own and more follows."
-    if len(head) < 2: return False
-    try: return json.loads(_repaired(head[0][1])[0]) is not None
-    except json.JSONDecodeError: return False
+def _has_lines(head):
+    "Whether the first of two lines, as (number, text), is JSON of its own, and another follows."
+    if len(head) < 2:
+        return False
+    first, _ = _repaired(head[0][1])
+    try:
+        return json.loads(first) is not None
+    except json.JSONDecodeError:
+        return False
 
+# %% ../../nbs/files/02_rows.ipynb #t010
 def _unwrap(value, name):
-    "The rows in a JSON value: lists in lists are joined, an object around one list of objects is taken off."
+    """The rows in a JSON value: lists in lists are joined, an object around one list of objects is
+    taken off."""
     if isinstance(value, list):
-        if value and all(isinstance(v, list) for v in value): return _unwrap([v for part in value for v in part], name)
-        return _unwrap(value[0], name) if len(value) == 1 and isinstance(value[0], dict) else value
-    if not isinstance(value, dict) or {'instruction', 'predict', 'prompt'} & set(value): return [value]
-    lists = [k for k, v in value.items() if isinstance(v, list) and any(isinstance(x, (dict, list)) for x in v)]
-    if len(lists) > 1: raise ValueError(f"{name}: holds several lists ({', '.join(lists)}): write each to a file of its own")
+        return _unwrap_list(value, name)
+    if not isinstance(value, dict) or {'instruction', 'predict', 'prompt'} & set(value):
+        return [value]
+    lists = [k for k, v in value.items() if _holds_rows(v)]
+    if len(lists) > 1:
+        raise ValueError(f"{name}: holds several lists ({', '.join(lists)}): "
+            "write each to a file of its own")
     return _unwrap(value[lists[0]], name) if lists else [value]
+
+# %% ../../nbs/files/02_rows.ipynb #t010b
+def _holds_rows(value):
+    return isinstance(value, list) and any(isinstance(x, (dict, list)) for x in value)
+
+# %% ../../nbs/files/02_rows.ipynb #t011
+def _unwrap_list(values, name):
+    if values and all(isinstance(v, list) for v in values):
+        return _unwrap(list(chain.from_iterable(values)), name)
+    if len(values) == 1 and isinstance(values[0], dict):
+        return _unwrap(values[0], name)
+    return values
 
 # %% ../../nbs/files/02_rows.ipynb #c011
 def each_row(
-    path, # a file with JSON in it: an array, one object a line, or either wrapped once more; UTF-8
+    path, # UTF-8 file with JSON in it: an array, one object a line, or either wrapped once more
     *,
     unwrap=True, # take off what is wrapped around the list of rows
 ): # yields one dict a row; a file with one object a line is parsed as it goes
-    "Rows of a file as they are. Prints a sentence where a known fault was put right; raises FileNotFoundError, or ValueError naming file and line."
+    """Rows of a file as they are. Prints a sentence where a known fault was put right; raises
+    FileNotFoundError, or ValueError naming file and line."""
     path, repairs = Path(path), []
-    for i, r in enumerate(_values(path, unwrap, repairs), 1):
-        if not isinstance(r, dict): raise ValueError(f"{path.name}: record {i} is not an object with fields, but {str(r)[:40]!r}: give each row its fields by name")
-        yield r
-    for fault in dict.fromkeys(f for _, f in repairs):
-        at = [line for line, f in repairs if f == fault]
-        print(f"{path.name}: line {at[0]}: {fault}, because it is not valid JSON otherwise ({len(at)} in the file): correct the file to silence this")
+    for i, row in enumerate(_values(path, unwrap, repairs), 1):
+        if not isinstance(row, dict):
+            raise ValueError(f"{path.name}: record {i} is not an object with fields, "
+                f"but {str(row)[:40]!r}: give each row its fields by name")
+        yield row
+    for fault in dict.fromkeys(fault for _, fault in repairs):
+        lines = [line for line, f in repairs if f == fault]
+        print(f"{path.name}: line {lines[0]}: {fault}, because it is not valid JSON otherwise "
+            f"({len(lines)} in the file): correct the file to silence this")
 
+# %% ../../nbs/files/02_rows.ipynb #t012
 def _values(path, unwrap, repairs):
     "What stands in a file's lines, or in its one value."
-    if not path.is_file(): raise FileNotFoundError(f"{path}: no such file: check the path")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file: check the path")
     try:
         with path.open(encoding='utf-8-sig') as f:
-            lines = ((i, l.rstrip('\n')) for i, l in enumerate(f, 1) if l.strip())
+            lines = ((i, text.rstrip('\n')) for i, text in enumerate(f, 1) if text.strip())
             head = list(islice(lines, 2))
-            if not head: return
-            if _by_line(head):
-                values = (_parse(l, path.name, i, repairs) for i, l in chain(head, lines))
-                values = chain([first := next(values)], values)
-                if isinstance(first, dict): yield from values; return
-                values = list(values)
+            if not head:
+                return
+            if _has_lines(head):
+                parsed = (_parse(text, path.name, i, repairs) for i, text in chain(head, lines))
+                value = next(parsed)
+                if isinstance(value, dict):    # nothing is wrapped: a line at a time is enough
+                    yield value
+                    yield from parsed
+                    return
+                value = [value, *parsed]
             else:
                 f.seek(0)
-                values = _parse(f.read(), path.name, 1, repairs)
-    except UnicodeDecodeError as e: raise ValueError(f"{path.name}: byte {_odd_byte(path, e):,} is not UTF-8 text: save the file as UTF-8") from None
-    yield from _unwrap(values, path.name) if unwrap else values if isinstance(values, list) else [values]
+                value = _parse(f.read(), path.name, 1, repairs)
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{path.name}: byte {_odd_byte(path, e):,} is not UTF-8 text: "
+            "save the file as UTF-8") from None
+    if unwrap:
+        value = _unwrap(value, path.name)
+    yield from value if isinstance(value, list) else [value]
 
+# %% ../../nbs/files/02_rows.ipynb #t013
 def _odd_byte(path, e):
     "Its place in the whole file; the error counts from the part that was being read."
-    try: path.read_bytes().decode()
-    except UnicodeDecodeError as whole: return whole.start
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError as whole:
+        return whole.start
     return e.start
 
+# %% ../../nbs/files/02_rows.ipynb #t015
 def read_rows(
     path, # as for `each_row`
     **how, # unwrap, as for `each_row`
@@ -105,66 +155,122 @@ def read_rows(
 # %% ../../nbs/files/02_rows.ipynb #c015
 INFO_FILES = ('dataset_info.json', 'data_info.json')
 
+# %% ../../nbs/files/02_rows.ipynb #c015b
 def find_datasets(
-    folder, # a folder, such as LLaMA-Factory's `data` or the benchmark's `enitre_pipeline`
-)->dict: # name -> an entry as LLaMA-Factory writes it: {'file_name': …, 'columns': …}; files that no entry names stand under their path
+    folder, # such as LLaMA-Factory's `data` or the benchmark's `enitre_pipeline`
+)->dict: # name -> LLaMA-Factory's entry, {'file_name': …, 'columns': …}; other files by their path
     "The data sets of a folder. Raises ValueError where its list of data sets is broken."
-    folder, entries = Path(folder), {}
-    for info in (folder/f for f in INFO_FILES if (folder/f).is_file()):
-        for rows in read_rows(info): entries.update(rows)
-        if bad := [k for k, e in entries.items() if not isinstance(e, dict)]:
-            raise ValueError(f"{info.name}: {bad[0]!r}: is not an object: write it as {{\"file_name\": \"…\"}}")
+    folder = Path(folder)
+    entries = _listed(folder)
     named = {(folder/str(e['file_name'])).resolve() for e in entries.values() if e.get('file_name')}
-    files = sorted(f for f in folder.rglob('*.json*') if f.suffix in ('.json', '.jsonl') and f.name not in INFO_FILES and f.resolve() not in named)
+    files = [f for f in _json_files(folder) if f.resolve() not in named]
     paths = [f.relative_to(folder) for f in files]
     stems = Counter(p.with_suffix('') for p in paths)
-    for p in paths: entries.setdefault((p.with_suffix('') if stems[p.with_suffix('')] == 1 else p).as_posix(), {'file_name': p.as_posix()})
+    for path in paths:
+        stem = path.with_suffix('')
+        name = stem if stems[stem] == 1 else path    # both a.json and a.jsonl: with the ending
+        entries.setdefault(name.as_posix(), {'file_name': path.as_posix()})
     return entries
 
+# %% ../../nbs/files/02_rows.ipynb #t019
+def _listed(folder):
+    "What the folder's own lists name."
+    entries = {}
+    for info in (folder/name for name in INFO_FILES):
+        if not info.is_file():
+            continue
+        for row in read_rows(info):
+            entries.update(row)
+        bad = [name for name, e in entries.items() if not isinstance(e, dict)]
+        if bad:
+            raise ValueError(f"{info.name}: {bad[0]!r}: is not an object: "
+                'write it as {"file_name": "…"}')
+    return entries
+
+# %% ../../nbs/files/02_rows.ipynb #t019b
+def _json_files(folder):
+    files = [f for f in folder.rglob('*.json*') if f.suffix in ('.json', '.jsonl')]
+    return sorted(f for f in files if f.name not in INFO_FILES)
+
+# %% ../../nbs/files/02_rows.ipynb #t022
 def _entry(folder, name):
-    "The entry of that name, or the only one there is."
+    "Name and entry of that name, or of the only one there is."
     entries = find_datasets(folder)
-    if not entries: raise ValueError(f"{folder}: offers no .json or .jsonl file: check the folder")
-    offers = f"{folder}: offers {', '.join(list(entries)[:30])}" + (f' and {len(entries) - 30:,} more' if len(entries) > 30 else '')
-    if name is None and len(entries) == 1: name = next(iter(entries))
-    if name is None: raise ValueError(f"{offers}: choose one with read_records(folder, name)")
-    if name not in entries: raise ValueError(f"{offers}; {name!r} is not among them: choose one that is")
+    if not entries:
+        raise ValueError(f"{folder}: offers no .json or .jsonl file: check the folder")
+    offers = f"{folder}: offers {', '.join(list(entries)[:30])}"
+    if len(entries) > 30:
+        offers += f' and {len(entries) - 30:,} more'
+    if name is None and len(entries) == 1:
+        name = next(iter(entries))
+    if name is None:
+        raise ValueError(f"{offers}: choose one with read_records(folder, name)")
+    if name not in entries:
+        raise ValueError(f"{offers}; {name!r} is not among them: choose one that is")
     return name, entries[name]
 
 # %% ../../nbs/files/02_rows.ipynb #c017
 _COLUMNS = dict(prompt='instruction', query='input', response='output')
 
-def _renamed(rows, columns):
-    "Rows with LLaMA-Factory's columns under their Alpaca names; once it names any, a column it doesn't name is not used."
-    names = {columns[role]: new for role, new in _COLUMNS.items() if columns.get(role)}
-    gone = {*names, *_COLUMNS.values()}
-    return ({**{new: r[old] for old, new in names.items() if old in r}, **{k: v for k, v in r.items() if k not in gone}} for r in rows)
-
+# %% ../../nbs/files/02_rows.ipynb #c017b
 def _read_entry(folder, name, entry):
     "Rows of an entry, and the name of its file or folder."
     where = f'{folder.name}: {name!r}'
-    if 'file_name' not in entry: raise ValueError(f"{where}: has no file_name: download its data, and name the file")
-    form, columns = 'pairs of answers' if entry.get('ranking') else entry.get('formatting') or 'alpaca', entry.get('columns') or {}
-    if form != 'alpaca': raise ValueError(f"{where}: is not in Alpaca form but {form}: convert it to instruction, input and output")
-    if more := [k for k, v in columns.items() if v and k not in _COLUMNS]:
-        raise ValueError(f"{where}: its column {more[0]!r} has no place in a record: put its text into the instruction and leave the column out")
+    _check_entry(where, entry)
     place = folder/str(entry['file_name'])
-    files = sorted(f for f in place.iterdir() if f.suffix in ('.json', '.jsonl')) if place.is_dir() else [place]
-    if not place.exists(): raise FileNotFoundError(f"{where}: its file {entry['file_name']} is not there: put it there, or correct the entry")
+    if not place.exists():
+        raise FileNotFoundError(f"{where}: its file {entry['file_name']} is not there: "
+            "put it there, or correct the entry")
+    files = [place]
+    if place.is_dir():
+        files = sorted(f for f in place.iterdir() if f.suffix in ('.json', '.jsonl'))
     rows = chain.from_iterable(map(each_row, files))
-    return (_renamed(rows, columns) if columns else rows), place.name
+    columns = entry.get('columns')
+    if columns:
+        names = {columns[role]: new for role, new in _COLUMNS.items() if columns.get(role)}
+        rows = (_renamed(row, names) for row in rows)
+    return rows, place.name
+
+# %% ../../nbs/files/02_rows.ipynb #t023
+def _check_entry(where, entry):
+    "Raises ValueError where an entry says more than which file and which of its columns."
+    if 'file_name' not in entry:
+        raise ValueError(f"{where}: has no file_name: download its data, and name the file")
+    form = 'pairs of answers' if entry.get('ranking') else entry.get('formatting') or 'alpaca'
+    if form != 'alpaca':
+        raise ValueError(f"{where}: is not in Alpaca form but {form}: "
+            "convert it to instruction, input and output")
+    columns = entry.get('columns') or {}
+    more = [role for role, column in columns.items() if column and role not in _COLUMNS]
+    if more:
+        raise ValueError(f"{where}: its column {more[0]!r} has no place in a record: "
+            "put its text into the instruction and leave the column out")
+
+# %% ../../nbs/files/02_rows.ipynb #t023b
+def _renamed(row, names):
+    """A row with the columns that an entry names under their Alpaca names. An Alpaca column that it
+    does not name is not used, as in LLaMA-Factory."""
+    named = {new: row[old] for old, new in names.items() if old in row}
+    used = {*names, *_COLUMNS.values()}
+    return named | {k: v for k, v in row.items() if k not in used}
 
 # %% ../../nbs/files/02_rows.ipynb #c018
 def read_dataset(
     path, # a file; a folder with data sets in it; or both in one text, `folder:name`
     name=None, # which data set of the folder; needed where it has several
 )->tuple: # rows as dicts, read one after the other, and the name of the file they come from
-    "Rows by file or by name. Raises FileNotFoundError, or ValueError that lists what a folder offers."
+    """Rows by file or by name. Raises FileNotFoundError, or ValueError that lists what a folder
+    offers."""
     folder = Path(path)
     if name is None and not folder.exists() and ':' in str(path):
         head, _, tail = str(path).rpartition(':')
-        if Path(head).exists(): folder, name = Path(head), tail
-    if folder.name in INFO_FILES and folder.is_file(): folder = folder.parent
-    if folder.is_dir(): return _read_entry(folder, *_entry(folder, name))
-    if name is not None: raise ValueError(f"{folder}: is no folder, so there is no {name!r} to choose in it: give the folder, or leave the name out")
+        if Path(head).exists():
+            folder, name = Path(head), tail
+    if folder.name in INFO_FILES and folder.is_file():
+        folder = folder.parent
+    if folder.is_dir():
+        return _read_entry(folder, *_entry(folder, name))
+    if name is not None:
+        raise ValueError(f"{folder}: is no folder, so there is no {name!r} to choose in it: "
+            "give the folder, or leave the name out")
     return each_row(folder), folder.name

@@ -18,8 +18,10 @@ def adapter_hash(
     folder, # an adapter's folder
 )->str: # 16 hex digits
     "Fingerprint of an adapter's file, every byte of it."
-    return hashlib.sha256((Path(folder)/'adapter_model.safetensors').read_bytes()).hexdigest()[:16]
+    weights = (Path(folder)/'adapter_model.safetensors').read_bytes()
+    return hashlib.sha256(weights).hexdigest()[:16]
 
+# %% ../../nbs/models/06_adapters.ipynb #1f166097
 def read_card(
     folder, # an adapter's folder
 )->dict: # what `sft` wrote there; empty where something else made the adapter
@@ -27,6 +29,7 @@ def read_card(
     card = Path(folder)/'sft.json'
     return json.loads(card.read_text()) if card.exists() else {}
 
+# %% ../../nbs/models/06_adapters.ipynb #b4100003
 _STAGE = ('stage', 'policy', 'records', 'records_hash')
 
 def lineage(
@@ -34,7 +37,8 @@ def lineage(
 )->list: # a dict a stage, the earliest first: stage, policy, records, records_hash, adapter_hash
     "How an adapter came about."
     card = read_card(folder)
-    return card.get('lineage', []) + [dict({k: card.get(k) for k in _STAGE}, adapter_hash=adapter_hash(folder))]
+    last = {k: card.get(k) for k in _STAGE}
+    return card.get('lineage', []) + [dict(last, adapter_hash=adapter_hash(folder))]
 
 # %% ../../nbs/models/06_adapters.ipynb #c008
 POLICIES = ('continue', 'merge', 'fresh')
@@ -43,67 +47,109 @@ def check_policy(
     lm:LM, # the model to be trained
     policy, # continue, merge, fresh or None
 )->str: # the policy that holds
-    "Raises ValueError where the policy is unknown, missing, or needs an adapter that is not there."
-    if policy not in (None, *POLICIES): raise ValueError(f"adapter_policy is {policy!r}: use one of {', '.join(POLICIES)}")
+    """Raises ValueError where the policy is unknown, missing, or needs an adapter that is not
+    there."""
+    if policy not in (None, *POLICIES):
+        raise ValueError(f"adapter_policy is {policy!r}: use one of {', '.join(POLICIES)}")
     if lm.adapter and policy is None:
-        raise ValueError(f"{lm.adapter}: the model carries an adapter already: say with adapter_policy whether to continue it, to merge it into the base, or to train a fresh one")
-    if lm.quantise and policy == 'merge': raise ValueError(f"{lm.name}: an adapter can't be merged into a base that is in 4 bits: use adapter_policy='continue', or load the base without quantise")
-    if not lm.adapter and policy in ('continue', 'merge'): raise ValueError(f"{lm.name}: carries no adapter to {policy}: load it with load_model(…, adapter=…), or use adapter_policy='fresh'")
+        raise ValueError(f"{lm.adapter}: the model carries an adapter already: say with "
+            "adapter_policy whether to continue it, to merge it into the base, "
+            "or to train a fresh one")
+    if lm.quantise and policy == 'merge':
+        raise ValueError(f"{lm.name}: an adapter can't be merged into a base that is in 4 bits: "
+            "use adapter_policy='continue', or load the base without quantise")
+    if not lm.adapter and policy in ('continue', 'merge'):
+        raise ValueError(f"{lm.name}: carries no adapter to {policy}: load it with "
+            "load_model(…, adapter=…), or use adapter_policy='fresh'")
     return policy or 'fresh'
 
+# %% ../../nbs/models/06_adapters.ipynb #b4100004
 def stage_start(
     lm:LM, # the model to be trained; one that carries an adapter stays as it is
     policy, # as `check_policy` gives it
-)->LM: # what training starts from: with a trainable adapter for continue, without one otherwise
+)->LM: # what training starts from: with a trainable adapter for continue, else without one
     "The model that a stage starts from."
-    if not lm.adapter: return lm
-    own = load_model(lm.name, adapter=None if policy == 'fresh' else lm.adapter, device=str(lm.device), dtype=lm.dtype, quantise=lm.quantise)
-    if policy == 'merge': own.model, own.adapter = own.model.merge_and_unload(), None
+    if not lm.adapter:
+        return lm
+    own = load_model(lm.name, adapter=None if policy == 'fresh' else lm.adapter,
+        device=str(lm.device), dtype=lm.dtype, quantise=lm.quantise)
+    if policy == 'merge':
+        own.model, own.adapter = own.model.merge_and_unload(), None
     if policy == 'continue':
         own.model.peft_config['default'].inference_mode = False
         own.model.set_adapter('default')    # which makes its weights trainable
     return own
 
 # %% ../../nbs/models/06_adapters.ipynb #c011
+_KEPT = ('adapter_model.safetensors', 'adapter_config.json', 'sft.json')
+
 def keep_merged(
     lm:LM, # the model that was to be trained
     policy, # as `check_policy` gives it
     out, # folder of the new adapter
 ):
     "Copy what a new adapter stands on, besides the base, into its folder."
-    before = {'merge': lm.adapter, 'continue': lm.adapter and Path(lm.adapter)/'merged'}.get(policy)
-    if not before or not Path(before).exists(): return
-    for file in ('adapter_model.safetensors', 'adapter_config.json', 'sft.json'):
-        for f in Path(before).rglob(file):
-            to = Path(out)/'merged'/f.relative_to(before)
-            if set(f.relative_to(before).parts[:-1]) <= {'merged'}:
+    before = _merged_before(lm, policy)
+    if not before or not Path(before).exists():
+        return
+    for name in _KEPT:
+        for file in Path(before).rglob(name):
+            inner = file.relative_to(before)
+            if set(inner.parts[:-1]) <= {'merged'}:
+                to = Path(out)/'merged'/inner
                 to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(f, to)
+                shutil.copy(file, to)
+
+# %% ../../nbs/models/06_adapters.ipynb #db43e4e2
+def _merged_before(lm, policy):
+    "Folder with what was merged into the base that a new adapter stands on, or None."
+    if policy == 'merge':
+        return lm.adapter
+    if policy == 'continue' and lm.adapter:
+        return Path(lm.adapter)/'merged'
+    return None
 
 # %% ../../nbs/models/06_adapters.ipynb #c014
 _COLUMN = dict(respondent='respondent_id', item='family')
-
-def _hash(name): return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-def _named(records, by):
-    "`source/respondent` (or item) of each record; None where a file came without respondents."
-    sources, units = (records[c][:] if c in records.column_names else [None]*len(records) for c in ('source', _COLUMN[by]))
-    return [None if u is None or (s is None and u.startswith('row')) else f'{s}/{u}' for s, u in zip(sources, units)]
 
 def trained_on(
     folder, # an adapter's folder, or None
 )->list: # a dict a stage, the earliest first: stage, and hashes of its respondents and items
     "Whom an adapter has met; empty where something else made it."
-    file = Path(folder or '')/'trained_on.json'
-    return json.loads(file.read_text()) if folder and file.exists() else []
+    if not folder:
+        return []
+    file = Path(folder)/'trained_on.json'
+    return json.loads(file.read_text()) if file.exists() else []
 
+# %% ../../nbs/models/06_adapters.ipynb #e8cc3f8a
 def remembered(
     stage, # its name
     records, # what it is trained on
 )->dict: # stage, and hashes of respondents and items, sorted
     "What `trained_on.json` holds for a stage."
-    return dict(stage=stage, **{by: sorted({_hash(n) for n in _named(records, by) if n}) for by in _COLUMN})
+    hashes = {by: sorted({_hash(name) for name in _names(records, by)}) for by in _COLUMN}
+    return dict(stage=stage, **hashes)
 
+# %% ../../nbs/models/06_adapters.ipynb #b4100005
+def _hash(name):
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+# %% ../../nbs/models/06_adapters.ipynb #0a3c121d
+def _names(records, by):
+    "`source/respondent` (or item) of records; none where a file came without respondents."
+    names = []
+    for source, unit in zip(_values(records, 'source'), _values(records, _COLUMN[by])):
+        unknown = unit is None or (source is None and unit.startswith('row'))
+        if not unknown:
+            names.append(f'{source}/{unit}')
+    return names
+
+# %% ../../nbs/models/06_adapters.ipynb #f58737e8
+def _values(records, column):
+    "A column of records; None for each where there is no such column."
+    return records[column][:] if column in records.column_names else [None]*len(records)
+
+# %% ../../nbs/models/06_adapters.ipynb #b4100007
 def check_unseen(
     stages, # from `trained_on`
     records, # what the model is to be tested on
@@ -112,10 +158,15 @@ def check_unseen(
     what='records', # what the message calls the records
 ):
     "Raises ValueError naming the first respondent (or item) that a stage was trained on."
-    if unseen not in (*_COLUMN, None): raise ValueError(f"unseen is {unseen!r}: use respondent, item, or None to allow what was trained on")
-    names = {_hash(n): n for n in dict.fromkeys(_named(records, unseen) if unseen else ()) if n}
-    for s in stages:
-        if met := names.keys() & set(s.get(unseen, ())):
-            first = next(n for h, n in names.items() if h in met)
-            raise ValueError(f"{unseen} {first!r} of the {what} is in the training data of stage {s['stage']!r}, one of {len(met):,}: split the records of all stages by {unseen} first, "
-                f"or say unseen='item' where questions are new and people are not, unseen=None where this is no test")
+    if unseen not in (*_COLUMN, None):
+        raise ValueError(f"unseen is {unseen!r}: use respondent, item, "
+            "or None to allow what was trained on")
+    names = {_hash(name): name for name in _names(records, unseen)} if unseen else {}
+    for stage in stages:
+        met = names.keys() & set(stage.get(unseen, ()))
+        if met:
+            first = next(name for key, name in names.items() if key in met)
+            raise ValueError(f"{unseen} {first!r} of the {what} is in the training data of stage "
+                f"{stage['stage']!r}, one of {len(met):,}: split the records of all stages by "
+                f"{unseen} first, or say unseen='item' where questions are new and people are "
+                "not, unseen=None where this is no test")

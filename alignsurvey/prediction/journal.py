@@ -23,50 +23,107 @@ create table if not exists runs (run text primary key, facts text not null);
 create table if not exists asked (run text, place integer, record_id text not null, key text not null, options integer,
     primary key (run, place)) without rowid;"""
 
+# %% ../../nbs/prediction/02_journal.ipynb #c011a
 class Journal:
     "Answers on disk by content key, the runs that asked for them, and what failed."
     def __init__(self, path=':memory:'): # file of the run; ':memory:' keeps nothing
         self.path = path
-        if path != ':memory:' and not Path(path).parent.is_dir(): raise FileNotFoundError(f"{path}: its folder does not exist: make it first")
+        if path != ':memory:' and not Path(path).parent.is_dir():
+            raise FileNotFoundError(f"{path}: its folder does not exist: make it first")
         try:
-            self.db = sqlite3.connect(path, check_same_thread=False, timeout=60)    # one thread at a time: a client's own, while this one waits
-            tables = {t for t, in self.db.execute("select name from sqlite_master where type = 'table'")}
-            if not tables or 'answers' in tables: self.db.executescript(f'pragma journal_mode=wal; {_TABLES}')
+            # one thread at a time: a client's own, while this one waits
+            self.db = sqlite3.connect(path, check_same_thread=False, timeout=60)
+            tables = _tables_of(self.db)
+            if not tables or 'answers' in tables:
+                self.db.executescript(f'pragma journal_mode=wal; {_TABLES}')
         except sqlite3.Error as e:
-            raise ValueError(f"{path}: can't be used as a journal ({e}): choose another file, or a folder that can be written") from None
+            raise ValueError(f"{path}: can't be used as a journal ({e}): choose another file, "
+                "or a folder that can be written") from None
         if tables and 'answers' not in tables:
-            raise ValueError(f"{path}: is a database of something else, with the table {min(tables)!r}: choose another file as the journal")
+            raise ValueError(f"{path}: is a database of something else, with the table "
+                f"{min(tables)!r}: choose another file as the journal")
 
-    def _read(self, what, table, keys):
-        "Rows of a table at some keys."
-        keys = iter(keys)
-        while some := list(islice(keys, 500)):
-            yield from self.db.execute(f"select {what} from {table} where key in ({','.join('?'*len(some))})", some)
+# %% ../../nbs/prediction/02_journal.ipynb #c011a-1
+def _tables_of(db):
+    "Names of a database's tables."
+    found = db.execute("select name from sqlite_master where type = 'table'")
+    return {name for name, in found}
 
-    def answered(self, keys): return {k for k, in self._read('key', 'answers', keys)}    # keys of those on disk
-    def known(self, keys): return {k: json.loads(a) for k, a in self._read('key, answer', 'answers', keys)}    # {key: answer} of those on disk
-    def each(self, keys): return (json.loads(a) for a, in self._read('answer', 'answers', keys))    # the same answers one by one, in any order
-    def failed(self, keys): return dict(self._read('key, why', 'failures', keys))    # {key: why}
+# %% ../../nbs/prediction/02_journal.ipynb #c011b
+@patch
+def add(
+    self:Journal, answers, # {key: answer}, plain values
+    run=None, # name of the run that asked
+):
+    "Keep answers, where there is none yet."
+    now = [(k, json.dumps(a, ensure_ascii=False), run, time.time()) for k, a in answers.items()]
+    with self.db:
+        self.db.executemany('insert or ignore into answers values (?, ?, ?, ?)', now)
+        if run:
+            self.db.executemany('delete from failures where key = ?', [(k,) for k in answers])
 
-    def add(self, answers, run=None): # {key: answer}; on disk when this returns; what was answered stays as it is
-        rows = [(k, json.dumps(a, ensure_ascii=False), run, time.time()) for k, a in answers.items()]
-        with self.db:
-            self.db.executemany('insert or ignore into answers values (?, ?, ?, ?)', rows)
-            if run: self.db.executemany('delete from failures where key = ?', [(k,) for k in answers])
+# %% ../../nbs/prediction/02_journal.ipynb #c011b-1
+@patch
+def fail(
+    self:Journal, failures, # {key: why}
+    run=None, # name of the run that asked
+):
+    "Note what got no answer, and why."
+    now = [(k, why, run, time.time()) for k, why in failures.items()]
+    with self.db:
+        self.db.executemany('insert or replace into failures values (?, ?, ?, ?)', now)
 
-    def fail(self, failures, run=None): # {key: why}; a failure is no answer: the next run asks again
-        rows = [(k, why, run, time.time()) for k, why in failures.items()]
-        with self.db: self.db.executemany('insert or replace into failures values (?, ?, ?, ?)', rows)
+# %% ../../nbs/prediction/02_journal.ipynb #c011c
+def _rows_at(db, what, table, keys):
+    "Rows of a table at some keys, 500 keys at a time."
+    keys = iter(keys)
+    while some := list(islice(keys, 500)):
+        marks = ','.join('?'*len(some))
+        yield from db.execute(f"select {what} from {table} where key in ({marks})", some)
 
-    def __len__(self): return self.db.execute('select count(*) from answers').fetchone()[0]
-    def close(self): self.db.close()
+# %% ../../nbs/prediction/02_journal.ipynb #c011c-1
+@patch
+def answered(self:Journal, keys)->set: # keys of those that are on disk
+    "Which of these keys have an answer."
+    return {key for key, in _rows_at(self.db, 'key', 'answers', keys)}
+
+# %% ../../nbs/prediction/02_journal.ipynb #c011c-2
+@patch
+def known(self:Journal, keys)->dict: # {key: answer} of those that are on disk
+    "The answers under these keys."
+    return {k: json.loads(a) for k, a in _rows_at(self.db, 'key, answer', 'answers', keys)}
+
+# %% ../../nbs/prediction/02_journal.ipynb #c011c-3
+@patch
+def each(self:Journal, keys): # answers, in any order
+    "The answers under these keys, one by one."
+    return (json.loads(a) for a, in _rows_at(self.db, 'answer', 'answers', keys))
+
+# %% ../../nbs/prediction/02_journal.ipynb #c011c-4
+@patch
+def failed(self:Journal, keys)->dict: # {key: why}
+    "What is noted of these keys as failures."
+    return dict(_rows_at(self.db, 'key, why', 'failures', keys))
+
+# %% ../../nbs/prediction/02_journal.ipynb #c011d
+@patch
+def __len__(self:Journal): # how many answers there are
+    return self.db.execute('select count(*) from answers').fetchone()[0]
+
+# %% ../../nbs/prediction/02_journal.ipynb #c011d-1
+@patch
+def close(self:Journal):
+    "Let go of the file."
+    self.db.close()
 
 # %% ../../nbs/prediction/02_journal.ipynb #c015
 @patch
 def runs(self:Journal)->dict: # {name of a run: its card}, the one begun last at the end
     "Cards of all runs."
-    return {run: json.loads(card) for run, card in self.db.execute('select run, facts from runs order by rowid')}
+    rows = self.db.execute('select run, facts from runs order by rowid')
+    return {run: json.loads(card) for run, card in rows}
 
+# %% ../../nbs/prediction/02_journal.ipynb #c015-1
 @patch
 def note(
     self:Journal, run, # name of a run
@@ -74,8 +131,11 @@ def note(
 ):
     "Write into a run's card."
     card = self.runs().get(run, {}) | facts
-    with self.db: self.db.execute('insert or replace into runs values (?, ?)', (run, json.dumps(card, ensure_ascii=False)))
+    text = json.dumps(card, ensure_ascii=False)
+    with self.db:
+        self.db.execute('insert or replace into runs values (?, ?)', (run, text))
 
+# %% ../../nbs/prediction/02_journal.ipynb #c015b
 @patch
 def begin(
     self:Journal, run, # name of the run: a hash of its keys
@@ -83,78 +143,125 @@ def begin(
     asked=(), # place, record_id, key and number of options of each record
 ):
     "Start a run, or go on with it. Raises ValueError where the journal is about other surveys."
-    held = {s for c in self.runs().values() for s in c.get('sources', ())}
+    held = set()
+    for other in self.runs().values():
+        held.update(other.get('sources', ()))
     if held and held.isdisjoint(card.get('sources', held)):
         raise ValueError(f"{self.path}: is a journal of answers about {', '.join(sorted(held))}, "
-            f"and these records are from {', '.join(sorted(card['sources']))}: choose another journal")
+            f"and these records are from {', '.join(sorted(card['sources']))}: "
+            "choose another journal")
     self.note(run, **(card | dict(started=time.time())))
-    with self.db: self.db.executemany('insert or ignore into asked values (?, ?, ?, ?, ?)', ((run, *a) for a in asked))
+    rows = ((run, *a) for a in asked)
+    with self.db:
+        self.db.executemany('insert or ignore into asked values (?, ?, ?, ?, ?)', rows)
 
 # %% ../../nbs/prediction/02_journal.ipynb #c016
 def _stored_answers(log, run, draws):
-    "Answers of a run as far as there are any, 500 records at a time, in the records' order."
-    asked = log.db.execute('select record_id, key, options from asked where run = ? order by place', (run,))
+    "(record_id, answer) of a run as far as there are any, in the records' order."
+    asked = log.db.execute(
+        'select record_id, key, options from asked where run = ? order by place', (run,))
     while some := asked.fetchmany(500):
-        keys = [(i, draw_keys(k, draws), n) for i, k, n in some]
-        flat = [k for _, each, _ in keys for k in each]
-        have, why = log.known(flat), log.failed(flat)
-        have |= {k: dict(status='error', why=w) for k, w in why.items() if k not in have}
-        for record_id, each, n in keys:
-            found = [have[k] for k in each if k in have]
-            if len(found) == len(each): yield record_id, found[0] if draws is None else merge_draws(found, n)
+        rows = [(record_id, draw_keys(key, draws), k) for record_id, key, k in some]
+        have = _answers_and_failures(log, [key for _, keys, _ in rows for key in keys])
+        for record_id, keys, k in rows:
+            found = [have[key] for key in keys if key in have]
+            if len(found) == len(keys):
+                yield record_id, found[0] if draws is None else merge_draws(found, k)
 
+# %% ../../nbs/prediction/02_journal.ipynb #c016-1
+def _answers_and_failures(log, keys):
+    "{key: answer}, a failure as an answer with status error."
+    have = log.known(keys)
+    for key, why in log.failed(keys).items():
+        have.setdefault(key, dict(status='error', why=why))
+    return have
+
+# %% ../../nbs/prediction/02_journal.ipynb #c016b
 @patch
 def predictions(
     self:Journal, run, # name of a run
 )->pd.DataFrame: # one row a record, as `predict` gives it; records not yet asked are left out
     "What a run has answered. A model that thinks has one more column, `thinking`."
-    card, parts, rows = self.runs()[run], [], []
-    answers = ({'record_id': i, 'elicitation': card['elicitation'], **a} for i, a in _stored_answers(self, run, card.get('draws_kept')))
-    while rows := list(islice(answers, 10_000)):
-        more = ['thinking']*any('thinking' in r for r in rows)
-        parts.append(pd.DataFrame(rows, columns=[*PREDICTION, *more]).astype(TYPES))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=PREDICTION)
+    card, parts = self.runs()[run], []
+    answers = _stored_answers(self, run, card.get('draws_kept'))
+    while some := list(islice(answers, 10_000)):
+        rows = [dict(record_id=i, elicitation=card['elicitation']) | a for i, a in some]
+        columns = list(PREDICTION)
+        if any('thinking' in row for row in rows):
+            columns.append('thinking')
+        parts.append(pd.DataFrame(rows, columns=columns).astype(TYPES))
+    if not parts:
+        return pd.DataFrame(columns=PREDICTION)
+    return pd.concat(parts, ignore_index=True)
 
 # %% ../../nbs/prediction/02_journal.ipynb #c019
 def join_journals(
     parts, # journals of all parts of one run
     out, # journal to write; one that is there is added to
 )->str: # the run's name
-    "All parts as one. Raises FileNotFoundError, or ValueError where a part is missing or they are not of one run."
-    cards = {p: _part_card(p) for p in parts}
+    """All parts as one. Raises FileNotFoundError, or ValueError where a part is missing or they are
+    not of one run."""
+    cards = {path: _part_card(path) for path in parts}
     run, n = _whole(cards)
-    log, first = Journal(out), next(iter(cards.values()))
-    settings, total = first.get('settings', {}) | dict(shard=None), sum(c['total'] for c in cards.values())
+    first = next(iter(cards.values()))
+    settings = first.get('settings', {}) | dict(shard=None)
+    total = sum(card['total'] for card in cards.values())
+    log = Journal(out)
     log.begin(run, first | dict(shard=None, settings=settings, total=total))
-    for path, card in cards.items(): _take_in(log, path, f"{run}-{card['shard'][0]}of{n}", run)
-    both = 'select at from answers where run = :run union all select at from failures where run = :run'
-    known, started = log.db.execute(f'select count(*), min(at) from ({both})', dict(run=run)).fetchone()
+    for path, card in cards.items():
+        _take_in(log, path, f"{run}-{card['shard'][0]}of{n}", run)
+    known, started = _progress_of(log, run)
     log.note(run, started=started or time.time(), before=total - known)
     log.close()
     return run
 
-def _whole(cards):
-    "The run that parts belong to, and how many parts it has."
-    names, runs, numbers = ', '.join(map(str, cards)), {c['whole'] for c in cards.values()}, {c['shard'][1] for c in cards.values()}
-    if len(runs) > 1: raise ValueError(f"{names}: are parts of different runs: their records or settings differ; predict all parts in the same way")
-    if len(numbers) > 1:
-        raise ValueError(f"{names}: are parts of {' and of '.join(map(str, sorted(numbers)))}: keep those of one number, so that each record is in one of them")
-    n = numbers.pop()
-    gone = set(range(1, n + 1)) - {c['shard'][0] for c in cards.values()}
-    if gone: raise ValueError(f"{next(iter(cards))}: part {min(gone)} of {n} is missing: predict it with --shard {min(gone)}/{n}")
-    return runs.pop(), n
+# %% ../../nbs/prediction/02_journal.ipynb #c019-1
+def _progress_of(log, run):
+    "How many of a run's keys are answered or failed, and when the first was."
+    both = ('select at from answers where run = :run '
+        'union all select at from failures where run = :run')
+    return log.db.execute(f'select count(*), min(at) from ({both})', dict(run=run)).fetchone()
 
+# %% ../../nbs/prediction/02_journal.ipynb #c019b
 def _part_card(path):
-    if not Path(path).is_file(): raise FileNotFoundError(f"{path}: no such file: give the journals that `predict` wrote for each part")
-    with closing(Journal(path)) as log: cards = [c for c in log.runs().values() if c.get('shard')]
-    if not cards: raise ValueError(f"{path}: holds no part of a run: predict each part with --shard")
+    "The card of the part that a journal holds."
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file: "
+            "give the journals that `predict` wrote for each part")
+    with closing(Journal(path)) as log:
+        cards = [card for card in log.runs().values() if card.get('shard')]
+    if not cards:
+        raise ValueError(f"{path}: holds no part of a run: predict each part with --shard")
     return cards[-1]
 
+# %% ../../nbs/prediction/02_journal.ipynb #c019b-1
+def _whole(cards):
+    "The run that parts belong to, and how many parts it has."
+    names = ', '.join(map(str, cards))
+    runs = {card['whole'] for card in cards.values()}
+    if len(runs) > 1:
+        raise ValueError(f"{names}: are parts of different runs: their records or settings "
+            "differ; predict all parts in the same way")
+    numbers = {card['shard'][1] for card in cards.values()}
+    if len(numbers) > 1:
+        raise ValueError(f"{names}: are parts of {' and of '.join(map(str, sorted(numbers)))}: "
+            "keep those of one number, so that each record is in one of them")
+    n = numbers.pop()
+    gone = set(range(1, n + 1)) - {card['shard'][0] for card in cards.values()}
+    if gone:
+        raise ValueError(f"{next(iter(cards))}: part {min(gone)} of {n} is missing: "
+            f"predict it with --shard {min(gone)}/{n}")
+    return runs.pop(), n
+
+# %% ../../nbs/prediction/02_journal.ipynb #c019c
 def _take_in(log, path, part, run):
     "Copy a part's answers; those of the run itself count as the whole run's."
     log.db.execute('attach ? as part', (str(path),))
     with log.db:
         for table, what in ('answers', 'answer'), ('failures', 'why'):
-            log.db.execute(f"insert or ignore into {table} select key, {what}, case run when ? then ? else run end, at from part.{table}", (part, run))
-        log.db.execute('insert or ignore into asked select ?, place, record_id, key, options from part.asked where run = ?', (run, part))
+            log.db.execute(f"insert or ignore into {table} "
+                f"select key, {what}, case run when ? then ? else run end, at from part.{table}",
+                (part, run))
+        log.db.execute("insert or ignore into asked "
+            "select ?, place, record_id, key, options from part.asked where run = ?", (run, part))
     log.db.execute('detach part')

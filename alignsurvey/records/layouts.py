@@ -11,58 +11,75 @@ import json
 import re
 
 # %% ../../nbs/records/01_layouts.ipynb #c007
-def _between(
-    text, # a prompt
-    start, # the mark before the part
-    end, # the mark after it
-)->str: # the part; '' where nothing stands between; None where a mark is missing
+def _between(text, start, end):
+    "The part between two marks; '' where nothing stands there; None where a mark is missing."
     at = text.find(start)
     stop = text.find(end, at + len(start)) if at >= 0 else -1
     return text[at + len(start):stop].strip('\n') if stop >= 0 else None
 
-def _listed(
-    text, # values with 、 between them, as the benchmark lists them
-)->list: # the values; 、 inside brackets separates nothing
+def _listed(text):
+    "Values with 、 between them, as the benchmark lists them; inside brackets 、 separates nothing."
     parts = re.split(r'、(?![^（(]*[）)])', text.strip().rstrip('。.'))
     return [p.strip() for p in parts if p.strip()]
 
 # %% ../../nbs/records/01_layouts.ipynb #c010
-RULES = dict.fromkeys('性别 年龄 户籍状态 职业类型 最高教育程度 有房 有车 家庭年收入 生活压力程度'.split(), 'exact') | dict(
+RULES = dict(
+    性别='exact', 年龄='exact', 户籍状态='exact', 职业类型='exact', 最高教育程度='exact',
+    有房='exact', 有车='exact', 家庭年收入='exact', 生活压力程度='exact',
     家庭成员关系='any_overlap', 家里人口数='integer', 家庭月消费主要支出项目='first_item')
 
 def _items(output):
     "The answers in a Python list, or in plain text; and whether it was a list."
-    try: value = ast.literal_eval(output.strip())
-    except (ValueError, SyntaxError): value = None
-    return ([str(v).strip() for v in value], True) if isinstance(value, (list, tuple)) else ([output.strip()], False)
+    try:
+        value = ast.literal_eval(output.strip())
+    except (ValueError, SyntaxError):
+        value = None
+    if isinstance(value, (list, tuple)):
+        return [str(v).strip() for v in value], True
+    return [output.strip()], False
+
+# %% ../../nbs/records/01_layouts.ipynb #c010a
+def _attribute_name(row, prompt):
+    "The attribute that a row asks for."
+    named = re.search(r'预测被访者的\s*[“"「](.+?)[”"」]', prompt)    # 预测被访者的 “有车”
+    name = row.get('field') or (named and named[1])
+    if not name:
+        raise ValueError("asks for no attribute: give its name in `field`")
+    return name
 
 def _role(row, prompt):
     "Fields of a task 1 row."
-    named = re.search(r'预测被访者的\s*[“"「](.+?)[”"」]', prompt)
-    name = row.get('field') or (named and named[1])
-    if not name: raise ValueError("asks for no attribute: give its name in `field`")
-    listed = re.search(r'可选值[：:][ \t]*(.+)', prompt)
+    name = _attribute_name(row, prompt)
+    listed = re.search(r'可选值[：:][ \t]*(.+)', prompt)    # 可选值：有、无。
     options = _listed(listed[1]) if listed else []
     items, is_list = _items(row['output'])
     rule, answer = RULES.get(name, 'exact'), '、'.join(items)
     at = options.index(answer) if rule == 'exact' and answer in options else None
-    return dict(task='role', question_id=name, question=name, history=_between(prompt, '==访谈对话==', '请根据对话内容'), key=row.get('question_key'),
-        options=options if len(options) > 1 else None, rule=rule, answer=answer, answer_index=at, answer_form='list' if is_list else 'text')
+    return dict(task='role', question_id=name, question=name, key=row.get('question_key'),
+        history=_between(prompt, '==访谈对话==', '请根据对话内容'),
+        options=options if len(options) > 1 else None, rule=rule, answer=answer,
+        answer_index=at, answer_form='list' if is_list else 'text')
 
 # %% ../../nbs/records/01_layouts.ipynb #c013
 FOUNDATION = 'Based on the following dialogue context, generate the next response.'
 
 def _interview(row, prompt):
     "Fields of a task 2 row."
-    parts = dict(background=_between(prompt, '==你的背景==', '==先前对话=='), history=_between(prompt, '==先前对话==', '==当前问题=='),
+    parts = dict(
+        background=_between(prompt, '==你的背景==', '==先前对话=='),
+        history=_between(prompt, '==先前对话==', '==当前问题=='),
         question=_between(prompt, '==当前问题==', '请输出你的回答'))
-    if missing := [k for k, v in parts.items() if v is None]: raise ValueError(f"shows no {missing[0]} between its headings: correct its prompt")
+    missing = [k for k, v in parts.items() if v is None]
+    if missing:
+        raise ValueError(f"shows no {missing[0]} between its headings: correct its prompt")
     turn = len(re.findall(r'^回答[：:]', parts['history'], re.MULTILINE)) + 1
-    return dict(parts, task='interview', question_id=row.get('qua'), answer=row['output'], answer_form='free', key=f'turn{turn}')
+    return dict(parts, task='interview', question_id=row.get('qua'), answer=row['output'],
+        answer_form='free', key=f'turn{turn}')
 
 def _foundation(row, prompt):
     "Fields of a dialogue of the foundation corpus."
-    return dict(task='interview', history=row['input'], question='', answer=row['output'], answer_form='free')
+    return dict(task='interview', history=row['input'], question='', answer=row['output'],
+        answer_form='free')
 
 # %% ../../nbs/records/01_layouts.ipynb #c016
 STANCES = (['积极', '中立', '消极'], ['positive', 'neutral', 'negative'])    # in scale order
@@ -70,49 +87,84 @@ NO_REASON = ('', '无', '无推理', 'none')
 
 def _object(output):
     "The JSON object in an answer, or None."
-    try: value = json.loads(output)
-    except json.JSONDecodeError: return None
+    try:
+        value = json.loads(output)
+    except json.JSONDecodeError:
+        return None
     return value if isinstance(value, dict) else None
 
+def _quoted(prompt, pattern):
+    "What stands between quotation marks in a part of the prompt."
+    part = re.search(pattern, prompt)
+    return re.findall(r'[“"「](.+?)[”"」]', part[1]) if part else []
+
+# %% ../../nbs/records/01_layouts.ipynb #c016a
 def _stance(row, prompt):
     "Fields of a task 3 row."
     said = _object(row['output']) or {}
-    named = re.search(r'从(.+?)中选择', prompt)
-    shown = re.findall(r'[“"「](.+?)[”"」]', named[1]) if named else []
     answer = str(said.get('predict', row['output'])).strip()
+    shown = _quoted(prompt, r'从(.+?)中选择')    # 从"积极"、"消极"或"中立"中选择
     scale = next((s for s in STANCES if set(s) == set(shown) or (not shown and answer in s)), None)
-    options, topic = scale or shown or None, re.search(r'请判断受访者对(.+?)的倾向', prompt)
+    options = scale or shown or None
+    topic = re.search(r'请判断受访者对(.+?)的倾向', prompt)    # 请判断受访者对停车管理评价的倾向
+    topic = topic and topic[1]
     reason = said.get('reason')
-    return dict(task='stance', question_id=topic and topic[1], question=topic and topic[1], options=options, positions=[0., 1., 2.] if scale else None,
-        scale='ordinal' if scale else 'unknown', answer=answer, answer_index=options.index(answer) if answer in (options or []) else None,
-        answer_form='json', reason=None if reason is None or str(reason).strip() in NO_REASON else str(reason))
+    if reason is not None:
+        reason = None if str(reason).strip() in NO_REASON else str(reason)
+    return dict(task='stance', question_id=topic, question=topic, options=options,
+        positions=[0., 1., 2.] if scale else None, scale='ordinal' if scale else 'unknown',
+        answer=answer, answer_index=options.index(answer) if answer in (options or []) else None,
+        answer_form='json', reason=reason)
 
 # %% ../../nbs/records/01_layouts.ipynb #c019
-_SHARE = re.compile(r'^(?:[A-Z]{1,2}\s*[.．、)）]\s*)?(.+?)\s*[:：]\s*(\d+(?:\.\d+)?)\s*[%％]$')
+_SHARE = re.compile(r'''
+    ^(?:[A-Z]{1,2}\s*[.．、)）]\s*)?    # A.
+    (.+?)\s*[:：]\s*                   # 满意:
+    (\d+(?:\.\d+)?)\s*[%％]$          # 45%
+    ''', re.X)
+_PERCENT = re.compile(r'\s*\d+(\.\d+)?\s*[%％]\s*')    # "60%"
+
+def _is_percent(value):
+    return isinstance(value, str) and bool(_PERCENT.fullmatch(value))
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 def _shares(output):
-    "Share of each option that an answer names, and the form: {option: share}, form; None where it states no shares."
-    said, lines = _object(output), [_SHARE.match(l.strip()) for l in output.splitlines() if l.strip()]
-    if said and all(re.fullmatch(r'\s*\d+(\.\d+)?\s*[%％]\s*', v) if isinstance(v, str) else False for v in said.values()):
+    "Shares by option, and the form that states them; None where an answer states no shares."
+    said = _object(output)
+    if said and all(map(_is_percent, said.values())):
         return {k: float(v.strip(' %％\t'))/100 for k, v in said.items()}, 'json_percent'
-    if said and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in said.values()): return dict(said), 'json_shares'
-    return ({m[1]: float(m[2])/100 for m in lines}, 'shares') if len(lines) > 1 and all(lines) else None
+    if said and all(map(_is_number, said.values())):
+        return dict(said), 'json_shares'
+    lines = [_SHARE.match(line.strip()) for line in output.splitlines() if line.strip()]
+    if len(lines) > 1 and all(lines):
+        return {m[1]: float(m[2])/100 for m in lines}, 'shares'
+    return None
 
+# %% ../../nbs/records/01_layouts.ipynb #c019a
 def _group(output, options):
     "Fields of a group's answer, or None where the answer states no shares."
-    if (found := _shares(output)) is None: return None
+    found = _shares(output)
+    if found is None:
+        return None
     stated, form = found
-    options = options or next((s for s in STANCES if set(stated) <= set(s)), list(stated))
-    if wrong := [k for k in stated if k not in options]:
-        raise ValueError(f"gives a share for {wrong[0]!r}, which is not among {', '.join(options)}: correct the answer")
+    if not options:
+        options = next((s for s in STANCES if set(stated) <= set(s)), list(stated))
+    unknown = [k for k in stated if k not in options]
+    if unknown:
+        raise ValueError(f"gives a share for {unknown[0]!r}, "
+            f"which is not among {', '.join(options)}: correct the answer")
     total = sum(stated.values())
-    if abs(total - 1) > .005*len(options) + .011: raise ValueError(f"its shares sum to {total:.3g} instead of 1: correct the answer")
-    return dict(level='group', options=options, target=[stated.get(o, 0.)/total for o in options], answer=None, answer_index=None, answer_form=form)
+    if abs(total - 1) > .005*len(options) + .011:    # what rounding can't explain
+        raise ValueError(f"its shares sum to {total:.3g} instead of 1: correct the answer")
+    return dict(level='group', options=options, answer=None, answer_index=None,
+        target=[stated.get(o, 0.)/total for o in options], answer_form=form)
 
 # %% ../../nbs/records/01_layouts.ipynb #c022
 INTERVIEWS = 'alignsurvey_interviews'
 
-_TASKS = (    # what only this layout holds: marks in the prompt, then how its fields are read
+_READERS = (    # what only this layout holds: marks in the prompt, then how its fields are read
     (('==访谈对话==', '预测被访者的'), _role),
     (('==先前对话==', '==当前问题=='), _interview),
     (('请判断受访者对', 'predict'), _stance),
@@ -122,22 +174,43 @@ def guess_lang(
     text, # a prompt
 )->str: # zh or en
     "Chinese where at least one character in five is."
-    chinese, latin = len(re.findall('[\u4e00-\u9fff]', text)), len(re.findall('[A-Za-z]', text))
+    chinese = len(re.findall('[\u4e00-\u9fff]', text))
+    latin = len(re.findall('[A-Za-z]', text))
     return 'zh' if chinese > latin/4 else 'en'
 
+# %% ../../nbs/records/01_layouts.ipynb #c022a
+def _reader_of(row, prompt):
+    "What reads the fields of a row, or None for a survey response."
+    for marks, read in _READERS:
+        if all(m in prompt for m in marks):
+            return read
+    return _stance if 'predict' in (_object(row['output']) or {}) else None
+
+def _group_fields(row, options):
+    "Fields of a group's answer, which may be of stances; {} where it states no shares."
+    group = _group(row['output'], options)
+    if not group:
+        return {}
+    scale = next((s for s in STANCES if set(s) == set(group['options'])), None)
+    if scale is None:
+        return dict(group, task='response')
+    positions = [float(scale.index(o)) for o in group['options']]
+    return dict(group, task='stance', scale='ordinal', positions=positions)
+
+# %% ../../nbs/records/01_layouts.ipynb #c022b
 def recognise(
     row, # a published row: instruction, input, output as text, and whatever fields it has
     *,
     options=None, # list of the options shown as lettered lines
-)->dict: # the record's fields that this row settles, and `key`, which tells rows of one person and question apart
-    "The task of a row and what its prompt holds. Raises ValueError saying what is wrong with the row."
+)->dict: # fields that it settles, and `key`, which tells rows of one person and question apart
+    """The task of a row and what its prompt holds. Raises ValueError saying what is wrong with the
+    row."""
     prompt = row['instruction'] + (f"\n{row['input']}" if row['input'] else '')
-    read = next((f for marks, f in _TASKS if all(m in prompt for m in marks)), None)
-    if read is None and 'predict' in (_object(row['output']) or {}): read = _stance
+    read = _reader_of(row, prompt)
     found = read(row, prompt) if read else {}
-    if read in (None, _stance) and (group := _group(row['output'], options or found.get('options'))):
-        found |= dict(group, task='response')
-        if scale := next((s for s in STANCES if set(s) == set(group['options'])), None):
-            found |= dict(task='stance', scale='ordinal', positions=[float(scale.index(o)) for o in group['options']])
-    if read in (_role, _interview, _stance) and row.get('id') is not None: found['source'] = INTERVIEWS
-    return {k: v for k, v in dict(found, lang=guess_lang(prompt)).items() if v is not None}
+    if read in (None, _stance):
+        found |= _group_fields(row, options or found.get('options'))
+    if read in (_role, _interview, _stance) and row.get('id') is not None:
+        found['source'] = INTERVIEWS
+    found['lang'] = guess_lang(prompt)
+    return {k: v for k, v in found.items() if v is not None}

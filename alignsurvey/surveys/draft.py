@@ -7,88 +7,178 @@ __all__ = ['missing_kind', 'draft_codebook']
 
 # %% ../../nbs/surveys/01_draft.ipynb #c002
 import re
+from collections import Counter
 import numpy as np
 import pandas as pd
-from collections import Counter
 from ..files.tables import FileNotes, code_order, code_text
 
 # %% ../../nbs/surveys/01_draft.ipynb #c007
-_WHY = {k: re.compile(f'(?:{v})', re.I) for k, v in dict(
-    not_asked=r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not applicable|(?:does|do) not apply\b.*|n/a|skip(?:ped)?\b.*|logical skip|valid skip|"
-        r"filter(?:ed)?|not in (?:this )?(?:form|wave|sample|universe)|不适用|未问|跳答|跳问|trifft nicht zu|nicht zutreffend|nicht erhoben|nicht gefragt|entfällt|"
-        r"sans objet|non concernée?s?|non posée?|ne s'applique pas|ikke (?:relevant|aktuelt|spurt|stilt)|ikke stilt spørsmålet",
-    dont_know=r"don'?t know|do not know|doesn'?t know|dk|can'?t (?:say|choose)|cannot (?:say|choose)|不知道|说不清|不清楚|weiß (?:ich )?nicht|weiss (?:ich )?nicht|"
-        r"kann ich nicht sagen|ne sait pas|je ne sais pas|nsp|vet ikke|veit ikkje|vet ej",
-    refused=r"refus(?:ed|al|es|e|é)?|refused to answer|ref|rf|declined?(?: to answer)?|prefer not to (?:say|answer)|拒绝回答|拒绝|拒答|不愿回答|verweigert|"
-        r"verweigerung|antwort verweigert|refus de répondre|a refusé|nekter(?: å svare)?|vil ikke (?:svare|oppgi|si)|ønsker ikke å (?:svare|oppgi)|uoppgitt",
-    no_answer=r"no answers?|not answered|no response|non-?response|missing(?: value)?s?|na|not ascertained|not stated|unanswered|blank|无回答|未回答|没有回答|缺失值?|"
-        r"keine angaben?|k\.? ?a\.?|fehlend(?:er wert)?|sans réponse|non[- ]réponse|pas de réponse|ubesvart|ikke (?:be)?svart|intet svar").items()}
+_NOT_ASKED = (r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not applicable|"
+    r"(?:does|do) not apply\b.*|n/a|skip(?:ped)?\b.*|logical skip|valid skip|"
+    r"filter(?:ed)?|not in (?:this )?(?:form|wave|sample|universe)|"
+    r"不适用|未问|跳答|跳问|"
+    r"trifft nicht zu|nicht zutreffend|nicht erhoben|nicht gefragt|entfällt|"
+    r"sans objet|non concernée?s?|non posée?|ne s'applique pas|"
+    r"ikke (?:relevant|aktuelt|spurt|stilt)|ikke stilt spørsmålet")
+_DONT_KNOW = (r"don'?t know|do not know|doesn'?t know|dk|can'?t (?:say|choose)|"
+    r"cannot (?:say|choose)|不知道|说不清|不清楚|"
+    r"weiß (?:ich )?nicht|weiss (?:ich )?nicht|kann ich nicht sagen|"
+    r"ne sait pas|je ne sais pas|nsp|vet ikke|veit ikkje|vet ej")
+_REFUSED = (r"refus(?:ed|al|es|e|é)?|refused to answer|ref|rf|declined?(?: to answer)?|"
+    r"prefer not to (?:say|answer)|拒绝回答|拒绝|拒答|不愿回答|"
+    r"verweigert|verweigerung|antwort verweigert|refus de répondre|a refusé|"
+    r"nekter(?: å svare)?|vil ikke (?:svare|oppgi|si)|ønsker ikke å (?:svare|oppgi)|uoppgitt")
+_NO_ANSWER = (r"no answers?|not answered|no response|non-?response|missing(?: value)?s?|na|"
+    r"not ascertained|not stated|unanswered|blank|无回答|未回答|没有回答|缺失值?|"
+    r"keine angaben?|k\.? ?a\.?|fehlend(?:er wert)?|"
+    r"sans réponse|non[- ]réponse|pas de réponse|ubesvart|ikke (?:be)?svart|intet svar")
+
+# %% ../../nbs/surveys/01_draft.ipynb #d001
+_WHY = {kind: re.compile(f'(?:{pattern})', re.I) for kind, pattern in dict(
+    not_asked=_NOT_ASKED, dont_know=_DONT_KNOW, refused=_REFUSED, no_answer=_NO_ANSWER).items()}
+# what archives put around the words: brackets, stars, "vol.", "do not read"
 _AROUND = re.compile(r'[(\[{（][^)\]}）]*[)\]}）]|\*|^\W*(?:vol\.?|do not read)\W+', re.I)
-_BETWEEN = re.compile(r'\s*(?:[,;/|、，；]|\b(?:or|and|und|oder|ou|et|eller|og)\b)\s*', re.I)
+_BETWEEN = re.compile(
+    r'\s*(?:[,;/|、，；]|\b(?:or|and|und|oder|ou|et|eller|og)\b)\s*', re.I)
 
 # %% ../../nbs/surveys/01_draft.ipynb #c008
 def missing_kind(
     label:str, # what a file calls a code, such as "Don't know"
     *,
     declared=False, # True: the file declares the code missing, so only the kind is open
-)->str: # not_asked, dont_know, refused, no_answer or unspecified; None where the label may well be an answer
-    "Why somebody did not answer, from a label in English, Chinese, German, French or Norwegian."
+)->str: # not_asked, dont_know, refused, no_answer or unspecified; None where it may be an answer
+    """Why somebody did not answer, from a label in English, Chinese, German, French or
+    Norwegian."""
     text = _AROUND.sub(' ', label.replace('’', "'")).strip(' .:-–—') or label.strip('()[] ')
-    kinds = {_kind(text)} if _kind(text) else {_kind(p.strip(' .:-')) for p in _BETWEEN.split(text)}
-    if declared and kinds <= {None}: kinds = {k for k, p in _WHY.items() if re.search(rf'(?<!\w){p.pattern}(?!\w)', text, re.I)}
-    if None in kinds or not kinds: return 'unspecified' if declared else None
+    kind = _kind(text)
+    kinds = {kind} if kind else {_kind(part.strip(' .:-')) for part in _BETWEEN.split(text)}
+    if declared and kinds <= {None}:
+        kinds = _kinds_within(text)
+    if None in kinds or not kinds:
+        return 'unspecified' if declared else None
     return kinds.pop() if len(kinds) == 1 else 'unspecified'
 
-def _kind(text): return next((k for k, p in _WHY.items() if p.fullmatch(text)), None)
+# %% ../../nbs/surveys/01_draft.ipynb #c008b
+def _kind(text):
+    "The kind whose words are the whole text."
+    return next((kind for kind, words in _WHY.items() if words.fullmatch(text)), None)
+
+def _kinds_within(text):
+    "The kinds whose words stand somewhere in the text."
+    return {kind for kind, words in _WHY.items()
+        if re.search(rf'(?<!\w){words.pattern}(?!\w)', text, re.I)}
 
 # %% ../../nbs/surveys/01_draft.ipynb #c011
-def _codes(column): return sorted({code_text(v) for v in column.dropna().unique()}, key=code_order)
+def _codes(column):
+    "A column's distinct codes as text, in order."
+    return sorted({code_text(v) for v in column.dropna().unique()}, key=code_order)
 
-def _is_number(code):
-    try: return float(code) == float(code)
-    except ValueError: return False
-
+# %% ../../nbs/surveys/01_draft.ipynb #c011b
 def _missing(codes, name, notes):
-    "Codes that mean no answer, each with its kind and why."
+    "Code that means no answer -> its kind, and why."
     labels, found = notes.labels.get(name, {}), {}
-    for c in dict.fromkeys([*labels, *codes]):
-        label, declared = labels.get(c, ''), notes.is_missing(name, c)
+    for code in dict.fromkeys([*labels, *codes]):
+        label, declared = labels.get(code, ''), notes.is_missing(name, code)
         kind = missing_kind(label, declared=declared)
-        why = f'its label is {label!r}' if label else 'without a label'
-        if kind: found[c] = kind, f"{'declared missing' if declared else 'not declared missing'} in the file, {why}"
+        if kind:
+            said = 'declared missing' if declared else 'not declared missing'
+            about = f'its label is {label!r}' if label else 'without a label'
+            found[code] = kind, f"{said} in the file, {about}"
     return found
 
-def _distinct(options):
-    "Options with labels that differ: the code is added to those that do not."
-    while again := {l for l, n in Counter(options.values()).items() if n > 1}: options = {c: f'{l} ({c})' if l in again else l for c, l in options.items()}
-    return options
+# %% ../../nbs/surveys/01_draft.ipynb #d004
+def _scale(column, name, codes, labels, notes):
+    """Scale of a column whose missing codes are out, and why; the reason is empty where the file
+    says so itself."""
+    bare = [c for c in codes if c not in labels]
+    measure, options = notes.measure.get(name), sorted({*codes, *labels}, key=code_order)
+    is_number = all(map(_is_number, codes)) and column.dtype != bool
+    if is_number:
+        scale = _numeric_scale(codes, labels, name, notes)
+        if scale:
+            return scale
+    otherwise = 'numeric' if is_number else 'open'
+    if len(options) < 2:
+        return otherwise, f'{len(options)} values'
+    if len(bare) > 12 or (measure == 'scale' and is_number and len(bare) > len(labels)):
+        return otherwise, f'{len(bare)} values without a label'
+    if is_number and not labels and _are_far_apart(options):
+        return 'numeric', f'numbers far apart, {options[0]} to {options[-1]}'
+    if measure in ('nominal', 'ordinal'):
+        return measure, ''
+    return _guess_scale(name, notes.wording.get(name, ''), options, is_number)
+
+# %% ../../nbs/surveys/01_draft.ipynb #d005
+def _numeric_scale(codes, labels, name, notes):
+    "Numeric, and why, where numbers can't be codes; None where they may be."
+    if not all(float(c).is_integer() for c in codes):
+        return 'numeric', 'values with fractions'
+    if labels:
+        return None
+    if notes.labels.get(name):
+        return 'numeric', 'numbers without labels, but for missing ones'
+    return ('numeric', '') if notes.measure.get(name) == 'scale' else None
+
+# %% ../../nbs/surveys/01_draft.ipynb #d005b
+def _is_number(code):
+    try:
+        return float(code) == float(code)
+    except ValueError:
+        return False
+
+def _are_far_apart(codes):
+    return np.median(np.diff([float(c) for c in codes])) > 3
 
 # %% ../../nbs/surveys/01_draft.ipynb #c012
-_UNORDERED = re.compile(r'\b(sex|gender|race|ethnic\w*|region|state|province|county|country|city|marital|married|relig\w*|party|vote\w*|language|occupation|industry|citizen\w*|nationality|'
-    r'geschlecht|bundesland|partei|sexe|région|kjønn|fylke|parti)\b|性别|民族|宗教|地区|省|党', re.I)
+_UNORDERED = re.compile(r'\b(sex|gender|race|ethnic\w*|region|state|province|county|country|city|'
+    r'marital|married|relig\w*|party|vote\w*|language|occupation|industry|citizen\w*|nationality|'
+    r'geschlecht|bundesland|partei|sexe|région|kjønn|fylke|parti)\b|'
+    r'性别|民族|宗教|地区|省|党', re.I)
 
-def _is_short(wording): return len(wording.split()) < 6    # a heading, such as "Age of respondent", and no question about it
+def _is_heading(wording):
+    "Such as \"Age of respondent\", and no question about it."
+    return len(wording.split()) < 6
 
-def _guess_scale(name, wording, options, numbers):
-    "ordinal or nominal, and why."
-    if len(options) == 2: return 'nominal', 'two options'
-    if not numbers: return 'nominal', 'its codes are text'
-    if word := _UNORDERED.search(name.replace('_', ' ')) or (_is_short(wording) and _UNORDERED.search(wording)): return 'nominal', f"{word[0]!r} has no order"
-    if len(options) > 12: return 'nominal', f'{len(options)} options'
+# %% ../../nbs/surveys/01_draft.ipynb #c012b
+def _guess_scale(name, wording, options, is_number):
+    "Ordinal or nominal, and why."
+    if len(options) == 2:
+        return 'nominal', 'two options'
+    if not is_number:
+        return 'nominal', 'its codes are text'
+    word = _UNORDERED.search(name.replace('_', ' '))
+    if not word and _is_heading(wording):
+        word = _UNORDERED.search(wording)
+    if word:
+        return 'nominal', f"{word[0]!r} has no order"
+    if len(options) > 12:
+        return 'nominal', f'{len(options)} options'
     return 'ordinal', f'{len(options)} options with the codes {options[0]} to {options[-1]}'
 
-def _scale(column, name, codes, labels, notes):
-    "Scale of a column whose missing codes are out, and why; the reason is empty where the file says so itself."
-    numbers, bare = all(map(_is_number, codes)) and column.dtype != bool, [c for c in codes if c not in labels]
-    measure, options = notes.measure.get(name), sorted({*codes, *labels}, key=code_order)
-    mostly_bare = len(bare) > 12 or (measure == 'scale' and numbers and len(bare) > len(labels))
-    if numbers and not all(float(c).is_integer() for c in codes): return 'numeric', 'values with fractions'
-    if numbers and not labels and notes.labels.get(name): return 'numeric', 'numbers without labels, but for missing ones'
-    if numbers and not labels and measure == 'scale': return 'numeric', ''
-    if len(options) < 2: return 'numeric' if numbers else 'open', f'{len(options)} values'
-    if mostly_bare: return 'numeric' if numbers else 'open', f'{len(bare)} values without a label'
-    if numbers and not labels and np.median(np.diff([float(c) for c in options])) > 3: return 'numeric', f'numbers far apart, {options[0]} to {options[-1]}'
-    return (measure, '') if measure in ('nominal', 'ordinal') else _guess_scale(name, notes.wording.get(name, ''), options, numbers)
+# %% ../../nbs/surveys/01_draft.ipynb #d009
+def _distinct(options):
+    "Code -> label, with labels that differ."
+    while True:
+        count = Counter(options.values())
+        if len(count) == len(options):
+            return options
+        options = {code: f'{label} ({code})' if count[label] > 1 else label
+            for code, label in options.items()}
+
+# %% ../../nbs/surveys/01_draft.ipynb #d009b
+def _draft_options(codes, labels, lang):
+    "Options of a question, and guesses about them as (field, guess, why)."
+    options = {c: labels.get(c) or c for c in sorted({*codes, *labels}, key=code_order)}
+    distinct, guesses = _distinct(options), []
+    bare = [c for c in options if not labels.get(c)]
+    if bare:
+        guesses.append(('options', ', '.join(bare),
+            'codes without a label, so the code is the label'))
+    changed = [distinct[c] for c in options if distinct[c] != options[c]]
+    if changed:
+        guesses.append(('options', ', '.join(changed),
+            'codes that share a label, so the code was added'))
+    return {c: {lang: label} for c, label in distinct.items()}, guesses
 
 # %% ../../nbs/surveys/01_draft.ipynb #c013
 def _draft_question(
@@ -98,47 +188,66 @@ def _draft_question(
     lang, # language that wordings and labels stand under
 ):
     "A codebook entry, and its guesses as (field, guess, why)."
-    codes, missing = _codes(column), {}
-    found, wording = _missing(codes, name, notes), notes.wording.get(name)
+    codes, wording = _codes(column), notes.wording.get(name)
     guesses = [] if wording else [('question', name, 'the file has no label for it')]
-    for c, (kind, why) in found.items(): missing[c] = kind; guesses.append(('missing', f'{c}: {kind}', why))
-    labels = {c: l for c, l in notes.labels.get(name, {}).items() if c not in found}
+    found = _missing(codes, name, notes)
+    guesses += [('missing', f'{code}: {kind}', why) for code, (kind, why) in found.items()]
+    labels = {c: text for c, text in notes.labels.get(name, {}).items() if c not in found}
     codes = [c for c in codes if c not in found]
-    scale, why = _scale(column, name, codes, {c: l for c, l in labels.items() if l}, notes)
-    if why: guesses.append(('scale', scale, why))
+    labelled = {c: text for c, text in labels.items() if text}
+    scale, why = _scale(column, name, codes, labelled, notes)
+    if why:
+        guesses.append(('scale', scale, why))
+    missing = {code: kind for code, (kind, _) in found.items()}
     entry = dict(question={lang: wording or name}, scale=scale, missing=missing, guessed=True)
-    if scale in ('ordinal', 'nominal'): entry['options'] = _draft_options(codes, labels, lang, guesses)
-    elif labels: guesses.append(('options', ', '.join(f'{c}: {l}' for c, l in labels.items()), f'labels left out, as the scale is {scale}'))
+    if scale in ('ordinal', 'nominal'):
+        entry['options'], more = _draft_options(codes, labels, lang)
+        guesses += more
+    elif labels:
+        guesses.append(('options', ', '.join(f'{c}: {text}' for c, text in labels.items()),
+            f'labels left out, as the scale is {scale}'))
     return entry, guesses
 
-def _draft_options(codes, labels, lang, guesses):
-    options = {c: labels.get(c) or c for c in sorted({*codes, *labels}, key=code_order)}
-    distinct = _distinct(options)
-    bare, changed = [c for c in options if not labels.get(c)], [c for c in options if distinct[c] != options[c]]
-    if bare: guesses.append(('options', ', '.join(bare), 'codes without a label, so the code is the label'))
-    if changed: guesses.append(('options', ', '.join(distinct[c] for c in changed), 'codes that share a label, so the code was added'))
-    return {c: {lang: l} for c, l in distinct.items()}
-
 # %% ../../nbs/surveys/01_draft.ipynb #c017
-_BACKGROUND = re.compile(r'(age(?!n)|sex|gend|gndr|female|race|ethnic|educ|edulvl|eisced|degree|income|hinctnt|region|marital|married|relig|party|class|work|born|urban|'
-    r'alter|geschlecht|bildung|âge|sexe|kjønn|alder|utdanning|年龄|性别|教育|民族|婚姻|户口)', re.I)
 _ID = re.compile(r'(?:^|[^a-z])id|id(?:no|nr|_?num)?$|person|resp|case|serial', re.I)
-_WEIGHT = re.compile(r'^(?:w$|weight|wt|wgt|gewicht|poids|vekt)|(?:weight|wght|wgt|wt|vekt)$|权重', re.I)
-_STRATUM, _PSU = re.compile(r'v?strat(?:um|a|ify)?$', re.I), re.compile(r'v?psu$|cluster$', re.I)
+_WEIGHT = re.compile(
+    r'^(?:w$|weight|wt|wgt|gewicht|poids|vekt)|(?:weight|wght|wgt|wt|vekt)$|权重', re.I)
+_STRATUM = re.compile(r'v?strat(?:um|a|ify)?$', re.I)
+_PSU = re.compile(r'v?psu$|cluster$', re.I)
 
-def _can_weigh(column): return pd.api.types.is_numeric_dtype(column) and column.dtype != bool and column.notna().all() and (column >= 0).all() and column.sum() > 0
-
-def _can_identify(column): return column.is_unique and column.notna().all() and not pd.api.types.is_float_dtype(column)
-
+# %% ../../nbs/surveys/01_draft.ipynb #c017b
 def _design(frame, notes):
-    "Columns of the design, and the guesses."
+    "Columns of the design: respondent_id, weight, stratum and psu, where there are such."
     plain = [c for c in frame if c not in notes.labels]
-    ids = [c for c in plain if _can_identify(frame[c]) and (_ID.search(c) or c == frame.columns[0])]
-    found = dict(respondent_id=sorted(ids, key=lambda c: not _ID.search(c)), weight=[c for c in plain if _WEIGHT.search(c) and _can_weigh(frame[c])],
-        stratum=[c for c in frame if _STRATUM.match(c) and frame[c].notna().all()], psu=[c for c in frame if _PSU.match(c) and frame[c].notna().all()])
-    return {k: v[0] for k, v in found.items() if v}
+    ids = [c for c in plain if _can_identify(frame[c])]
+    named = [c for c in ids if _ID.search(c)]
+    first = [c for c in ids if c == frame.columns[0]]
+    full = [c for c in frame if frame[c].notna().all()]
+    found = dict(respondent_id=named + first,
+        weight=[c for c in plain if _WEIGHT.search(c) and _can_weigh(frame[c])],
+        stratum=[c for c in full if _STRATUM.match(c)], psu=[c for c in full if _PSU.match(c)])
+    return {role: columns[0] for role, columns in found.items() if columns}
 
-def _is_background(name, wording): return bool(_BACKGROUND.match(name) or (_is_short(wording) and _BACKGROUND.match(wording)))
+# %% ../../nbs/surveys/01_draft.ipynb #d010
+def _can_weigh(column):
+    if not pd.api.types.is_numeric_dtype(column) or column.dtype == bool:
+        return False
+    return column.notna().all() and (column >= 0).all() and column.sum() > 0
+
+def _can_identify(column):
+    is_full = column.is_unique and column.notna().all()
+    return is_full and not pd.api.types.is_float_dtype(column)
+
+# %% ../../nbs/surveys/01_draft.ipynb #d012
+_BACKGROUND = re.compile(r'(age(?!n)|sex|gend|gndr|female|race|ethnic|educ|edulvl|eisced|degree|'
+    r'income|hinctnt|region|marital|married|relig|party|class|work|born|urban|'
+    r'alter|geschlecht|bildung|âge|sexe|kjønn|alder|utdanning|年龄|性别|教育|民族|婚姻|户口)',
+    re.I)
+
+def _is_background(name, wording):
+    if _BACKGROUND.match(name):
+        return True
+    return _is_heading(wording) and bool(_BACKGROUND.match(wording))
 
 # %% ../../nbs/surveys/01_draft.ipynb #c018
 def draft_codebook(
@@ -146,19 +255,35 @@ def draft_codebook(
     notes:FileNotes=None, # what the file says; default: nothing
     *,
     id='mysurvey', # short name of the survey
-)->tuple: # the contents of a codebook.yaml as a dict; its guesses as dicts of question, field, guess and why
+)->tuple: # contents of a codebook.yaml, a dict; its guesses, dicts of question, field, guess, why
     "A first codebook. What the file says is taken from it; the rest is guessed."
     notes, frame = notes or FileNotes(), frame.rename(columns=str)
-    lang = 'zh' if any(re.search('[一-鿿]', t) for t in notes.wording.values()) else 'en'
+    is_chinese = any(re.search('[一-鿿]', text) for text in notes.wording.values())
+    lang = 'zh' if is_chinese else 'en'
     design = _design(frame, notes)
-    if len(design) == frame.shape[1]: design = {}    # a column that could be asked about is worth more than an id
-    guesses = [(c, 'design', k, 'its name and values') for k, c in design.items()]
+    if len(design) == frame.shape[1]:
+        design = {}
+    guesses = [(c, 'design', role, 'its name and values') for role, c in design.items()]
     parts = {'background': {}, 'items': {}}
     for c in frame.columns.difference(list(design.values()), sort=False):
-        entry, why = _draft_question(c, frame[c], notes, lang)
-        part = 'background' if _is_background(c, notes.wording.get(c, '')) else 'items'
+        entry, found = _draft_question(c, frame[c], notes, lang)
+        part, why = _guess_part(c, notes)
         parts[part][c] = entry
-        guesses += [(c, *g) for g in why] + [(c, 'part', part, 'its name or label' if part == 'background' else 'no name of a background variable')]
-    if not parts['items']: parts = {'background': {}, 'items': parts['background']}
-    about = {k: v for k, v in dict(title=notes.title, notes='\n'.join(notes.notes)).items() if v}
-    return {'id': id, **about, **design, **parts}, [dict(zip(('question', 'field', 'guess', 'why'), g)) for g in guesses]
+        guesses += [(c, *guess) for guess in found] + [(c, 'part', part, why)]
+    if not parts['items']:
+        parts = {'background': {}, 'items': parts['background']}
+    fields = ('question', 'field', 'guess', 'why')
+    spec = {'id': id, **_about(notes), **design, **parts}
+    return spec, [dict(zip(fields, guess)) for guess in guesses]
+
+# %% ../../nbs/surveys/01_draft.ipynb #d015
+def _guess_part(name, notes):
+    "Background or items, and why."
+    if _is_background(name, notes.wording.get(name, '')):
+        return 'background', 'its name or label'
+    return 'items', 'no name of a background variable'
+
+def _about(notes):
+    "What a file says of the whole survey."
+    about = dict(title=notes.title, notes='\n'.join(notes.notes))
+    return {k: v for k, v in about.items() if v}

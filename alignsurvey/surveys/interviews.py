@@ -6,132 +6,228 @@
 __all__ = ['SPEAKERS', 'Interviews']
 
 # %% ../../nbs/surveys/05_interviews.ipynb #c002
-import numpy as np
-import pandas as pd
 from dataclasses import dataclass, field
 from pathlib import Path
+import numpy as np
+import pandas as pd
 from fastcore.basics import patch
-from ..files.tables import code_text, read_table
 from ..files.rows import read_rows
+from ..files.tables import code_text, read_table
 from .survey import Survey
 
 # %% ../../nbs/surveys/05_interviews.ipynb #c007
 _NEEDED = ('respondent_id', 'turn', 'speaker', 'text')
-SPEAKERS = {**dict.fromkeys('interviewer moderator question q 采访者 访谈者 访员 提问 问'.split(), 'interviewer'),
-            **dict.fromkeys('respondent interviewee participant answer a 受访者 被访者 回答 答'.split(), 'respondent')}
+_NAMES = dict(
+    interviewer='interviewer moderator question q 采访者 访谈者 访员 提问 问',
+    respondent='respondent interviewee participant answer a 受访者 被访者 回答 答')
+SPEAKERS = {name: who for who, names in _NAMES.items() for name in names.split()}
+
+def _inner_turns(r, place, name):
+    "The turns that an object of a person holds. Raises ValueError where they are no objects."
+    inner = r['turns']
+    if not isinstance(inner, list) or not all(isinstance(t, dict) for t in inner):
+        raise ValueError(f"{name}: {place}, field 'turns': is not a list of objects: "
+            "give each turn its speaker and text")
+    person = {k: v for k, v in r.items() if k != 'turns'}
+    return [{**person, 'turn': j, **t} for j, t in enumerate(inner, 1)]
 
 def _unnested(rows, name):
-    "One object a turn, where objects of people hold lists of turns."
-    flat, at = [], []
-    for i, r in enumerate(rows):
-        inner, place = r.get('turns'), f'record {i + 1}'
-        if inner is None: flat.append(r); at.append(place); continue
-        if not isinstance(inner, list) or not all(isinstance(t, dict)
-            for t in inner): raise ValueError(f"{name}: {place}, field 'turns': is not a list of objects: give each turn its speaker and text")
-        flat += [{**{k: v for k, v in r.items() if k != 'turns'}, 'turn': j + 1, **t} for j, t in enumerate(inner)]
-        at += [f'{place}, turn {j + 1}' for j in range(len(inner))]
-    return flat, at
+    "One object a turn, where objects of people hold lists of turns; and the place of each."
+    flat, places = [], []
+    for i, r in enumerate(rows, 1):
+        place = f'record {i}'
+        if r.get('turns') is None:
+            flat.append(r)
+            places.append(place)
+            continue
+        turns = _inner_turns(r, place, name)
+        flat += turns
+        places += [f'{place}, turn {j}' for j in range(1, len(turns) + 1)]
+    return flat, places
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c007a
 def _rows_of(path, encoding=None):
     "A file as a frame, and what to call the place of each row."
     path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"{path}: no such file: check the path, or make it absolute")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file: check the path, or make it absolute")
     if path.suffix.lower() not in ('.json', '.jsonl'):
         frame, _ = read_table(path, encoding=encoding)
         return frame, [f'row {i + 2}' for i in range(len(frame))]
     rows, places = _unnested(read_rows(path, unwrap=False), path.name)
-    if not rows: raise ValueError(f"{path.name}: holds nothing: check that the file is the one you meant")
+    if not rows:
+        raise ValueError(f"{path.name}: holds nothing: check that the file is the one you meant")
     return pd.DataFrame(rows), places
 
 # %% ../../nbs/surveys/05_interviews.ipynb #c008
-def _checked_turns(frame, places, name, speakers):
-    "Turns in order, speakers as interviewer or respondent. Raises ValueError naming file, row, field and remedy."
-    for c in _NEEDED:
-        if c not in frame: raise ValueError(f"{name}: has no field {c!r}: it needs {', '.join(_NEEDED)}, and may have section")
-    frame = frame.reset_index(drop=True)
-    def stop(bad, column, said):
-        if bad.any():
-            i = int(np.flatnonzero(bad)[0])
-            value = frame[column].iloc[i]
-            value = value.item() if isinstance(value, np.generic) else value
-            raise ValueError(f"{name}: {places[i]}, field {column!r}: {'is empty' if np.isscalar(value) and pd.isna(value) else repr(value)}{said}")
-    stop(frame.respondent_id.isna(), 'respondent_id', ': say whose dialogue it is')
-    stop(~frame.text.map(lambda t: isinstance(t, (str, int, float)) and bool(str(t).strip()) and t == t), 'text',
-        ' is no text: fill it in, or leave the turn out')
-    number = pd.to_numeric(frame.turn, errors='coerce')
-    stop(number.isna(), 'turn', ' is not a number: number the turns of a dialogue from 1')
-    known = {**SPEAKERS, **{str(k).strip().casefold(): v for k, v in (speakers or {}).items()}}
+class _Turns:
+    "A frame of turns that knows where each row came from, for messages."
+    def __init__(self, frame, places, name):
+        for c in _NEEDED:
+            if c not in frame:
+                raise ValueError(f"{name}: has no field {c!r}: "
+                    f"it needs {', '.join(_NEEDED)}, and may have section")
+        self.frame, self.places, self.name = frame.reset_index(drop=True), places, name
+
+    def refuse(self, bad, column, said):
+        "Raises ValueError at the first bad row."
+        if not bad.any():
+            return
+        i = int(np.flatnonzero(bad)[0])
+        value = self.frame[column].iloc[i]
+        value = value.item() if isinstance(value, np.generic) else value
+        shown = 'is empty' if np.isscalar(value) and pd.isna(value) else repr(value)
+        raise ValueError(f"{self.name}: {self.places[i]}, field {column!r}: {shown}{said}")
+
+# %% ../../nbs/surveys/05_interviews.ipynb #c008a
+def _is_text(value):
+    return isinstance(value, (str, int, float)) and value == value and bool(str(value).strip())
+
+def _known_speakers(speakers):
+    "The usual names and those declared. Raises ValueError at one that is neither."
+    declared = {str(k).strip().casefold(): v for k, v in (speakers or {}).items()}
+    known = {**SPEAKERS, **declared}
     for k, v in known.items():
-        if v not in ('interviewer', 'respondent'): raise ValueError(f"speakers: {k!r} is {v!r}: use interviewer or respondent")
-    who = frame.speaker.map(lambda s: known.get(str(s).strip().casefold()))
-    stop(who.isna(), 'speaker', " is neither interviewer nor respondent: say who it is, as in speakers={'Ann': 'interviewer'}")
-    section = frame.section.map(code_text) if 'section' in frame else ''
-    out = pd.DataFrame(dict(respondent_id=frame.respondent_id.map(code_text), section=section, turn=number, speaker=who,
+        if v not in ('interviewer', 'respondent'):
+            raise ValueError(f"speakers: {k!r} is {v!r}: use interviewer or respondent")
+    return known
+
+# %% ../../nbs/surveys/05_interviews.ipynb #c008b
+def _speaker_of(turns, speakers):
+    "Interviewer or respondent, for each turn."
+    known = _known_speakers(speakers)
+    who = turns.frame.speaker.map(lambda s: known.get(str(s).strip().casefold()))
+    turns.refuse(who.isna(), 'speaker', " is neither interviewer nor respondent: "
+        "say who it is, as in speakers={'Ann': 'interviewer'}")
+    return who
+
+def _number_of(turns):
+    "The number of each turn."
+    number = pd.to_numeric(turns.frame.turn, errors='coerce')
+    turns.refuse(number.isna(), 'turn',
+        ' is not a number: number the turns of a dialogue from 1')
+    return number
+
+# %% ../../nbs/surveys/05_interviews.ipynb #c008c
+def _checked_turns(frame, places, name, speakers):
+    """Turns in order, speakers as interviewer or respondent. Raises ValueError naming file, row,
+    field and remedy."""
+    turns = _Turns(frame, places, name)
+    frame = turns.frame
+    turns.refuse(frame.respondent_id.isna(), 'respondent_id', ': say whose dialogue it is')
+    turns.refuse(~frame.text.map(_is_text), 'text',
+        ' is no text: fill it in, or leave the turn out')
+    out = pd.DataFrame(dict(
+        respondent_id=frame.respondent_id.map(code_text),
+        section=frame.section.map(code_text) if 'section' in frame else '',
+        turn=_number_of(turns), speaker=_speaker_of(turns, speakers),
         text=frame.text.map(str).str.strip()))
-    stop(out.duplicated(['respondent_id', 'section', 'turn']), 'turn', ' stands twice in one dialogue: number its turns anew')
-    first = {k: i for i, k in enumerate(dict.fromkeys(zip(out.respondent_id, out.section)))}
-    out['dialogue'] = [first[k] for k in zip(out.respondent_id, out.section)]
+    turns.refuse(out.duplicated(['respondent_id', 'section', 'turn']), 'turn',
+        ' stands twice in one dialogue: number its turns anew')
+    dialogues = list(zip(out.respondent_id, out.section))
+    first = {k: i for i, k in enumerate(dict.fromkeys(dialogues))}
+    out['dialogue'] = [first[k] for k in dialogues]
     return out.sort_values(['dialogue', 'turn'], kind='stable', ignore_index=True)
 
 def _joined(turns):
     "Turns that follow one by the same speaker become part of it."
-    new = (turns[['dialogue', 'speaker']] != turns[['dialogue', 'speaker']].shift()).any(axis=1)
-    return turns.groupby(new.cumsum(), sort=False).agg({**{c: 'first' for c in turns if c != 'text'}, 'text': ' '.join}).reset_index(drop=True)
+    who = turns[['dialogue', 'speaker']]
+    new = (who != who.shift()).any(axis=1)
+    how = {**{c: 'first' for c in turns if c != 'text'}, 'text': ' '.join}
+    return turns.groupby(new.cumsum(), sort=False).agg(how).reset_index(drop=True)
 
 # %% ../../nbs/surveys/05_interviews.ipynb #c010
 @dataclass
 class Interviews:
     "Dialogues and who took part. Load them with `Interviews.load`."
-    id: str                                      # short name; becomes the records' `source`
-    turns: pd.DataFrame                          # one row a turn, in order: respondent_id, section, turn, speaker (interviewer or respondent), text, dialogue
-    people: pd.DataFrame                         # one row a respondent who has turns, index respondent_id; a column a background variable, values may be lists
-    survey: Survey = None                        # the survey that the people came from, rows as in `people`
+    id: str               # short name; becomes the records' `source`
+    turns: pd.DataFrame   # in order: respondent_id, section, turn, speaker, text, dialogue
+    people: pd.DataFrame  # one row a respondent who has turns, a column a background variable
+    survey: Survey = None # the survey that the people came from, rows as in `people`
     topic: dict = field(default_factory=dict)    # language -> what the interviews are about
-    path: str = 'background'                     # where the people came from, for messages
+    path: str = 'background'    # where the people came from, for messages
 
-    def __len__(self): return len(self.people)
+    def __len__(self):
+        return len(self.people)
 
-    def __repr__(self): return f"Interviews({self.id}: {len(self.people):,} respondents, {len(self.turns):,} turns, {self.people.shape[1]} background variables)"
+    def __repr__(self):
+        return (f"Interviews({self.id}: {len(self.people):,} respondents, "
+            f"{len(self.turns):,} turns, {self.people.shape[1]} background variables)")
 
 # %% ../../nbs/surveys/05_interviews.ipynb #c011
+def _survey_key(survey, where):
+    "The respondent_id of each row of a survey."
+    column = survey.codebook.design.get('respondent_id')
+    if not column:
+        raise ValueError(f"{where}: has no respondent_id, so its people can't be matched with "
+            f"turns: name the column in {survey.codebook.path}")
+    return survey.frame[column].map(code_text)
+
+def _places_of(ids, key, where, name):
+    "Which row is each respondent's. Raises ValueError at one who has none, or two."
+    if key.duplicated().any():
+        raise ValueError(f"{where}: respondent {key[key.duplicated()].iloc[0]!r} stands twice: "
+            "keep one row a respondent")
+    at = pd.Index(key).get_indexer(ids)
+    if (at < 0).any():
+        raise ValueError(f"{where}: has no row for respondent {ids[int((at < 0).argmax())]!r} "
+            f"of {name}: add one, or leave the dialogue out")
+    return at
+
+# %% ../../nbs/surveys/05_interviews.ipynb #c011a
+def _surveyed_people(survey, ids, name):
+    "Background of the respondents in `ids`, and their part of the survey."
+    at = _places_of(ids, _survey_key(survey, survey.path), survey.path, name)
+    rows = survey.frame.iloc[at]
+    part = Survey(rows.reset_index(drop=True), survey.codebook, survey.path)
+    return rows.set_axis(ids)[list(survey.codebook.background)], part, survey.path
+
+def _listed_people(source, ids, name):
+    "Background of the respondents in `ids`, from a frame or a file."
+    where = 'background'
+    if not isinstance(source, pd.DataFrame):
+        where = Path(source).name
+        source, _ = _rows_of(source)
+    if 'respondent_id' not in source:
+        raise ValueError(f"{where}: has no column 'respondent_id': add it, "
+            f"so that its people can be matched with the turns in {name}")
+    at = _places_of(ids, source.respondent_id.map(code_text), where, name)
+    return source.drop(columns='respondent_id').iloc[at].set_axis(ids), None, where
+
 def _people(source, ids, name):
     "Background of the respondents in `ids`, the survey it came from, and a name for messages."
-    survey, where = (source, source.path) if isinstance(source, Survey) else (None, 'background')
-    if source is None: return pd.DataFrame(index=ids), None, where
-    if survey is not None:
-        column = survey.codebook.design.get('respondent_id')
-        if not column: raise ValueError(
-            f"{where}: has no respondent_id, so its people can't be matched with turns: name the column in {survey.codebook.path}")
-        frame, key = survey.frame, survey.frame[column].map(code_text)
-    else:
-        if not isinstance(source, pd.DataFrame): where, (source, _) = Path(source).name, _rows_of(source)
-        if 'respondent_id' not in source: raise ValueError(
-            f"{where}: has no column 'respondent_id': add it, so that its people can be matched with the turns in {name}")
-        frame, key = source.drop(columns='respondent_id'), source.respondent_id.map(code_text)
-    if key.duplicated().any(): raise ValueError(f"{where}: respondent {key[key.duplicated()].iloc[0]!r} stands twice: keep one row a respondent")
-    at = pd.Index(key).get_indexer(ids)
-    if (at < 0).any(): raise ValueError(f"{where}: has no row for respondent {ids[int((at < 0).argmax())]!r} of {name}: add one, or leave the dialogue out")
-    if survey is not None: survey = Survey(frame.iloc[at].reset_index(drop=True), survey.codebook, survey.path)
-    frame = frame.iloc[at].set_axis(ids)
-    return frame[list(survey.codebook.background)] if survey is not None else frame, survey, where
+    if source is None:
+        return pd.DataFrame(index=ids), None, 'background'
+    found = _surveyed_people if isinstance(source, Survey) else _listed_people
+    return found(source, ids, name)
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c011b
 @patch(cls_method=True)
 def load(cls:Interviews,
-    turns, # path of a .json, .jsonl or .csv file, or a frame: respondent_id, turn, speaker, text, perhaps section
-    background=None, # who the people are: a `Survey`, a path or a frame with respondent_id; lists are values of several
+    turns, # .json, .jsonl or .csv file, or frame: respondent_id, turn, speaker, text, section
+    background=None, # who the people are: a `Survey`, or a path or frame with respondent_id
     *,
     id=None, # short name of the interviews; default: the survey's, else the file's
-    topic=None, # what they are about, as a noun phrase: text, or {language: text}; default: prompts name no topic
-    speakers=None, # {name in the file: 'interviewer' or 'respondent'}, beside the usual names in `SPEAKERS`
+    topic=None, # what they are about, a noun phrase: text, or {language: text}; default: none
+    speakers=None, # {name in the file: 'interviewer' or 'respondent'}, beside `SPEAKERS`
     encoding=None, # of a .csv file
     verbose=True, # print what was joined or not used
 )->Interviews:
-    "Read and check interviews. Raises FileNotFoundError or ValueError, naming file, row, field and remedy."
-    frame, places = (turns, [f'row {i + 1}' for i in range(len(turns))]) if isinstance(turns, pd.DataFrame) else _rows_of(turns, encoding)
-    name = 'turns' if isinstance(turns, pd.DataFrame) else Path(turns).name
+    """Read and check interviews. Raises FileNotFoundError or ValueError, naming file, row, field
+    and remedy."""
+    if isinstance(turns, pd.DataFrame):
+        name, frame, places = 'turns', turns, [f'row {i + 1}' for i in range(len(turns))]
+    else:
+        name = Path(turns).name
+        frame, places = _rows_of(turns, encoding)
     rows = _checked_turns(frame, places, name, speakers)
     made = _joined(rows)
-    people, survey, where = _people(background, list(dict.fromkeys(made.respondent_id)), name)
-    id = id or (survey.codebook.id if survey is not None else Path(name).stem)
-    if verbose and len(made) < len(rows): print(f"{name}: {len(rows) - len(made):,} turns follow one by the same speaker and were joined to it")
-    return cls(id, made, people, survey, dict(en=topic, zh=topic) if isinstance(topic, str) else dict(topic or {}), where)
+    ids = list(dict.fromkeys(made.respondent_id))
+    people, survey, where = _people(background, ids, name)
+    if not id:
+        id = Path(name).stem if survey is None else survey.codebook.id
+    if verbose and len(made) < len(rows):
+        print(f"{name}: {len(rows) - len(made):,} turns follow one by the same speaker "
+            "and were joined to it")
+    topic = dict(en=topic, zh=topic) if isinstance(topic, str) else dict(topic or {})
+    return cls(id, made, people, survey, topic, where)

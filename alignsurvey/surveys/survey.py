@@ -6,156 +6,237 @@
 __all__ = ['Survey', 'coded', 'numeric', 'weights', 'check_survey', 'background']
 
 # %% ../../nbs/surveys/04_survey.ipynb #c002
-import numpy as np
-import pandas as pd
 from dataclasses import dataclass
 from pathlib import Path
+import numpy as np
+import pandas as pd
 from fastcore.basics import patch
 from ..files.tables import LABELLED, code_text, read_table
 from ..files.writing import no_overwrite
-from .codebook import Codebook, KINDS, labels
 from .bundled import find_data
+from .codebook import Codebook, KINDS, labels
 
 # %% ../../nbs/surveys/04_survey.ipynb #c007
 @dataclass
 class Survey:
     "Respondents' answers and what they mean. Load one with `Survey.load`."
-    frame: pd.DataFrame   # one row a respondent, the columns that the codebook names, codes as in the file
+    frame: pd.DataFrame   # one row a respondent, the codebook's columns, codes as in the file
     codebook: Codebook    # what the columns mean
     path: str = 'survey'  # file it came from, for messages
 
-    def __len__(self): return len(self.frame)
+    def __len__(self):
+        return len(self.frame)
 
-    def __repr__(self): return f"Survey({self.codebook.id}: {len(self):,} respondents, {len(self.codebook.items)} items, {len(self.codebook.background)} background variables)"
+    def __repr__(self):
+        book = self.codebook
+        return (f"Survey({book.id}: {len(self):,} respondents, {len(book.items)} items, "
+            f"{len(book.background)} background variables)")
 
 # %% ../../nbs/surveys/04_survey.ipynb #c008
+def _own_codebook(path, frame, notes):
+    "The codebook that a labelled file holds itself, and a sentence about what was guessed."
+    book = Codebook.draft(frame, notes, id=path.stem)
+    beside = str(path.with_name('codebook.yaml'))
+    print(f"{path.name}: has no codebook.yaml beside it, so what the file says was taken and "
+        f"{len(book.guesses())} things were guessed: see survey.codebook.guesses(), "
+        f"then save the draft with survey.codebook.save({beside!r}) and correct it")
+    return book
+
 @patch(cls_method=True)
 def load(cls:Survey,
-    path, # a file (.csv .parquet .sav .zsav .por .dta .xpt .sas7bdat), a folder with one of them, or the name of a bundled survey
-    codebook=None, # `Codebook` or path of a codebook.yaml; default: codebook.yaml beside the data, else what a labelled file says itself
+    path, # a file (.csv .parquet .sav .zsav .por .dta .xpt .sas7bdat), its folder, a bundled name
+    codebook=None, # `Codebook` or path of one; default: codebook.yaml beside, else the file's own
     *,
-    encoding=None, # of the file's text, such as cp1250; default: what the file says, else what its bytes suggest
+    encoding=None, # of the file's text, such as cp1250; default: what the file or its bytes say
 )->Survey:
-    "Read and check a survey. Raises FileNotFoundError, PermissionError or ValueError, naming file, row, column and remedy."
+    """Read and check a survey. Raises FileNotFoundError, PermissionError or ValueError, naming
+    file, row, column and remedy."""
     path = find_data(path)
     beside = path.with_name('codebook.yaml')
     alone = codebook is None and path.suffix.lower() in LABELLED and not beside.exists()
-    if not alone and not isinstance(codebook, Codebook): codebook = Codebook.load(codebook or beside)
-    frame, notes = read_table(path, None if alone else codebook.columns, encoding=encoding)
-    if alone: codebook = _own_codebook(path, frame, notes)
+    if alone:
+        frame, notes = read_table(path, None, encoding=encoding)
+        codebook = _own_codebook(path, frame, notes)
+    else:
+        if not isinstance(codebook, Codebook):
+            codebook = Codebook.load(codebook or beside)
+        frame, notes = read_table(path, codebook.columns, encoding=encoding)
     survey = cls(frame[codebook.columns], codebook, path.name)
     _check_declared(survey, notes)
     check_survey(survey)
     return survey
 
-def _own_codebook(path, frame, notes):
-    "The codebook that a labelled file holds itself, and a sentence about what was guessed."
-    book = Codebook.draft(frame, notes, id=path.stem)
-    print(f"{path.name}: has no codebook.yaml beside it, so what the file says was taken and {len(book.guesses())} things were guessed: see survey.codebook.guesses(), "
-          f"then save the draft with survey.codebook.save({str(path.with_name('codebook.yaml'))!r}) and correct it")
-    return book
-
 # %% ../../nbs/surveys/04_survey.ipynb #c010
+def _row(survey, i):
+    "A row's number as the file's own program shows it."
+    return i + (1 if Path(survey.path).suffix.lower() in LABELLED else 2)
+
+def _check_codes(survey, name, unknown, rows, codes):
+    "Raises ValueError at the first code, by index, that the codebook does not know."
+    if unknown.any():
+        row = int(np.flatnonzero(np.isin(rows, np.flatnonzero(unknown)))[0])
+        raise ValueError(f"{survey.path}: row {_row(survey, row)}, column {name!r}: "
+            f"code {codes[rows[row]]!r} is not in {survey.codebook.path}: "
+            "add it to options or missing")
+
+# %% ../../nbs/surveys/04_survey.ipynb #c010a
 def coded(
     survey:Survey, # a survey
     name:str, # a column that its codebook names
-): # option index of each respondent (n,), -1 where none; kind of missing of each (n,), None where answered
-    "What each respondent answered, by option index, and why not where they did not."
-    q, column = survey.codebook.questions[name], survey.frame[name]
-    rows, values = pd.factorize(column)
+): # option index (n,), -1 where none; kind of missing (n,), None where answered
+    """What each respondent answered, by option index, and why not where they did not. Raises
+    ValueError at a code that the codebook does not know."""
+    q = survey.codebook.questions[name]
+    rows, values = pd.factorize(survey.frame[name])
     codes = [code_text(v) for v in values]
     order = {c: i for i, c in enumerate(q.options)}
     index = np.array([order.get(c, -1) for c in codes] + [-1])
     kind = np.array([q.missing.get(c) for c in codes] + [q.blank], dtype=object)
-    if q.options and (bad := (index[:-1] < 0) & (kind[:-1] == None)).any(): # noqa: E711
-        row = int(np.flatnonzero(np.isin(rows, np.flatnonzero(bad)))[0])
-        raise ValueError(f"{survey.path}: row {_row(survey, row)}, column {name!r}: code {codes[rows[row]]!r} is not in {survey.codebook.path}: add it to options or missing")
-    if q.scale == 'numeric' and q.bins: return _binned(survey, name, q.bins), kind[rows]
+    if q.options:
+        unknown = (index[:-1] < 0) & pd.isna(kind[:-1])
+        _check_codes(survey, name, unknown, rows, codes)
+    if q.scale == 'numeric' and q.bins:
+        return _binned(survey, name, q.bins), kind[rows]
     return index[rows], kind[rows]
 
 def _binned(survey, name, bins):
+    "The bin of each respondent's number, -1 where missing."
     x = numeric(survey, name)
-    _first_bad(survey, name, (x < bins[0]) | (x >= bins[-1]), f"is outside the bins {list(bins)}: widen them, or list it under missing")
+    _first_bad(survey, name, (x < bins[0]) | (x >= bins[-1]),
+        f"is outside the bins {list(bins)}: widen them, or list it under missing")
     return np.where(np.isnan(x), -1, np.searchsorted(bins, x, side='right') - 1)
 
-def _row(survey, i): return i + (1 if Path(survey.path).suffix.lower() in LABELLED else 2)
-
 # %% ../../nbs/surveys/04_survey.ipynb #c012
+def _first_bad(survey, name, bad, remedy):
+    "Raises ValueError naming the first bad row of a column."
+    if not bad.any():
+        return
+    row = int(np.flatnonzero(bad)[0])
+    value = survey.frame[name].iloc[row]
+    shown = 'an empty cell' if pd.isna(value) else repr(code_text(value))
+    raise ValueError(f"{survey.path}: row {_row(survey, row)}, column {name!r}: {shown} {remedy}")
+
 def _numbers(survey, name, what):
-    "A column as floats, or an error that names the first row that isn't one; blanks are NaN."
+    "A column as floats; blanks are NaN. Raises ValueError at the first row that isn't one."
     column = survey.frame[name]
     numbers = pd.to_numeric(column, errors='coerce').to_numpy(float, na_value=np.nan)
-    _first_bad(survey, name, np.isnan(numbers) & column.notna().to_numpy(), f"is not a number, as {what} must be: correct it, or list it under missing")
+    _first_bad(survey, name, np.isnan(numbers) & column.notna().to_numpy(),
+        f"is not a number, as {what} must be: correct it, or list it under missing")
     return numbers
 
-def _first_bad(survey, name, bad, remedy):
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        value = survey.frame[name].iloc[row]
-        raise ValueError(f"{survey.path}: row {_row(survey, row)}, column {name!r}: {'an empty cell' if pd.isna(value) else repr(code_text(value))} {remedy}")
-
+# %% ../../nbs/surveys/04_survey.ipynb #c012a
 def numeric(
     survey:Survey, # a survey
     name:str, # a numeric column of its codebook
 )->np.ndarray: # values (n,), NaN where missing
     "A numeric variable's values, with missing codes taken out. Raises ValueError at text."
-    q = survey.codebook.questions[name]
-    gone = survey.frame[name].map(code_text, na_action='ignore').isin(list(q.missing)).to_numpy()
-    return _numbers(Survey(survey.frame[[name]].mask(gone[:, None]), survey.codebook, survey.path), name, 'a numeric variable')
+    missing = list(survey.codebook.questions[name].missing)
+    codes = survey.frame[name].map(code_text, na_action='ignore')
+    gone = codes.isin(missing).to_numpy()
+    frame = survey.frame[[name]].mask(gone[:, None])
+    return _numbers(Survey(frame, survey.codebook, survey.path), name, 'a numeric variable')
 
 # %% ../../nbs/surveys/04_survey.ipynb #c013
 def weights(
     survey:Survey, # a survey
 )->np.ndarray: # design weights (n,); 1.0 where the survey has none
-    "Raises ValueError at a weight that is missing, negative or not a number, or where all are zero."
+    "Raises ValueError at a weight that is missing, negative or not a number, or where all are 0."
     name = survey.codebook.design.get('weight')
-    if not name: return np.ones(len(survey))
+    if not name:
+        return np.ones(len(survey))
     w = _numbers(survey, name, 'a weight')
-    _first_bad(survey, name, ~np.isfinite(w), 'is no weight: fill it in, or leave the respondent out')
-    _first_bad(survey, name, w < 0, 'is a negative weight: correct it, or leave the respondent out')
-    if not w.any(): raise ValueError(f"{survey.path}: column {name!r}: all weights are 0: name another column, or none")
+    _first_bad(survey, name, ~np.isfinite(w),
+        'is no weight: fill it in, or leave the respondent out')
+    _first_bad(survey, name, w < 0,
+        'is a negative weight: correct it, or leave the respondent out')
+    if not w.any():
+        raise ValueError(f"{survey.path}: column {name!r}: all weights are 0: "
+            "name another column, or none")
     return w
+
+# %% ../../nbs/surveys/04_survey.ipynb #c013a
+def _check_ids(survey):
+    "Raises ValueError at an id that is missing or stands twice."
+    name = survey.codebook.design.get('respondent_id')
+    if name:
+        ids = survey.frame[name]
+        _first_bad(survey, name, ids.isna().to_numpy(), 'is no respondent id: fill it in')
+        _first_bad(survey, name, ids.duplicated().to_numpy(),
+            'stands twice as respondent id: make ids unique, or name another column')
 
 def check_survey(
     survey:Survey, # a survey just read or made
 ):
     "Raises ValueError at the first thing that later steps could not use."
-    if not survey.codebook.items: raise ValueError(f"{survey.codebook.path}: names no items: add at least one under `items:`")
-    if not len(survey): raise ValueError(f"{survey.path}: has no respondents: check that the file is the one you meant")
-    name = survey.codebook.design.get('respondent_id')
-    if name:
-        _first_bad(survey, name, survey.frame[name].isna().to_numpy(), 'is no respondent id: fill it in')
-        _first_bad(survey, name, survey.frame[name].duplicated().to_numpy(), 'stands twice as respondent id: make ids unique, or name another column')
+    if not survey.codebook.items:
+        raise ValueError(f"{survey.codebook.path}: names no items: "
+            "add at least one under `items:`")
+    if not len(survey):
+        raise ValueError(f"{survey.path}: has no respondents: "
+            "check that the file is the one you meant")
+    _check_ids(survey)
     weights(survey)
-    for name, q in survey.codebook.questions.items(): coded(survey, name) if labels(q) or q.scale != 'numeric' else numeric(survey, name)
+    for name, q in survey.codebook.questions.items():
+        if labels(q) or q.scale != 'numeric':
+            coded(survey, name)
+        else:
+            numeric(survey, name)
 
+# %% ../../nbs/surveys/04_survey.ipynb #c013b
 def _check_declared(survey, notes):
     "Raises ValueError where a number that the file declares missing would count as a number."
     for name, q in survey.codebook.questions.items():
-        if q.scale != 'numeric' or name not in notes.missing: continue
+        if q.scale != 'numeric' or name not in notes.missing:
+            continue
         codes = survey.frame[name].map(code_text, na_action='ignore')
-        bad = codes.isin([c for c in codes.dropna().unique() if c not in q.missing and notes.is_missing(name, c)])
-        _first_bad(survey, name, bad.to_numpy(), f"is declared missing in the file: list it under missing in {survey.codebook.path}")
+        unlisted = [c for c in codes.dropna().unique() if c not in q.missing]
+        declared = [c for c in unlisted if notes.is_missing(name, c)]
+        _first_bad(survey, name, codes.isin(declared).to_numpy(), "is declared missing "
+            f"in the file: list it under missing in {survey.codebook.path}")
 
 # %% ../../nbs/surveys/04_survey.ipynb #c022
 def _item_table(survey, name, lang, w):
+    "Rows of one item: its options, then its kinds of missing."
     q = survey.codebook.items[name]
     index, kind = coded(survey, name)
-    if not (names := labels(q, lang)): index, names = np.where(kind == None, 0, -1), [f'({q.scale})'] # noqa: E711
-    n, mass = np.bincount(index[index >= 0], minlength=len(names)), np.bincount(index[index >= 0], w[index >= 0], minlength=len(names))
-    rows = [dict(item=name, answer=a, kind='option', n=i, share=m/mass.sum() if mass.sum() else None) for a, i, m in zip(names, n, mass)]
-    return rows + [dict(item=name, answer=None, kind=k, n=int((kind == k).sum()), share=None) for k in KINDS if (kind == k).any()]
+    names = labels(q, lang)
+    if not names:
+        index, names = np.where(pd.isna(kind), 0, -1), [f'({q.scale})']
+    answered = index >= 0
+    n = np.bincount(index[answered], minlength=len(names))
+    mass = np.bincount(index[answered], w[answered], minlength=len(names))
+    shares = mass/mass.sum() if mass.sum() else [None]*len(names)
+    rows = [dict(item=name, answer=a, kind='option', n=i, share=share)
+        for a, i, share in zip(names, n, shares)]
+    for k in KINDS:
+        if (kind == k).any():
+            rows.append(dict(item=name, answer=None, kind=k, n=int((kind == k).sum()), share=None))
+    return rows
 
 @patch
 def describe(
     self:Survey,
     lang='en', # language of the labels
-)->pd.DataFrame: # item, answer, kind (`option` or a kind of missing), n (unweighted), share (weighted, among those who answered)
-    "Each item's options and kinds of missing answer."
+)->pd.DataFrame: # item, answer, kind (`option` or missing), n (unweighted), share (weighted)
+    "Each item's options, shares among those who answered, and kinds of missing answer."
     w = weights(self)
-    return pd.DataFrame([r for name in self.codebook.items for r in _item_table(self, name, lang, w)]).astype({'share': float})
+    rows = []
+    for name in self.codebook.items:
+        rows += _item_table(self, name, lang, w)
+    return pd.DataFrame(rows).astype({'share': float})
 
 # %% ../../nbs/surveys/04_survey.ipynb #c025
+def _in_words(survey, name, q, grouped, lang):
+    "A background variable's distinct texts, and which of them each respondent has; -1 where none."
+    if q.scale == 'numeric' and not (grouped and q.bins):
+        at, values = pd.factorize(numeric(survey, name))
+        return at, [f'{v:g}' for v in values]
+    names = labels(q, lang)
+    if names:
+        return coded(survey, name)[0], names
+    at, values = pd.factorize(survey.frame[name])
+    return at, [str(v) for v in values]
+
 def background(
     survey:Survey, # a survey
     *,
@@ -165,9 +246,7 @@ def background(
     "What is known of each respondent, in words."
     columns = {}
     for name, q in survey.codebook.background.items():
-        if q.scale == 'numeric' and not (grouped and q.bins): at, values = pd.factorize(numeric(survey, name)); texts = [f'{v:g}' for v in values]
-        elif names := labels(q, lang): (at, _), texts = coded(survey, name), names
-        else: at, values = pd.factorize(survey.frame[name]); texts = [str(v) for v in values]
+        at, texts = _in_words(survey, name, q, grouped, lang)
         columns[name] = np.array([*texts, None], dtype=object)[at]
     return pd.DataFrame(columns, index=survey.frame.index, dtype=object)
 
@@ -179,10 +258,13 @@ def save(
     *,
     overwrite=False, # replace a survey that is there
 )->Path: # the folder
-    "Write data and codebook. Raises FileExistsError, or PermissionError where the folder can't be written."
+    """Write data and codebook. Raises FileExistsError, or PermissionError where the folder can't
+    be written."""
     folder = Path(folder)
-    for f in 'survey.parquet', 'codebook.yaml': no_overwrite(folder/f, overwrite)
+    data, book = folder/'survey.parquet', folder/'codebook.yaml'
+    no_overwrite(data, overwrite)
+    no_overwrite(book, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    self.frame.to_parquet(folder/'survey.parquet', index=False)
-    self.codebook.save(folder/'codebook.yaml', overwrite=overwrite)
+    self.frame.to_parquet(data, index=False)
+    self.codebook.save(book, overwrite=overwrite)
     return folder

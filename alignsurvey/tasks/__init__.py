@@ -9,6 +9,9 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    registry=['Survey', 'Interviews', 'TASKS', 'parse_answer', 'is_correct', 'option_of'],
+    task=['Task', 'FreeScores', 'Wording'],
     groups=['crossings'],
+    response=['choice_task'],
+    registry=['Survey', 'Interviews', 'TASKS', 'get_task', 'task_records', 'parse_answer', 'is_correct',
+        'option_of'],
     corpus=['foundation']))

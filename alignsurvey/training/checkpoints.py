@@ -12,70 +12,107 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
+from ..files.writing import written_whole
 from .processes import wait_for_all
 
 # %% ../../nbs/training/02_checkpoints.ipynb #c005
-def _checkpoints(folder): return sorted(Path(folder).glob('checkpoint-*'), key=lambda p: int(p.name.split('-')[1]))
-
-def _first_difference(a, b):
-    a, b = ({**x.get('recipe', {}), **{k: v for k, v in x.items() if k != 'recipe'}} for x in (a, b))
-    return next(k for k in {**a, **b} if a.get(k) != b.get(k))
-
 def claim_folder(
     folder, # of the checkpoints
     run, # dict: what decides the result
     *,
     overwrite=False, # forget an unfinished run that is there
 ): # checkpoint to go on from, or None
-    "Take a folder for a run. Raises ValueError naming what differs where another run is unfinished there."
+    """Take a folder for a run. Raises ValueError naming what differs where another run is
+    unfinished there."""
     folder, run = Path(folder), json.loads(json.dumps(run, default=str))
-    if overwrite: shutil.rmtree(folder, ignore_errors=True)
-    if (folder/'run.json').exists():
-        there = json.loads((folder/'run.json').read_text())
+    file = folder/'run.json'
+    if overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    if file.exists():
+        there = json.loads(file.read_text())
         if there != run:
-            raise ValueError(f"{folder.parent}: holds an unfinished run with another {_first_difference(there, run)}: give the settings it began with to go on, choose another folder, or pass overwrite=True")
+            raise ValueError(f"{folder.parent}: holds an unfinished run with another "
+                f"{_first_difference(there, run)}: give the settings it began with to go on, "
+                "choose another folder, or pass overwrite=True")
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder/'run.json', run)
+    with written_whole(file) as part:
+        part.write_text(json.dumps(run, indent=1, ensure_ascii=False))
     return last_checkpoint(folder)
 
-def _write_whole(path, value):
-    "A file that is there whole or not at all."
-    part = Path(f'{path}.part')
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False))
-    os.replace(part, path)
+# %% ../../nbs/training/02_checkpoints.ipynb #b5100003
+def _first_difference(one, other):
+    "Name of the first setting in which two runs differ; those of the recipe come first."
+    one, other = _settings(one), _settings(other)
+    return next(k for k in {**one, **other} if one.get(k) != other.get(k))
+
+# %% ../../nbs/training/02_checkpoints.ipynb #770e104e
+def _settings(run):
+    "A run's settings side by side."
+    return {**run.get('recipe', {}), **{k: v for k, v in run.items() if k != 'recipe'}}
 
 # %% ../../nbs/training/02_checkpoints.ipynb #c007
-def mark_whole(checkpoint): (Path(checkpoint)/'whole').touch()
+_MARK = 'whole'
 
+def mark_whole(
+    checkpoint, # its folder
+):
+    "Say that all files of a checkpoint are there."
+    (Path(checkpoint)/_MARK).touch()
+
+# %% ../../nbs/training/02_checkpoints.ipynb #197c079a
 def last_checkpoint(
     folder, # of the checkpoints
 ): # path of the last whole one, or None
-    "Remove checkpoints that were being written when a run ended, and give the last that is whole."
-    for p in _checkpoints(folder):
-        if not (p/'whole').exists(): shutil.rmtree(p)
+    """Remove checkpoints that were being written when a run ended, and give the last that is
+    whole."""
+    for checkpoint in _unmarked(folder):
+        shutil.rmtree(checkpoint)
     return next(reversed(_checkpoints(folder)), None)
 
+# %% ../../nbs/training/02_checkpoints.ipynb #b5100004
+def _checkpoints(folder):
+    "Checkpoints by step."
+    return sorted(Path(folder).glob('checkpoint-*'), key=lambda p: int(p.name.split('-')[1]))
+
+# %% ../../nbs/training/02_checkpoints.ipynb #27cb28ed
+def _unmarked(folder):
+    "Checkpoints that are not whole."
+    return [p for p in _checkpoints(folder) if not (p/_MARK).exists()]
+
 # %% ../../nbs/training/02_checkpoints.ipynb #c010
-def watch(lr):
-    "A callback that marks checkpoints and stops at a loss that is not a number."
+def watch(
+    lr, # learning rate, for the message
+): # a callback of the trainer
+    "Marks checkpoints and stops at a loss that is not a number."
     from transformers import TrainerCallback
+
     class Watch(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
             if not math.isfinite((logs or {}).get('loss', 0.)):
-                raise ValueError(f"the loss is not a number at step {state.global_step}: lower lr (now {lr}); no adapter was saved")
+                raise ValueError(f"the loss is not a number at step {state.global_step}: "
+                    f"lower lr (now {lr}); no adapter was saved")
+
         def on_save(self, args, state, control, **kwargs):
             wait_for_all()    # each process has written its random state
-            if state.is_world_process_zero: mark_whole(Path(args.output_dir)/f'checkpoint-{state.global_step}')
+            if state.is_world_process_zero:
+                mark_whole(Path(args.output_dir)/f'checkpoint-{state.global_step}')
+
     return Watch()
 
+# %% ../../nbs/training/02_checkpoints.ipynb #b5100006
 @contextmanager
-def disk_may_fill(folder, remedy):
-    "Inside the block, what a full disk causes becomes one sentence."
-    try: yield
+def disk_may_fill(
+    folder, # of the run
+    remedy, # what to do, for the message
+):
+    "Inside the block, what a full disk causes becomes one sentence: an OSError."
+    try:
+        yield
     except Exception as e:    # torch, safetensors and tokenizers each have their own
-        if 'No space left' not in str(e) and shutil.disk_usage(folder).free > 2**16: raise
-        for p in _checkpoints(folder):
-            if not (p/'whole').exists(): shutil.rmtree(p, ignore_errors=True)
+        if 'No space left' not in str(e) and shutil.disk_usage(folder).free > 2**16:
+            raise
+        for checkpoint in _unmarked(folder):
+            shutil.rmtree(checkpoint, ignore_errors=True)
         raise OSError(f"{folder}: the disk is full: free some space and {remedy}") from None
 
 # %% ../../nbs/training/02_checkpoints.ipynb #c013
@@ -84,11 +121,14 @@ def written_beside(
     out, # folder that the files are meant for
 ): # folder to write them to
     "Files written inside the block appear in `out` when it ends well, the card last."
-    beside = Path(out)/'unfinished'
+    out = Path(out)
+    beside = out/'unfinished'
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
         yield beside
-        shutil.rmtree(Path(out)/'merged', ignore_errors=True)
-        for f in sorted(beside.iterdir(), key=lambda f: f.name == 'sft.json'): os.replace(f, Path(out)/f.name)
-    finally: shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(out/'merged', ignore_errors=True)
+        for file in sorted(beside.iterdir(), key=lambda f: f.name == 'sft.json'):
+            os.replace(file, out/file.name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

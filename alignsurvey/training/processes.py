@@ -10,46 +10,61 @@ __all__ = ['CONFIGS', 'place', 'meet', 'wait_for_all', 'first_alone', 'keep_stil
 import os
 import sys
 import warnings
-import torch
 from importlib.resources import files
 from pathlib import Path
 
 # %% ../../nbs/training/01_processes.ipynb #c005
-def place()->tuple: # (number of this process, from 0; number of processes)
+def place()->tuple: # number of this process, from 0; number of processes
     "Which of the launcher's processes this is."
-    return (int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])) if 'LOCAL_RANK' in os.environ else (0, 1)
+    if 'LOCAL_RANK' not in os.environ:
+        return 0, 1
+    return int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
 
 # %% ../../nbs/training/01_processes.ipynb #c008
 def meet(
     device='cpu', # of the model
 ):
-    "Make the processes known to each other; with one, nothing."
-    from accelerate import PartialState
-    if place()[1] > 1: PartialState(cpu=torch.device(device).type == 'cpu')
+    "Make the processes known to each other."
+    if place()[1] > 1:
+        import torch
+        from accelerate import PartialState
+        PartialState(cpu=torch.device(device).type == 'cpu')
 
+# %% ../../nbs/training/01_processes.ipynb #a7ffa2fb
 def wait_for_all():
     "Go on when every process has come here."
-    if place()[1] > 1: torch.distributed.barrier()
+    if place()[1] > 1:
+        import torch
+        torch.distributed.barrier()
 
+# %% ../../nbs/training/01_processes.ipynb #b5000004
 def first_alone(
     f, # function that the first process calls
     *args, # its arguments
 ): # what it gave there, in every process
-    "Call a function in the first process; its result, or what it raised, reaches all. Waits until it is done."
-    if place()[1] == 1: return f(*args)
+    """Call a function in the first process; its result, or what it raised, reaches all. Waits until
+    it is done."""
+    number, processes = place()
+    if processes == 1:
+        return f(*args)
     said = [None, None]
-    if place()[0] == 0:
-        try: said = [f(*args), None]
-        except Exception as e: said = [None, e]
+    if number == 0:
+        try:
+            said = [f(*args), None]
+        except Exception as e:    # of whatever kind: the others are waiting
+            said = [None, e]
+    import torch
     torch.distributed.broadcast_object_list(said)
     value, error = said
-    if error: raise error
+    if error:
+        raise error
     return value
 
 # %% ../../nbs/training/01_processes.ipynb #c011
 def keep_still():
     "In every process but the first: no output, no bars, no warnings; errors are still raised."
-    if place()[0] == 0: return
+    if place()[0] == 0:
+        return
     os.environ['TQDM_DISABLE'] = '1'
     sys.stdout = open(os.devnull, 'w')
     warnings.simplefilter('ignore')
@@ -61,8 +76,11 @@ def share_of(
     processes, # how many there are
 )->list: # the records that fall to it, at most one more than to any other
     "A process's share of a step."
-    return list(rows[len(rows)*number//processes:len(rows)*(number + 1)//processes])
+    first = len(rows)*number//processes
+    end = len(rows)*(number + 1)//processes
+    return list(rows[first:end])
 
+# %% ../../nbs/training/01_processes.ipynb #b5000007
 def rows_at_a_time(
     batch, # records a step
     micro, # most records in memory at a time, a process
@@ -70,37 +88,47 @@ def rows_at_a_time(
 )->int: # records that all processes together take at a time; divides batch
     "How a step is cut where nothing is shared."
     processes = processes or place()[1]
-    return batch//next(n for n in range(-(-batch//(micro*processes)), batch + 1) if batch % n == 0)
+    fewest = -(-batch//(micro*processes))    # pieces
+    pieces = next(n for n in range(fewest, batch + 1) if batch % n == 0)
+    return batch//pieces
 
 # %% ../../nbs/training/01_processes.ipynb #c016
 def in_shares(
-    collate, # function from a list of records to a batch, a dict with `labels`, and `parts` where prefixes are shared
+    collate, # function from records to the trainer's inputs: `labels`, `parts` where sharing
     *,
-    n_parts=None, # function from a list of records to the number of parts that `collate` would give
+    n_parts=None, # function from a list of records to the number of parts `collate` would give
     one_part=None, # function from one record to a part
-): # function from a step's records to this process's batch
-    "A collator for one of several processes. A batch that only keeps pace has no label but -100, such a part is marked `idle`."
+): # function from a step's records to this process's inputs
+    """A collator for one of several processes. Inputs that only keep pace have no label but -100,
+    such a part is marked `idle`."""
     def collated(rows):
         number, processes = place()
-        if processes == 1: return collate(rows)
+        if processes == 1:
+            return collate(rows)
         shares = [share_of(rows, i, processes) for i in range(processes)]
         own = shares[number]
-        batch = collate(own or rows[:1])
-        if not own: batch.update(labels=torch.full_like(batch['labels'], -100))
+        inputs = collate(own or rows[:1])
+        if not own:
+            import torch
+            inputs.update(labels=torch.full_like(inputs['labels'], -100))
         if n_parts:
+            most = max(n_parts(share) for share in shares if share)
+            parts = inputs['parts'] if own else []
             idle = dict(one_part(rows[0]), idle=True)
-            parts = batch['parts'] if own else []
-            batch['parts'] = parts + [idle]*(max(map(n_parts, filter(len, shares))) - len(parts))
-        return batch
+            inputs['parts'] = parts + [idle]*(most - len(parts))
+        return inputs
     return collated
 
 # %% ../../nbs/training/01_processes.ipynb #c018
-def unsharded(loader):
+def unsharded(
+    loader, # as accelerate prepared it
+): # the same loader
     "The trainer's loader, giving every process the whole step."
     if place()[1] > 1:
         shard = loader.batch_sampler
         shard.num_processes, shard.process_index, shard.even_batches = 1, 0, False
-        shard.sampler = shard.batch_sampler.sampler    # where accelerate looks for it, to say which epoch it is, when a run goes on
+        # where accelerate looks for it, to say which epoch it is, when a run goes on
+        shard.sampler = shard.batch_sampler.sampler
     return loader
 
 # %% ../../nbs/training/01_processes.ipynb #c020
@@ -109,6 +137,8 @@ CONFIGS = ('ddp', 'fsdp', 'slurm')
 def launch_config(
     name, # ddp or fsdp: a configuration for `accelerate launch`; slurm: a script for `sbatch`
 )->Path: # the file
-    "Raises ValueError at another name."
-    if name not in CONFIGS: raise ValueError(f"there is no configuration {name!r}: use one of {', '.join(CONFIGS)}")
-    return Path(str(files('alignsurvey')))/'launch'/(name + ('.sbatch' if name == 'slurm' else '.yaml'))
+    "A configuration that comes with the package. Raises ValueError at another name."
+    if name not in CONFIGS:
+        raise ValueError(f"there is no configuration {name!r}: use one of {', '.join(CONFIGS)}")
+    ending = '.sbatch' if name == 'slurm' else '.yaml'
+    return Path(str(files('alignsurvey')))/'launch'/(name + ending)

@@ -30,7 +30,10 @@ html_copy_source = html_show_sourcelink = False
 html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fullscreen_button=False)
 
 
-TITLES = {'recipes': 'How-to: survey sources'}  # what the navigation calls a folder, where its name would not say it
+ROOMS = ['files', 'metrics', 'estimation', 'surveys', 'records', 'parsing', 'tasks', 'models', 'training',
+    'prediction', 'evaluation', 'reporting', 'study', 'cli']    # the reference's chapters, in the order in which they build on each other
+CAPTIONS = {'recipes': 'How-to: survey sources'}    # what the navigation calls a folder, where its name would not say it
+FIRST = '00_index'    # a chapter's first page
 
 
 def _order(pages, index):
@@ -39,35 +42,59 @@ def _order(pages, index):
     return sorted(pages, key=lambda p: (linked.index(p) if p in linked else len(linked), p))
 
 
+def page_names(
+    src, # folder of the finished pages
+)->list: # such as 'tasks/03_role'
+    "All pages but the start."
+    found = [*src.rglob('*.ipynb'), *src.rglob('*.md')]
+    names = sorted(p.relative_to(src).with_suffix('').as_posix() for p in found)
+    return [n for n in names if n != root_doc and not any(part[0] in '._' for part in n.split('/'))]
+
+
 def contents(
-    src,    # folder of the finished pages
-    index,  # text of the start page
+    names, # of all pages
+    index, # text of the start page
 )->dict: # caption -> page names; whatever pages there are, so that a new notebook needs no entry anywhere
-    "The navigation: what to do, then what there is, then what to cite."
-    names = sorted(p.relative_to(src).with_suffix('').as_posix() for p in [*src.rglob('*.ipynb'), *src.rglob('*.md')])
-    names = [n for n in names if n != root_doc and not any(p[0] in '._' for p in n.split('/'))]
-    folders = sorted({n.split('/')[0] for n in names if '/' in n} - {'about', 'images'}, key=lambda f: (f != 'tutorials', f))
-    groups = {TITLES.get(f, f.capitalize()): _order([n for n in names if n.startswith(f + '/')], index) for f in folders}
-    groups['Reference'] = [n for n in names if re.match(r'\d', n)]
-    loose = [n for n in names if '/' not in n and n not in groups['Reference']]
-    groups['About'] = loose + sorted((n for n in names if n.startswith('about/')), key=lambda n: (n != 'about/index', n))
-    return {k: v for k, v in groups.items() if v}
+    "The navigation: what to do, then the reference by chapter, then what to cite."
+    folders = {n.split('/')[0] for n in names if '/' in n} - {*ROOMS, 'about', 'images'}
+    groups = {}
+    for folder in sorted(folders, key=lambda f: (f != 'tutorials', f)):
+        pages = [n for n in names if n.startswith(f'{folder}/')]
+        groups[CAPTIONS.get(folder, folder.capitalize())] = _order(pages, index)
+    top = [n for n in names if '/' not in n]
+    groups['Reference'] = [f'{room}/{FIRST}' for room in ROOMS if f'{room}/{FIRST}' in names] + top
+    groups['About'] = sorted((n for n in names if n.startswith('about/')), key=lambda n: (n != 'about/index', n))
+    return {caption: pages for caption, pages in groups.items() if pages}
 
 
-def _toctrees(groups):
-    start = '```{toctree}\n:hidden:\n\nStart <self>\n```'
-    return '\n\n'.join([start, *('\n'.join(['```{toctree}', ':hidden:', f':caption: {k}', '', *v, '```']) for k, v in groups.items())])
+def _toctree(pages, *, caption=None, first=None):
+    lines = ['```{toctree}', ':hidden:', *([f':caption: {caption}'] if caption else []), '']
+    return '\n'.join([*lines, *([first] if first else []), *pages, '```'])
+
+
+def _navigation(docname, names, index):
+    "The tables of contents that a page carries: all of the site's, or a chapter's."
+    if docname == root_doc:
+        trees = [_toctree(pages, caption=caption) for caption, pages in contents(names, index).items()]
+        return '\n\n'.join([_toctree([], first='Start <self>'), *trees])
+    room, _, page = docname.partition('/')
+    if page != FIRST:
+        return ''
+    return _toctree([n.split('/')[1] for n in names if n.startswith(f'{room}/') and n != docname])
 
 
 def finish_page(app, docname, source):
-    "Links names of functions; gives the start page its navigation."
-    if not (Path(app.srcdir)/f'{docname}.ipynb').exists(): return
+    "Links names of functions; gives the start page and each chapter's first page their navigation."
+    if not (Path(app.srcdir)/f'{docname}.ipynb').exists():
+        return
     nb = json.loads(source[0])
     cells = [c for c in nb['cells'] if c['cell_type'] == 'markdown']
-    if docname == root_doc:
-        index = '\n'.join(text_of(c['source']) for c in cells)
-        nb['cells'].append(dict(cell_type='markdown', id='contents', metadata={}, source=_toctrees(contents(Path(app.srcdir), index))))
-    for c in cells: c['source'] = link_names(text_of(c['source']), app.env.documented_names)
+    index = '\n'.join(text_of(c['source']) for c in cells)
+    trees = _navigation(docname, page_names(Path(app.srcdir)), index)
+    if trees:
+        nb['cells'].append(dict(cell_type='markdown', id='contents', metadata={}, source=trees))
+    for c in cells:
+        c['source'] = link_names(text_of(c['source']), app.env.documented_names)
     source[0] = json.dumps(nb)
 
 

@@ -1,0 +1,75 @@
+"The documentation as a browser shows it: at 1,300 pixels nothing has to be scrolled sideways."
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+SITE = Path(__file__).resolve().parent.parent/'_docs'
+BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+WIDTH = 1300
+LOOKER = '''<!doctype html><pre id="found">waiting</pre><script>
+const pages = PAGES, wide = [];
+const frame = document.createElement('iframe');
+frame.width = WIDTH; frame.height = 900;
+document.body.append(frame);
+const fits = e => e.scrollWidth <= e.clientWidth + 1;
+async function look(page) {
+  await new Promise(done => { frame.onload = done; frame.src = '/' + page; });
+  const doc = frame.contentDocument;
+  doc.querySelectorAll('details').forEach(d => d.open = true);
+  for (const e of [doc.documentElement, ...doc.querySelectorAll('article pre, article .output, article table, article .cell_output')])
+    if (!fits(e)) wide.push([page, e.tagName, e.scrollWidth, e.clientWidth, e.textContent.trim().split('\\n')
+      .sort((a, b) => b.length - a.length)[0].slice(0, 60)]);
+}
+(async () => {
+  for (const page of pages) await look(page);
+  document.getElementById('found').textContent = JSON.stringify({looked: pages.length, wide});
+})();
+</script>'''
+
+
+@pytest.fixture
+def site(tmp_path):
+    "Address of the built site, with a page beside it that looks at all others."
+    pages = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob('*.html') if not p.name.startswith('_'))
+    pages = [p for p in pages if p not in ('search.html', 'genindex.html')]
+    looker = LOOKER.replace('PAGES', json.dumps(pages)).replace('WIDTH', str(WIDTH))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if self.path != '/looker':
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header('Content-Type', 'text/html')
+            self.end_headers()
+            self.wfile.write(looker.encode())
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Handler, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}/looker', pages
+    server.shutdown()
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium')
+@pytest.mark.skipif(not SITE.exists(), reason='the documentation is not built: make docs')
+def test_no_page_scrolls_sideways(site, tmp_path):
+    address, pages = site
+    ask = [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={tmp_path}', f'--window-size={WIDTH + 60},1000',
+        '--virtual-time-budget=600000', '--dump-dom', address]
+    done = subprocess.run(ask, capture_output=True, text=True, timeout=300, env={**os.environ, 'HOME': str(tmp_path)})
+    said = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)
+    assert said and said[1] != 'waiting', done.stderr[-500:]
+    found = json.loads(unescape(said[1]))
+    assert found['looked'] == len(pages) > 50
+    assert not found['wide'], '\n'.join(map(str, found['wide'][:40]))
