@@ -105,7 +105,7 @@ def test_loss_and_gradients(model, checkpointing):
     sequences = [p + o[-1] for p, o in zip(prompts, options)]
     weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=dict(use_reentrant=False))
         if hasattr(model, 'enable_input_require_grads'): model.enable_input_require_grads()
         model.train()
     with shared_attention(model):

@@ -8,60 +8,90 @@ __all__ = ['DEMOS', 'TRAINING', 'demo_records', 'run_demo']
 # %% ../../nbs/cli/02_demo.ipynb #c002
 import json
 from pathlib import Path
-from ..tasks.registry import Survey
-from ..records.schema import records_hash
-from ..records.reading import write_records
 from ..records.orders import reorder
+from ..records.reading import write_records
+from ..records.schema import records_hash
 from ..records.splits import split_records
+from ..tasks.registry import Survey, get_task, task_records
 from ..models.loading import load_model
 from ..training.trainer import sft
 from ..prediction.elicitation import predict
-from ..evaluation.scoring import evaluate
 from ..evaluation.calibration import temperature_scale
-from ..reporting.tables import score_table
-from ..reporting.run_cards import run_card
+from ..evaluation.scoring import evaluate
 from ..reporting.page import report
+from ..reporting.run_cards import run_card
+from ..reporting.tables import score_table
 
 # %% ../../nbs/cli/02_demo.ipynb #c005
 DEMOS = dict(
-    gss=dict(survey='gss2018', variables=['age', 'sex', 'race', 'degree', 'partyid', 'polviews'], attributes=['sex', 'degree', 'partyid'],
-        full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'], respondents=172, test=.5, fit=100),
+    gss=dict(
+        survey='gss2018', attributes=['sex', 'degree', 'partyid'],
+        variables=['age', 'sex', 'race', 'degree', 'partyid', 'polviews'],
+        full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'],
+            respondents=172, test=.5, fit=100),
         quick=dict(items=['natroad', 'natsci', 'natmass'], respondents=24, test=.5, fit=15)),
-    ess=dict(survey='ess10no', variables=['agea', 'female', 'region', 'eduyrs', 'hinctnta'], attributes=['female', 'region'],
-        full=dict(items=['imbgeco', 'imueclt', 'imwbcnt', 'lrscale'], respondents=90, test=.5, fit=40),
+    ess=dict(
+        survey='ess10no', attributes=['female', 'region'],
+        variables=['agea', 'female', 'region', 'eduyrs', 'hinctnta'],
+        full=dict(items=['imbgeco', 'imueclt', 'imwbcnt', 'lrscale'],
+            respondents=90, test=.5, fit=40),
         quick=dict(items=['imwbcnt', 'lrscale'], respondents=24, test=.5, fit=10)))
 TRAINING = dict(loss='option', answer_share=.1, lr=1e-3, batch=8, micro=4, epochs=1)
 
+# %% ../../nbs/cli/02_demo.ipynb #c005a
 def demo_records(
     survey, # a bundled survey, loaded
     chosen, # its entry in `DEMOS`
     size, # one of the entry's sizes
     *,
-    task='response', # role, interview, stance or response
+    task='response', # name of a task
     seed=0, # of the draw of respondents and the order of options
 ):
-    "Records of a demo: lettered options shuffled; stances and attributes in the prompt's own words."
-    told = dict(attributes=chosen['attributes']) if task == 'role' else dict(variables=chosen['variables'])
-    lettered = dict(answer_form='text') if task in ('response', 'interview') else {}
-    records = survey.records(task, items=size['items'], respondents=size['respondents'], seed=seed, **told, **lettered)
-    return reorder(records, seed=seed) if lettered else records
+    "Records of a demo: lettered options shuffled; stances and attributes in the prompt's words."
+    how = get_task(task)
+    told = {k: chosen[k] for k in ('attributes', 'variables') if k in how.takes}
+    if how.reorders:
+        told['answer_form'] = 'text'
+    records = task_records(survey, task, items=size['items'], respondents=size['respondents'],
+        seed=seed, **told)
+    return reorder(records, seed=seed) if how.reorders else records
 
 # %% ../../nbs/cli/02_demo.ipynb #c008
 def _folder(out):
     "The folder of an unfinished run, or a new one."
     n, folder = 1, Path(out)
-    while (folder/'report.html').exists(): n += 1; folder = Path(f'{out}-{n}')
+    while (folder/'report.html').exists():
+        n += 1
+        folder = Path(f'{out}-{n}')
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 def _tuned(lm, records, folder, settings):
     "The adapter in `folder` where these very settings and records made it, else a new one."
-    card = json.loads((folder/'sft.json').read_text()) if (folder/'sft.json').exists() else {}
-    same = card and card['records_hash'] == records_hash(records) and card['base_hash'] == lm.base_hash and settings.items() <= card['recipe'].items()
-    return load_model(lm.name, adapter=folder) if same else sft(lm, records, folder, overwrite=True, **settings)
+    card = {}
+    if (folder/'sft.json').exists():
+        card = json.loads((folder/'sft.json').read_text())
+    same = (card.get('records_hash') == records_hash(records)
+        and card.get('base_hash') == lm.base_hash
+        and settings.items() <= card.get('recipe', {}).items())
+    if same:
+        return load_model(lm.name, adapter=folder)
+    return sft(lm, records, folder, overwrite=True, **settings)
 
+# %% ../../nbs/cli/02_demo.ipynb #c008a
+def _predictions(lm, splits, out, settings, fit):
+    "What the model answers as it came, with its temperature mended, and tuned."
+    train, test = splits['train'], splits['test']
+    journal = dict(journal=out/'answers.sqlite')
+    some = train.select(range(min(fit, len(train))))
+    zero = predict(lm, test, **journal)
+    calm = temperature_scale(some, predict(lm, some, **journal), zero)
+    tuned = predict(_tuned(lm, train, out/'adapter', settings), test, **journal)
+    return {'tuned': tuned, 'zero-shot': zero, 'zero-shot, temperature': calm}
+
+# %% ../../nbs/cli/02_demo.ipynb #c008b
 def run_demo(
-    out='runs/demo', # folder for records, answers, adapter, scores and report; a finished one is left alone
+    out='runs/demo', # folder for records, answers, adapter, scores, report; a finished one stays
     *,
     survey='gss', # gss: General Social Survey 2018; ess: European Social Survey 2021, Norway
     task='response', # role, interview, stance or response
@@ -69,22 +99,24 @@ def run_demo(
     seed=0, # of the draw of respondents, split, option order and training
     model='smollm2-135m', # what load_model takes
 )->Path: # the report
-    "Respondents to records, split, zero-shot and tuned predictions, scores, report."
-    if survey not in DEMOS: raise ValueError(f"survey is {survey!r}: use one of {', '.join(DEMOS)}")
+    """Respondents to records, split, zero-shot and tuned predictions, scores, report. Raises
+    ValueError at a survey that is no demo's."""
+    if survey not in DEMOS:
+        raise ValueError(f"survey is {survey!r}: use one of {', '.join(DEMOS)}")
     chosen, out = DEMOS[survey], _folder(out)
     size, survey = chosen['quick' if quick else 'full'], Survey.load(chosen['survey'])
     records = demo_records(survey, chosen, size, task=task, seed=seed)
     splits = split_records(records, test=size['test'], seed=seed)
-    for name, part in splits.items(): write_records(part, out/f'{name}.jsonl', overwrite=True)
-    train, test, settings = splits['train'], splits['test'], dict(TRAINING, seed=seed)
+    for name, part in splits.items():
+        write_records(part, out/f'{name}.jsonl', overwrite=True)
+    settings = dict(TRAINING, seed=seed)
     lm = load_model(model)
-    asked = dict(journal=out/'answers.sqlite')
-    fit = train.select(range(min(size['fit'], len(train))))
-    zero, zero_fit = predict(lm, test, **asked), predict(lm, fit, **asked)
-    tuned = _tuned(lm, train, out/'adapter', settings)
-    predictions = {'tuned': predict(tuned, test, **asked), 'zero-shot': zero, 'zero-shot, temperature': temperature_scale(fit, zero_fit, zero)}
-    scores = evaluate(test, predictions, train=train, seed=seed)
+    predictions = _predictions(lm, splits, out, settings, size['fit'])
+    scores = evaluate(splits['test'], predictions, train=splits['train'], seed=seed)
     scores.to_csv(out/'scores.csv', index=False)
     print(score_table(scores).to_string())
-    card = run_card(test, train, task=task, model=lm.name, base_hash=lm.base_hash, elicitation='score', order='shuffled' if task in ('response', 'interview') else 'as declared', seed=seed, training=settings)
-    return report(scores, out/'report.html', records=test, models=['zero-shot', 'tuned'], survey=survey, card=card)
+    order = 'shuffled' if get_task(task).reorders else 'as declared'
+    card = run_card(splits['test'], splits['train'], task=task, model=lm.name,
+        base_hash=lm.base_hash, elicitation='score', order=order, seed=seed, training=settings)
+    return report(scores, out/'report.html', records=splits['test'],
+        models=['zero-shot', 'tuned'], survey=survey, card=card)

@@ -15,7 +15,7 @@ from ..estimation.tests import holm
 from ..records.answers import read_units
 from ..tasks.registry import get_task, option_of, parse_answer
 from ..prediction.forecasts import check_predictions
-from .table import COLUMNS, Resampling
+from .table import Resampling, typed_scores
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #c007
 def _read(text, record):
@@ -142,8 +142,8 @@ def _row(draws, units, about, alpha, test):
     found = cluster_interval(
         draws, alpha, test=test, note=about.get('note'), weight=mass, stratum=stratum)
     n_eff = kish_n(units.drop_duplicates('person').weight)
-    return {**dict.fromkeys(COLUMNS), 'level': 'individual', **about, 'value': float(draws[0]),
-        **found, 'n': len(units), 'n_eff': n_eff}
+    return {'level': 'individual', **about, 'value': float(draws[0]), **found, 'n': len(units),
+        'n_eff': n_eff}
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #v006
 def _score_rows(columns, sample, test=False):
@@ -187,7 +187,7 @@ def _predictor_scores(records, name, frame, failure_rule):
         x['failed'] = np.where(gone, np.nan, f.status != 'ok')
     pooled = []
     for metric, score in free.pooled.items():
-        pooled.append({**dict.fromkeys(COLUMNS), **about, 'task': records['task'][0],
+        pooled.append({**about, 'task': records['task'][0],
             'level': 'individual', 'metric': metric, 'value': score(list(f.text)), 'n': len(f)})
     return about, x, pooled
 
@@ -217,7 +217,7 @@ def evaluate_values(
         columns += [({**about, 'metric': m}, x[m].to_numpy(float)) for m in x]
         out += pooled
     rows = _score_rows(columns, sample) + out + _differences(scored, versus, free.metrics, sample)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return typed_scores(rows)
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #v008
 def _differences(scored, versus, metrics, sample):

@@ -144,8 +144,7 @@ def _individual_scores(task, records, predictions, metrics, learn, how):
     if len(choice) < len(known) or have_free_beside(records):
         told, frames = only_rows(known, records, predictions)
         train = learn['train'] if learn['baselines'] else None
-        values = evaluate_values(told, frames, train=train, **how)
-        parts.append(typed_scores(values.to_dict('records')))
+        parts.append(evaluate_values(told, frames, train=train, **how))
     if len(parts) == 2:
         parts[0] = parts[0][~parts[0].metric.isin(parts[1].metric)]
     if len(known) < len(records):

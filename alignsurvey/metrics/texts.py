@@ -195,12 +195,14 @@ def text_scores(
         if name not in SCORES:
             raise ValueError(f"there is no score {name!r}: use some of {', '.join(SCORES)}")
     pairs = list(zip(candidates, references))
-    columns = {name: [_pair_score(SCORES[name], *pair) for pair in pairs] for name in scores}
+    usable = [_can_be_met(*pair) for pair in pairs]
+    columns = {}
+    for name in scores:
+        score = SCORES[name]
+        columns[name] = [score(*pair) if ok else math.nan for pair, ok in zip(pairs, usable)]
     return pd.DataFrame(columns, dtype=float)
 
 # %% ../../nbs/metrics/03_texts.ipynb #c028s0
-def _pair_score(score, candidate, reference):
-    "A score, nan where a text is missing."
-    if _missing(candidate) or _missing(reference) or reference == '':
-        return math.nan
-    return score(candidate, reference)
+def _can_be_met(candidate, reference):
+    "Are there two texts to compare?"
+    return not (_missing(candidate) or _missing(reference) or reference == '')

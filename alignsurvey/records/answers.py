@@ -51,6 +51,7 @@ def _check_weights(f):
     if not f.weight.any():
         raise ValueError("all records have weight 0: fill the weights in, or set them to 1")
 
+# %% ../../nbs/records/07_answers.ipynb #c008b
 def _check_options(f):
     "Raises ValueError at options, positions or an answer that don't fit each other."
     unanswered = ~f.answer_index.between(0, f['size'] - 1)

@@ -47,6 +47,7 @@ def _attribute_name(row, prompt):
         raise ValueError("asks for no attribute: give its name in `field`")
     return name
 
+# %% ../../nbs/records/01_layouts.ipynb #c010ab
 def _role(row, prompt):
     "Fields of a task 1 row."
     name = _attribute_name(row, prompt)
@@ -63,6 +64,7 @@ def _role(row, prompt):
 # %% ../../nbs/records/01_layouts.ipynb #c013
 FOUNDATION = 'Based on the following dialogue context, generate the next response.'
 
+# %% ../../nbs/records/01_layouts.ipynb #c013b
 def _interview(row, prompt):
     "Fields of a task 2 row."
     parts = dict(
@@ -76,6 +78,7 @@ def _interview(row, prompt):
     return dict(parts, task='interview', question_id=row.get('qua'), answer=row['output'],
         answer_form='free', key=f'turn{turn}')
 
+# %% ../../nbs/records/01_layouts.ipynb #c013c
 def _foundation(row, prompt):
     "Fields of a dialogue of the foundation corpus."
     return dict(task='interview', history=row['input'], question='', answer=row['output'],
@@ -93,6 +96,7 @@ def _object(output):
         return None
     return value if isinstance(value, dict) else None
 
+# %% ../../nbs/records/01_layouts.ipynb #c016b
 def _quoted(prompt, pattern):
     "What stands between quotation marks in a part of the prompt."
     part = re.search(pattern, prompt)
@@ -130,6 +134,7 @@ def _is_percent(value):
 def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
+# %% ../../nbs/records/01_layouts.ipynb #c019b
 def _shares(output):
     "Shares by option, and the form that states them; None where an answer states no shares."
     said = _object(output)
@@ -170,6 +175,7 @@ _READERS = (    # what only this layout holds: marks in the prompt, then how its
     (('请判断受访者对', 'predict'), _stance),
     ((FOUNDATION,), _foundation))
 
+# %% ../../nbs/records/01_layouts.ipynb #c022b
 def guess_lang(
     text, # a prompt
 )->str: # zh or en
@@ -186,6 +192,7 @@ def _reader_of(row, prompt):
             return read
     return _stance if 'predict' in (_object(row['output']) or {}) else None
 
+# %% ../../nbs/records/01_layouts.ipynb #c022ab
 def _group_fields(row, options):
     "Fields of a group's answer, which may be of stances; {} where it states no shares."
     group = _group(row['output'], options)
@@ -197,7 +204,7 @@ def _group_fields(row, options):
     positions = [float(scale.index(o)) for o in group['options']]
     return dict(group, task='stance', scale='ordinal', positions=positions)
 
-# %% ../../nbs/records/01_layouts.ipynb #c022b
+# %% ../../nbs/records/01_layouts.ipynb #2351c01d
 def recognise(
     row, # a published row: instruction, input, output as text, and whatever fields it has
     *,

@@ -15,6 +15,7 @@ from .schema import SHARE_FORMS, answer_texts, option_block, share_text
 ORDERS = ('shuffle', 'reverse', 'keep', 'cyclic', 'all')
 _SEVERAL = ('cyclic', 'all')    # make several records of one
 
+# %% ../../nbs/records/04_orders.ipynb #c029b
 def _n_orders(how, record_id, options, pin_last):
     "How many records one record becomes."
     if not options:
@@ -57,6 +58,7 @@ def _shown_in(r, block):
     raise ValueError(f"{r['record_id']}: its prompt does not show its options as lettered lines: "
         "it can't be reordered")
 
+# %% ../../nbs/records/04_orders.ipynb #c029cb
 def _rewrite(r, order):
     "The record with its options in another order."
     def moved(values):
@@ -78,6 +80,7 @@ def _rewrite(r, order):
 _MOVED = ['record_id', 'instruction', 'input', 'output', 'options', 'answer_index', 'answer_form',
     'positions', 'target']    # fields that an order changes, or that say how
 
+# %% ../../nbs/records/04_orders.ipynb #c030b
 def reorder(
     records:'Dataset', # records with options
     how='shuffle', # shuffle, reverse, keep (only pinned options move), cyclic or all

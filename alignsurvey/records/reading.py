@@ -32,6 +32,7 @@ def _answer_index(output, options):
         return folded.index(said.casefold()), 'text'
     return None, 'label_text'
 
+# %% ../../nbs/records/03_reading.ipynb #c015x1b
 def _read_answer(r, prompt, row):
     "Options as the prompt displays them, and which of them is the answer."
     shown = find_options(prompt)
@@ -58,6 +59,7 @@ def _as_text(value):
         return ''
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
+# %% ../../nbs/records/03_reading.ipynb #c017b
 def _short_hash(text, digits=8):
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
@@ -77,6 +79,7 @@ def _derive_answer(r, prompt, row):
         at = r['answer_index']
         r['answer'] = r['output'] if at is None else r['options'][at]
 
+# %% ../../nbs/records/03_reading.ipynb #c017ab
 def _derive_ids(r, prompt, source, line, known):
     "Ids where the row gives none: of source, respondent, question and record."
     if r['question'] is None:
@@ -92,7 +95,7 @@ def _derive_ids(r, prompt, source, line, known):
     parts = [r['source'], r['respondent_id'], task, r['question_id'], known.get('key')]
     r['record_id'] = r['record_id'] or '/'.join(str(p) for p in parts if p)
 
-# %% ../../nbs/records/03_reading.ipynb #c017b
+# %% ../../nbs/records/03_reading.ipynb #fbe5a386
 def _complete(row, source, line):
     "A row of a file as a record: published names mapped, its prompt read, ids derived."
     text = {k: _as_text(row.get(k)) for k in ('instruction', 'input', 'output')}
@@ -152,6 +155,7 @@ def _record_table(records):
         names |= dict.fromkeys(k for k in r if k not in _ALIASES)
     return pa.table({k: [r.get(k) for r in records] for k in names})
 
+# %% ../../nbs/records/03_reading.ipynb #c019bb
 def _records(rows, source, where):
     "Records from dicts, a thousand at a time, so that many take little memory."
     from datasets import Dataset    # takes half a second
@@ -206,6 +210,7 @@ def _rows(records):
             yield from table.to_pylist()
             bar.update(len(table))
 
+# %% ../../nbs/records/03_reading.ipynb #c021ab
 def write_records(
     records:'Dataset', # records
     path, # a .json or .jsonl file to write

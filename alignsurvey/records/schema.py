@@ -85,6 +85,7 @@ def share_text(
 # %% ../../nbs/records/02_schema.ipynb #c012
 _OPTION = re.compile(r'^([A-Z]{1,2})[.．、)）]\s*(\S.*?)\s*$')    # "A. too little", "B、幸福"
 
+# %% ../../nbs/records/02_schema.ipynb #c012b
 def find_options(
     prompt, # the text that a model sees
 )->list: # response options in displayed order; empty where none are shown

@@ -24,6 +24,7 @@ def _groups(records, names):
     frame = records.select_columns(['groups']).flatten().to_pandas()
     return frame[[f'groups.{n}' for n in names]].astype(str).set_axis(names, axis=1)
 
+# %% ../../nbs/records/05_splits.ipynb #c034b
 def _unit_of(records, by):
     "The unit that must not stand on both sides, one string a record."
     if by not in UNITS:
@@ -77,6 +78,7 @@ def _as_list(x):
     "None, one name or several as a list."
     return [x] if isinstance(x, str) else list(x or [])
 
+# %% ../../nbs/records/05_splits.ipynb #c035bb
 def split_records(
     records:'Dataset', # records
     by='respondent', # respondent (new people), item (new questions), wave, a group; or several

@@ -22,33 +22,28 @@ from .tables import score_table
 from .plots import plot_calibration, plot_scores, plot_shares
 
 # %% ../../nbs/reporting/04_page.ipynb #c025
-PAGE_STYLE = Markup('''
-body { font:16px/1.5 system-ui,sans-serif; max-width:60rem; margin:2rem auto; padding:0 1rem;
-  color:#222 }
-h1,h2{line-height:1.2}
-h2{margin-top:2.2rem}
-table{border-collapse:collapse;font-size:.82rem;display:block;overflow-x:auto}
-th,td { padding:.3rem .6rem; border-bottom:1px solid #ddd; text-align:left; white-space:nowrap;
-  font-variant-numeric:tabular-nums }
-thead th{border-bottom:2px solid #888}
-pre{background:#f6f6f6;padding:1rem;white-space:pre-wrap;font-size:.85rem}
-img{max-width:100%}
-tr.model th{color:#B84F00}
-.warn{border-left:4px solid #D55E00;background:#fdf3ec;padding:.7rem 1rem}
-.note{color:#555;font-size:.9rem}
-dt{font-weight:600}
-dd{margin:0 0 .4rem 1rem;overflow-wrap:anywhere}
-''')
+PAGE_STYLE = Markup('''\
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222} \
+h1,h2{line-height:1.2} h2{margin-top:2.2rem}
+table{border-collapse:collapse;font-size:.82rem;display:block;overflow-x:auto} \
+th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap;\
+font-variant-numeric:tabular-nums}
+thead th{border-bottom:2px solid #888} \
+pre{background:#f6f6f6;padding:1rem;white-space:pre-wrap;font-size:.85rem} \
+img{max-width:100%} tr.model th{color:#B84F00}
+.warn{border-left:4px solid #D55E00;background:#fdf3ec;padding:.7rem 1rem} \
+.note{color:#555;font-size:.9rem} dt{font-weight:600} \
+dd{margin:0 0 .4rem 1rem;overflow-wrap:anywhere}''')
 
 # %% ../../nbs/reporting/04_page.ipynb #c025a
 _PAGE = jinja2.Environment(autoescape=True).from_string('''\
-<!doctype html><html lang="en"><meta charset="utf-8">
+<!doctype html><html lang="en"><meta charset="utf-8">\
 <meta name="viewport" content="width=device-width">
 <title>{{ title }}</title><style>
 {{ style }}</style><h1>{{ title }}</h1>
-<p class="warn"><strong>A simulated respondent is not a person.</strong>
-The model's answers below are not what people think; they are what a model says when it is told to
-answer as one. No number here licenses replacing respondents.</p>
+<p class="warn"><strong>A simulated respondent is not a person.</strong> \
+The model's answers below are not what people think; they are what a model says when it is \
+told to answer as one. No number here licenses replacing respondents.</p>
 <h2>What was asked of whom</h2>
 <p>{{ asked }}</p>{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}
 <p>One prompt, as the model saw it, and the answer that the respondent gave:</p><pre>{{ prompt }}
@@ -56,16 +51,16 @@ answer as one. No number here licenses replacing respondents.</p>
 → {{ answer }}</pre>
 <h2>Scores</h2>{{ table }}
 <p class="note">{{ note }}</p>
-{% if findings %}<h2>In words</h2>
-<ul>{% for f in findings %}<li>{{ f }}</li>{% endfor %}</ul>{{ differences }}{% endif %}
-{% for p in plots %}<h2>{{ p.title }}</h2>
+{% if findings %}<h2>In words</h2><ul>{% for f in findings %}<li>{{ f }}</li>{% endfor %}</ul>\
+{{ differences }}{% endif %}
+{% for p in plots %}<h2>{{ p.title }}</h2>\
 <img alt="{{ p.alt }}" src="data:image/png;base64,{{ p.png }}">{% endfor %}
 <h2>Answers that could not be used</h2>{{ failed }}
-<h2>Source, citation, terms</h2>
+<h2>Source, citation, terms</h2>\
 <dl>{% for k, v in about.items() %}<dt>{{ k }}</dt><dd>{{ v }}</dd>{% endfor %}</dl>
-<h2>Run card</h2>
+<h2>Run card</h2>\
 <dl>{% for k, v in card.items() %}<dt>{{ k }}</dt><dd>{{ v }}</dd>{% endfor %}</dl>
-<p class="note">Made with alignsurvey. Metrics and tasks follow AlignSurvey
+<p class="note">Made with alignsurvey. Metrics and tasks follow AlignSurvey \
 (Lin et al. 2025, arXiv 2511.07871).</p></html>''')
 
 # %% ../../nbs/reporting/04_page.ipynb #c025b
@@ -102,11 +97,12 @@ def _counts_text(frame, task, who):
     ks = sorted({len(o) for o in frame.options if o is not None})
     n = frame.respondent_id.nunique()
     said = f"{len(frame):,} {task.noun} of {n:,} held-out {who}{task.aside}"
-    if task.counts_items and ks:
+    has_items = ks or frame.answer_form.iloc[0] != 'free'    # each turn of speech is its own
+    if task.counts_items and has_items:
         said += f' to {frame.question_id.nunique()} items'
     if ks:
         said += f" with {' or '.join(map(str, ks))} categories"
-    if ks or not task.counts_items:
+    if has_items:
         said += f": {', '.join(frame.question_id.unique()[:30])}"
     return said
 
@@ -166,10 +162,12 @@ def _share_plot(scores, models):
             'with 95 percent intervals')
 
 def _calibration_plot(scores, models):
-    "The confidence of the last two models."
-    if not models or not (scores.group_var == 'confidence bin').any():
+    "The confidence of the last two models that gave probabilities."
+    sure = set(scores.predictor[scores.group_var == 'confidence bin'])
+    drawn = [m for m in models if m in sure][-2:]
+    if not drawn:
         return None
-    return dict(title='Calibration', drawn=plot_calibration(scores, models[-2:]),
+    return dict(title='Calibration', drawn=plot_calibration(scores, drawn),
         alt='How often the likeliest option was the answer, against the probability given to it')
 
 # %% ../../nbs/reporting/04_page.ipynb #c027p

@@ -22,6 +22,7 @@ _NAMES = dict(
     respondent='respondent interviewee participant answer a 受访者 被访者 回答 答')
 SPEAKERS = {name: who for who, names in _NAMES.items() for name in names.split()}
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c007b
 def _inner_turns(r, place, name):
     "The turns that an object of a person holds. Raises ValueError where they are no objects."
     inner = r['turns']
@@ -31,6 +32,7 @@ def _inner_turns(r, place, name):
     person = {k: v for k, v in r.items() if k != 'turns'}
     return [{**person, 'turn': j, **t} for j, t in enumerate(inner, 1)]
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c007c
 def _unnested(rows, name):
     "One object a turn, where objects of people hold lists of turns; and the place of each."
     flat, places = [], []
@@ -129,6 +131,7 @@ def _checked_turns(frame, places, name, speakers):
     out['dialogue'] = [first[k] for k in dialogues]
     return out.sort_values(['dialogue', 'turn'], kind='stable', ignore_index=True)
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c008cb
 def _joined(turns):
     "Turns that follow one by the same speaker become part of it."
     who = turns[['dialogue', 'speaker']]
@@ -163,6 +166,7 @@ def _survey_key(survey, where):
             f"turns: name the column in {survey.codebook.path}")
     return survey.frame[column].map(code_text)
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c011b
 def _places_of(ids, key, where, name):
     "Which row is each respondent's. Raises ValueError at one who has none, or two."
     if key.duplicated().any():
@@ -182,6 +186,7 @@ def _surveyed_people(survey, ids, name):
     part = Survey(rows.reset_index(drop=True), survey.codebook, survey.path)
     return rows.set_axis(ids)[list(survey.codebook.background)], part, survey.path
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c011ab
 def _listed_people(source, ids, name):
     "Background of the respondents in `ids`, from a frame or a file."
     where = 'background'
@@ -194,6 +199,7 @@ def _listed_people(source, ids, name):
     at = _places_of(ids, source.respondent_id.map(code_text), where, name)
     return source.drop(columns='respondent_id').iloc[at].set_axis(ids), None, where
 
+# %% ../../nbs/surveys/05_interviews.ipynb #c011ac
 def _people(source, ids, name):
     "Background of the respondents in `ids`, the survey it came from, and a name for messages."
     if source is None:
@@ -201,7 +207,7 @@ def _people(source, ids, name):
     found = _surveyed_people if isinstance(source, Survey) else _listed_people
     return found(source, ids, name)
 
-# %% ../../nbs/surveys/05_interviews.ipynb #c011b
+# %% ../../nbs/surveys/05_interviews.ipynb #760c8409
 @patch(cls_method=True)
 def load(cls:Interviews,
     turns, # .json, .jsonl or .csv file, or frame: respondent_id, turn, speaker, text, section

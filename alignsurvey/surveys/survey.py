@@ -42,6 +42,7 @@ def _own_codebook(path, frame, notes):
         f"then save the draft with survey.codebook.save({beside!r}) and correct it")
     return book
 
+# %% ../../nbs/surveys/04_survey.ipynb #c008b
 @patch(cls_method=True)
 def load(cls:Survey,
     path, # a file (.csv .parquet .sav .zsav .por .dta .xpt .sas7bdat), its folder, a bundled name
@@ -99,6 +100,7 @@ def coded(
         return _binned(survey, name, q.bins), kind[rows]
     return index[rows], kind[rows]
 
+# %% ../../nbs/surveys/04_survey.ipynb #c010ab
 def _binned(survey, name, bins):
     "The bin of each respondent's number, -1 where missing."
     x = numeric(survey, name)
@@ -116,6 +118,7 @@ def _first_bad(survey, name, bad, remedy):
     shown = 'an empty cell' if pd.isna(value) else repr(code_text(value))
     raise ValueError(f"{survey.path}: row {_row(survey, row)}, column {name!r}: {shown} {remedy}")
 
+# %% ../../nbs/surveys/04_survey.ipynb #c012b
 def _numbers(survey, name, what):
     "A column as floats; blanks are NaN. Raises ValueError at the first row that isn't one."
     column = survey.frame[name]
@@ -164,6 +167,7 @@ def _check_ids(survey):
         _first_bad(survey, name, ids.duplicated().to_numpy(),
             'stands twice as respondent id: make ids unique, or name another column')
 
+# %% ../../nbs/surveys/04_survey.ipynb #c013ab
 def check_survey(
     survey:Survey, # a survey just read or made
 ):
@@ -213,6 +217,7 @@ def _item_table(survey, name, lang, w):
             rows.append(dict(item=name, answer=None, kind=k, n=int((kind == k).sum()), share=None))
     return rows
 
+# %% ../../nbs/surveys/04_survey.ipynb #c022b
 @patch
 def describe(
     self:Survey,
@@ -237,6 +242,7 @@ def _in_words(survey, name, q, grouped, lang):
     at, values = pd.factorize(survey.frame[name])
     return at, [str(v) for v in values]
 
+# %% ../../nbs/surveys/04_survey.ipynb #c025b
 def background(
     survey:Survey, # a survey
     *,
