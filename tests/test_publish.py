@@ -111,6 +111,7 @@ def test_from_the_hub_and_to_it(one, base, tmp_path):
     env = dict(os.environ, HF_ENDPOINT=address, HF_HOME=str(tmp_path/'home'), HF_TOKEN='hf_secret', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_DISABLE_XET='1', TQDM_DISABLE='1', NO_PROXY='127.0.0.1', no_proxy='127.0.0.1')
     done = subprocess.run([sys.executable, '-c', ASK, str(Path(__file__).parent), str(tmp_path/'given.json')], capture_output=True, text=True, env={**env, 'HF_HUB_OFFLINE': '0'}, timeout=600)
     server.shutdown()
+    server.server_close()
     assert done.returncode == 0, done.stderr[-3000:]
     got = json.loads(done.stdout.splitlines()[-1])
     assert 'lab/base + lab/adapter' in got['loaded'] and got['records'] == 6 and got['pushed'] == f'{address}/me/tiny-gss'

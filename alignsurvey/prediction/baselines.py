@@ -22,6 +22,8 @@ def majority(x, y, w, new, k):
     "All on the commonest answer."
     return np.eye(k)[np.bincount(y, w, minlength=k).argmax()]
 
+majority.is_certain = True    # gives other options no chance: nothing to compare a model with
+
 # %% ../../nbs/prediction/12_baselines.ipynb #c018-2
 def marginal(x, y, w, new, k):
     "The shares of the answers, with one answer added to each option."

@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     plots=['plot_scores', 'plot_shares', 'plot_calibration'],
     run_cards=['run_card'],
     page=['report'],
+    sections=['SECTIONS', 'Section', 'Study'],
     study_report=['full_report'],
     model_card=['adapter_card', 'push']))

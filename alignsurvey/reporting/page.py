@@ -23,7 +23,8 @@ from .plots import plot_calibration, plot_scores, plot_shares
 
 # %% ../../nbs/reporting/04_page.ipynb #c025
 PAGE_STYLE = Markup('''\
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222} \
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
+color:#222} \
 h1,h2{line-height:1.2} h2{margin-top:2.2rem}
 table{border-collapse:collapse;font-size:.82rem;display:block;overflow-x:auto} \
 th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap;\

@@ -96,7 +96,7 @@ def tried(
 # %% ../../nbs/reporting/05_sections.ipynb #s005
 def _text_table(rows, **columns):
     "Rows of scores for readers: head=column, value with interval, n, note; a dash for nothing."
-    shown = pd.DataFrame()
+    shown = pd.DataFrame(index=rows.index)
     for head, column in columns.items():
         known = rows[column].notna()
         shown[head] = rows[column].astype(object).where(known, '–')
@@ -475,7 +475,8 @@ def _regressed(s, how):
     which = ': ' + ', '.join(off) if len(off) else ''
     said = (f' In {s.formula}, {len(off)} of {rows.group.nunique()} coefficients differ from '
         f"people's{which}.")
-    return said, [('coefficients', _text_table(rows, term='group', who='predictor', minus='versus'))]
+    shown = _text_table(rows, term='group', who='predictor', minus='versus')
+    return said, [('coefficients', shown)]
 
 # %% ../../nbs/reporting/05_sections.ipynb #c017
 def equivalence_section(

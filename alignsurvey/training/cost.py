@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 import torch
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from accelerate.utils import send_to_device
 from datasets import Dataset
@@ -236,7 +237,7 @@ def estimate_training(
     """What `sft` would take with these settings, and nothing trained. Raises ValueError where `sft`
     would."""
     from peft import get_peft_model
-    import trl.trainer.sft_trainer    # what training loads is in memory too
+    import_module('trl.trainer.sft_trainer')    # what training loads is in memory too
     policy, recipe, rows, _, order, shared = ready_model(
         lm, records, stage, adapter_policy, share_prefixes, recipe)
     start = stage_start(lm, policy)
