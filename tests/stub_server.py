@@ -84,8 +84,9 @@ class Stub:
 
 async def main(settings):
     if settings.pop('tokenizer', None):
-        from alignsurvey.prediction.cost import _tokenizer
-        tokenizer = _tokenizer('smollm2-135m')
+        from transformers import AutoTokenizer
+        from alignsurvey.models.embedded import embedded_folder
+        tokenizer = AutoTokenizer.from_pretrained(embedded_folder())
         settings['prompt_tokens'] = lambda m: len(tokenizer.apply_chat_template(m, add_generation_prompt=True)['input_ids'])
     server = await asyncio.start_server(Stub(**settings).handle, '127.0.0.1', 0)
     print(server.sockets[0].getsockname()[1], flush=True)

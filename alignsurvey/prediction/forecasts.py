@@ -21,36 +21,23 @@ def check_predictions(
     ids, # record_id of each record, (N,)
     where='', # what a message begins with, such as "predictor 'tuned': "
     *,
-    needs=('record_id', 'status'), # columns that must be there
     statuses=STATUSES, # values that status may have; None: whatever there is
-    extra=False, # True: predictions of other records, and several of one, are let pass
-    named='record {!r} ', # how a message names a record
     missing=_MISSING, # what is said of a record without a prediction; {n}: how many there are
 ):
     """Raises ValueError, naming the first record, unless each record has one prediction and each
     prediction a record."""
-    for column in needs:
+    for column in 'record_id', 'status':
         if column not in frame:
             raise ValueError(f"{where}has no column {column!r}: add it")
-    known = pd.Index(ids)
-    strays = [] if extra else [
-        (frame.record_id.duplicated(), "has two predictions: keep one"),
-        (~frame.record_id.isin(known), "is not among the records: "
-            "pass the records that were predicted")]
+    ids, answered = pd.Index(ids), frame.record_id
+    refuse_records(answered.duplicated(), answered, "has two predictions: keep one", where)
+    refuse_records(~answered.isin(ids), answered, "is not among the records: "
+        "pass the records that were predicted", where)
     if statuses is not None:
-        strays.append((~frame.status.isin(statuses),
-            f"has an unknown status: use one of {', '.join(statuses)}"))
-    for bad, what in strays:
-        _refuse_first(bad, frame.record_id, where, named, what)
-    gone = ~known.isin(frame.record_id)
-    _refuse_first(gone, known, where, named, missing.format(n=gone.sum()))
-
-# %% ../../nbs/prediction/11_forecasts.ipynb #c012b
-def _refuse_first(bad, ids, where, named, what):
-    "Raises ValueError for the first bad record."
-    bad = np.flatnonzero(bad)
-    if len(bad):
-        raise ValueError(where + named.format(np.asarray(ids, object)[bad[0]]) + what)
+        refuse_records(~frame.status.isin(statuses), answered,
+            f"has an unknown status: use one of {', '.join(statuses)}", where)
+    gone = ~ids.isin(answered)
+    refuse_records(gone, ids, missing.format(n=gone.sum()), where)
 
 # %% ../../nbs/prediction/11_forecasts.ipynb #c013
 def _probabilities(column, a, where):

@@ -123,9 +123,11 @@ def _local(card):
 # %% ../../nbs/prediction/09_runs.ipynb #c011a-1
 def _server(card):
     from alignsurvey.prediction.server import connect
-    if 'base_url' not in card: return None
-    how = ('base_url', 'key_variable', 'concurrency', 'timeout', 'tries', 'patience', 'prices', 'budget')
-    return connect(card['model'], **{k: card[k] for k in how}, **card['options'])
+    if 'base_url' not in card:
+        return None
+    given = ('base_url', 'key_variable', 'concurrency', 'timeout', 'tries', 'patience', 'prices',
+        'budget')
+    return connect(card['model'], **{field: card[field] for field in given}, **card['options'])
 
 # %% ../../nbs/prediction/09_runs.ipynb #c011a-2
 # kind -> what `predict` is to ask again, from a run's card; None where the card is of another kind
