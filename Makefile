@@ -25,10 +25,10 @@ test: $(READY) ## all checks: export, clean and executed notebooks, README, test
 	$(RUN) ALIGNSURVEY_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
 	$(STEP) '4 of 6: README.md is what nbs/index.ipynb says'
 	$(BIN)/python nbs/_site/build.py check-readme
-	$(STEP) '5 of 6: tests'
-	$(RUN) $(BIN)/python -m pytest tests $(ARGS)
-	$(STEP) '6 of 6: documentation builds'
+	$(STEP) '5 of 6: documentation builds'
 	$(BIN)/python nbs/_site/build.py docs
+	$(STEP) '6 of 6: tests'
+	$(RUN) $(BIN)/python -m pytest tests $(ARGS)
 
 # a build for any x86-64 with AVX2: one for the very processor fails where it shows instructions (AMX) that a virtual machine does not let through
 LLAMA ?= .llama/bin/python

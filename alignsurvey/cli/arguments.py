@@ -24,6 +24,7 @@ def argument(
     "A value that has to be typed, by its place."
     return Annotated[kind, typer.Argument(help=said)]
 
+# %% ../../nbs/cli/01_arguments.ipynb #acec21e6
 def option(
     kind, # its type; with None where it may be left out
     said, # what --help says of it
@@ -54,6 +55,7 @@ def read_names(
     "Names of items, variables or predictors."
     return [t.strip() for t in text.split(',')] if text else None
 
+# %% ../../nbs/cli/01_arguments.ipynb #bfb8cf73
 def read_prices(
     text, # two numbers with a comma between them, or None
 )->tuple: # of a million prompt tokens and of a million written ones; 0 without text
@@ -81,6 +83,7 @@ def read_weights(
         raise ValueError(f"--mix {text}: "
             "give each task a weight, as in role=1,response=2") from None
 
+# %% ../../nbs/cli/01_arguments.ipynb #2723891b
 def read_object(
     text, # JSON
     flag, # where it was typed
@@ -101,6 +104,7 @@ def _own_part():
     size = int(os.environ.get('WORLD_SIZE') or 1)
     return f"{int(os.environ.get('RANK', 0)) + 1}/{size}" if size > 1 else '1/1'
 
+# %% ../../nbs/cli/01_arguments.ipynb #6a95ea6a
 def read_shard(
     text, # such as 2/3, or None
 )->tuple: # (2, 3); None where there is one part
@@ -121,6 +125,7 @@ def _line_of(error, path):
     frames = traceback.extract_tb(error.__traceback__)
     return next((f.lineno for f in reversed(frames) if f.filename == str(path)), '?')
 
+# %% ../../nbs/cli/01_arguments.ipynb #4d17f531
 def run_plugins(
     paths, # Python files, or None
 ):

@@ -66,6 +66,7 @@ def _folder(out):
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
+# %% ../../nbs/cli/02_demo.ipynb #b9bfb0b5
 def _tuned(lm, records, folder, settings):
     "The adapter in `folder` where these very settings and records made it, else a new one."
     card = {}

@@ -47,6 +47,7 @@ def _check_no_lonely(size):
             f"the first in place {np.flatnonzero(lonely)[0]}: one cluster shows no variance; "
             "merge such strata with similar ones, or draw without strata")
 
+# %% ../../nbs/estimation/01_bootstrap.ipynb #5f32a7b5
 def _rescaled_draws(stratum, fraction, n_boot, rng, chunk):
     "Factors of the rescaled bootstrap; all strata are drawn at once."
     n = len(stratum)
@@ -172,5 +173,6 @@ def cluster_interval(
     p = p_value(draws, **wide) if test else None
     return dict(ci_low=low, ci_high=high, p=p, note=_joined(note, few_clusters(small['n'])))
 
+# %% ../../nbs/estimation/01_bootstrap.ipynb #0dca29f2
 def _joined(*notes):
     return '; '.join(filter(None, notes)) or None

@@ -43,6 +43,7 @@ def _check_column(frame, name, what):
         columns = ', '.join(map(str, frame.columns))
         raise ValueError(f"{what} {name!r} is not a column: use one of {columns}")
 
+# %% ../../nbs/estimation/03_design.ipynb #389ea6d6
 def _numbers(frame, name, what):
     "A numeric column, (n,). Raises ValueError at values that are no numbers of 0 or above."
     _check_column(frame, name, what)
@@ -69,6 +70,7 @@ def _codes(frame, names, what):
     text = frame[names].iloc[first].astype(str)
     return code, text.agg('/'.join, axis=1).tolist()
 
+# %% ../../nbs/estimation/03_design.ipynb #accf557f
 def _as_list(x):
     "None, one name or several as a list."
     if x is None:
@@ -174,6 +176,7 @@ def _fay(r, rho):
 def _bootstrap(r, rho):
     return 1/(r - 1)
 
+# %% ../../nbs/estimation/03_design.ipynb #7f45147f
 def _as_given(r, rho):
     return 1.
 
@@ -261,6 +264,7 @@ def _degrees(design, inside):
     units = np.unique(first.unit[inside])
     return len(units) - len(np.unique(first.parent[units])), len(units)
 
+# %% ../../nbs/estimation/03_design.ipynb #267f16bd
 def _limits(value, se, df, alpha, share):
     "Both ends of an interval; a share's on the logit scale."
     reach = student.ppf(1 - alpha/2, df)*se
@@ -324,6 +328,7 @@ def _estimates_frame(rows):
     "Rows as a frame in which what cannot be said is a null number."
     return pd.DataFrame(rows).astype({**dict.fromkeys(_FLOATS, float), 'note': 'str'})
 
+# %% ../../nbs/estimation/03_design.ipynb #0792658f
 def _values(design, x):
     "A column by name, or an array of one value a respondent; and what to call it."
     if isinstance(x, str):

@@ -18,6 +18,7 @@ def _ppi_weights(w, n, name):
             "one a respondent, and not all 0")
     return w/w.mean()
 
+# %% ../../nbs/estimation/04_ppi.ipynb #724a9d4e
 def _ppi_values(x, name):
     "Numbers, (n,), none of them missing."
     x = np.asarray(x, float)
@@ -34,6 +35,7 @@ def _about_mean(w, x, fixed):
     "What each value adds to the error of a weighted mean; `fixed`: of a weighted sum."
     return w*x if fixed else w*(x - (w*x).mean())
 
+# %% ../../nbs/estimation/04_ppi.ipynb #7fb6b660
 def _power(y, f, g, w, v, fixed):
     "The trust in the model that gives the smallest standard error, 0 to 1."
     if fixed:

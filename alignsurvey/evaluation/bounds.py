@@ -20,6 +20,7 @@ def _distances():
     "The catalogue's distances between shares."
     return [m for m in known_metrics() if m.distance]
 
+# %% ../../nbs/evaluation/12_bounds.ipynb #dba226e5
 def _halves(a, j, half):
     """Shares of one item in each half of the clusters, (splits, K) each, and in which splits both
     have any; `half` (splits, clusters)."""
@@ -32,6 +33,7 @@ def _halves(a, j, half):
     p, q = (x[has]/x[has].sum(1, keepdims=True) for x in (one, other))
     return p, q, has
 
+# %% ../../nbs/evaluation/12_bounds.ipynb #07a5eb8b
 def _half_distances(a, half):
     "Each distance between the halves, the mean over items: {metric: (splits,)}."
     values = {m.name: [] for m in _distances()}

@@ -43,6 +43,7 @@ def _losses(hit, miss, p):
         logs = xlogy(hit, p) + xlogy(miss, 1 - p)
         return np.stack([squares.sum(-1), -logs.sum(-1)], -1)
 
+# %% ../../nbs/evaluation/10_calibration.ipynb #32ea6f43
 def _recalibrated(w, hit):
     "Losses of the best increasing function of the probabilities, (draws, 2)."
     out = np.zeros((len(w), 2))
@@ -76,6 +77,7 @@ def _scored(a, rows, q, k, draws):
     total = draws @ sums
     return np.where(total[:, 2:] > 0, np.inf, total[:, :2])
 
+# %% ../../nbs/evaluation/10_calibration.ipynb #77a08d0c
 def _referred(w, hit):
     "Score of the option's own share, in each draw, (draws, 2)."
     total, hits = w.sum(1), hit.sum(1)
@@ -108,6 +110,7 @@ def _stated(name, frame, a, rule):
             "predict with elicitation 'score'")
     return f
 
+# %% ../../nbs/evaluation/10_calibration.ipynb #f578e173
 def _part_row(about, metric, d, alpha, behind):
     "A row of the decomposition."
     note = None
@@ -165,6 +168,7 @@ def _curve(q, w, hit, at):
     some = w > 0
     return np.interp(at, q[some], isotonic_regression(hit[some]/w[some], weights=w[some]).x)
 
+# %% ../../nbs/evaluation/10_calibration.ipynb #aa2b380b
 def _curves(a, f, used, draws, points):
     "Places of the curve, and its value in each draw, (draws, places); None without options."
     record, option = np.nonzero((a.shown >= 0) & used[:, None])

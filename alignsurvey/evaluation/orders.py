@@ -23,6 +23,7 @@ def _shares(prediction, k):
     value = prediction.get('value')
     return None if pd.isna(value) else np.eye(k)[int(value)]
 
+# %% ../../nbs/evaluation/06_orders.ipynb #aaa8f543
 _FIELDS = ['record_id', 'options', 'source', 'question_id', 'respondent_id']
 
 def _with_predictions(records, predictions):
@@ -56,6 +57,7 @@ def _known(orders, field):
     values = [p.get(field) for _, p in orders.values()]
     return [v for v in values if v is not None and not pd.isna(v)]
 
+# %% ../../nbs/evaluation/06_orders.ipynb #6a78f836
 def _in_first_order(orders):
     "Usable shares of each order, put in the order of turn 0."
     first = orders[0][0]

@@ -28,6 +28,7 @@ def known_choices(
                 choice.append(i)
     return known, choice
 
+# %% ../../nbs/evaluation/05_scoring.ipynb #f460177f
 def _rows(records, size=10_000):
     "Records as dicts, many at a time: one at a time takes ten times as long."
     for start in range(0, len(records), size):

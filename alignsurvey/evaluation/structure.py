@@ -84,6 +84,7 @@ def _row(about, d, behind, alpha, n, *, test=False, centre=False, note=None, **w
             found['p'] = _normal_p(d, small_sample(**behind))
     return {**dict.fromkeys(COLUMNS), **about, 'value': d[0], **found, 'n': int(n), **where}
 
+# %% ../../nbs/evaluation/11_structure.ipynb #e49142b1
 def _adjusted(rows, adjust):
     "Rows of one family with their adjusted p values, where they were tested."
     tested = [r for r in rows if r['p'] is not None]
@@ -108,6 +109,7 @@ def _correlations(x, v, w):
         scale = np.sqrt(np.where(var > 1e-12, var, np.nan))
         return (c/n - (s/n)*(s/n).T)/(scale*scale.T)
 
+# %% ../../nbs/evaluation/11_structure.ipynb #a1f12ece
 def _drawn_correlations(t, x, v, draws):
     "Correlations of each pair in each draw, (1 + n_boot, pairs)."
     i, j = np.triu_indices(len(t.names), 1)
@@ -215,6 +217,7 @@ def _spread(total, x):
         p = total/total.sum(1, keepdims=True)
     return 1 - (p**2).sum(1) if x is None else p @ x**2 - (p @ x)**2
 
+# %% ../../nbs/evaluation/11_structure.ipynb #2bf70aac
 def _item_ratio(a, f, j, at, draws):
     "Variance ratio of one item in each draw, from the records `at`; NaN where people do not vary."
     place = (a.cluster[at], np.arange(len(at)))
@@ -225,6 +228,7 @@ def _item_ratio(a, f, j, at, draws):
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.where(human > 1e-12, model/human, np.nan)
 
+# %% ../../nbs/evaluation/11_structure.ipynb #3c8f23d7
 def _geometric_mean(each, draws):
     "Of the items whose ratio is above 0, in each draw; and how many these are."
     good = [d for d in each if d[0] > 0]
@@ -305,6 +309,7 @@ def _least_squares(y, x, w):
 def _logit(y, x, w):
     return sm.GLM(y, x, family=sm.families.Binomial(), freq_weights=w)
 
+# %% ../../nbs/evaluation/11_structure.ipynb #93de58ca
 _MODELS = dict(linear=(sm.WLS, _least_squares), logit=(sm.GLM, _logit))    # reads a formula, fits
 
 def _fitted(design, w, model):
@@ -328,6 +333,7 @@ def _designed(formula, frame, model):
         raise ValueError(f"formula {formula!r}: {said}; it can name {names}") from e
     return made.endog, made.exog, np.asarray(made.data.row_labels, int), made.exog_names
 
+# %% ../../nbs/evaluation/11_structure.ipynb #5ea20495
 def _replicated(sets, boot, people, model):
     """Coefficients in the sample (the mean over the sets of answers), then in each draw, with the
     next set: (1 + n_boot, terms)."""
@@ -343,6 +349,7 @@ def _answer_sets(a, f, draws, rng):
     for _ in range(draws if f.stated else 1):
         yield (rng.random((len(a.y), 1)) > f.q.cumsum(1)[:, :-1]).sum(1)
 
+# %% ../../nbs/evaluation/11_structure.ipynb #d2b301af
 def _check_terms(human, sets, name):
     "Raises ValueError where a model's answers give the formula other terms than people's."
     for s in sets:
@@ -351,6 +358,7 @@ def _check_terms(human, sets, name):
                 f"{', '.join(s[3])} for {name!r}: some answers never occur; "
                 "write items as numbers, without C()")
 
+# %% ../../nbs/evaluation/11_structure.ipynb #e283b491
 def _term_rows(about, d, design, people, alpha, test):
     "A row for each term, Holm's adjustment over terms."
     behind, n = clusters_of(people, design[2]), len(design[2])

@@ -96,6 +96,7 @@ def _together(draws, alpha, wide):
         t = np.where(se > 0, abs(off)/se, 0)
     return se, wide*float(np.nanquantile(np.nanmax(t, 1), 1 - alpha))
 
+# %% ../../nbs/evaluation/07_subgroups.ipynb #8f20485f
 def _smallest_reach(behind, alpha):
     "How many times as wide intervals are as in a large sample, in the smallest cell."
     small = [small_sample(**b) for b in behind]

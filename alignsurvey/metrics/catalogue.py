@@ -231,6 +231,7 @@ def _rps_scores(answers):
 def _failures(answers):
     return answers.failed
 
+# %% ../../nbs/metrics/05_catalogue.ipynb #a7e51391
 def _coverage(answers):
     return np.nan_to_num(answers.coverage)
 

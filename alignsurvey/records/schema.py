@@ -22,6 +22,7 @@ def letters(
     "The labels of displayed options."
     return [(chr(64 + i//26) if i >= 26 else '') + chr(65 + i % 26) for i in range(k)]
 
+# %% ../../nbs/records/02_schema.ipynb #8c8bf62b
 def option_block(
     options, # response options in displayed order
 )->str: # one lettered line an option
@@ -55,6 +56,7 @@ def _whole_percents(shares):
     whole[np.argsort(whole - exact, kind='stable')[:100 - whole.sum()]] += 1
     return [int(w) for w in whole]
 
+# %% ../../nbs/records/02_schema.ipynb #96b08615
 def share_lines(
     options, # response options in displayed order
     shares, # share of each, sum 1

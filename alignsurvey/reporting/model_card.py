@@ -61,6 +61,7 @@ def _about(data, folder):
             "a survey or a text with its source and terms")
     return said
 
+# %% ../../nbs/reporting/07_model_card.ipynb #dd82361a
 def _json(path):
     "What a file holds; nothing where it is not there."
     return json.loads(path.read_text()) if path.exists() else {}

@@ -76,6 +76,7 @@ def html_table(
         text = text.replace(row, row.replace('<tr>', '<tr class="model">'))
     return Markup(text)
 
+# %% ../../nbs/reporting/04_page.ipynb #aae2aa00
 def png_text(
     drawn, # matplotlib figure or axes; closed afterwards
 )->str: # base64
@@ -153,6 +154,7 @@ def _score_plot(scores, models):
         alt=f'{name} of each predictor with its 95 percent interval; '
             'the numbers are in the table above')
 
+# %% ../../nbs/reporting/04_page.ipynb #e17390f5
 def _share_plot(scores, models):
     "The shares of the model of interest."
     mine = scores.predictor == (models[-1] if models else None)
@@ -162,6 +164,7 @@ def _share_plot(scores, models):
         alt=f'Shares of each response option by item: respondents in blue, {models[-1]} in orange, '
             'with 95 percent intervals')
 
+# %% ../../nbs/reporting/04_page.ipynb #8653c2e8
 def _calibration_plot(scores, models):
     "The confidence of the last two models that gave probabilities."
     sure = set(scores.predictor[scores.group_var == 'confidence bin'])
@@ -177,6 +180,7 @@ def _plots(scores, models):
     made = [draw(scores, models) for draw in (_score_plot, _share_plot, _calibration_plot)]
     return [dict(p, png=png_text(p['drawn'])) for p in made if p]
 
+# %% ../../nbs/reporting/04_page.ipynb #04a20f65
 def exhibits(
     first, # a record
     about, # what the codebook says of its survey
@@ -200,6 +204,7 @@ def _failed_table(rows):
     failed = failed.rename(columns=names).rename_axis(index=None, columns=None)
     return failed.map(lambda v: '–' if pd.isna(v) else f'{v:.4f}')
 
+# %% ../../nbs/reporting/04_page.ipynb #7afe6fe1
 def _table_note(rows):
     "What stands below the table of scores."
     notes = dict.fromkeys(rows.note.dropna())

@@ -56,6 +56,7 @@ def _furthest(scores, predictor, most):
     far = far[far.versus.isna() & far.question_id.notna()]
     return far.sort_values('value', ascending=False).question_id.tolist()[:most]
 
+# %% ../../nbs/reporting/02_plots.ipynb #9ab5557c
 def _draw_item(ax, rows, item, predictor):
     "One item: respondents' shares and the predictor's."
     rows = rows[rows.question_id == item]

@@ -151,6 +151,7 @@ def _compared(s, name):
         words.append(f'{verdict(r)} {r.versus} ({interval})')
     return f"In {name}, {s.model} is {'; '.join(words)}." if words else ''
 
+# %% ../../nbs/reporting/05_sections.ipynb #2f79edf0
 def _notes(rows):
     "What is noted of predictors, once each; where baselines learned is told elsewhere."
     noted = rows[rows.note.notna() & (rows.predictor != 'noise floor')]
@@ -202,6 +203,7 @@ def _applying_distances(s):
         raise ValueError('no distance applies to these items')
     return metrics
 
+# %% ../../nbs/reporting/05_sections.ipynb #bb8e3528
 def _bounded_rows(s, metrics):
     "Distances of models, baselines, floor and split halves, the smallest first."
     rows = overall(s.scores)
@@ -513,6 +515,7 @@ def _margin_tests(s):
         rows.append(SimpleNamespace(versus=name, value=draws[0], n=int(has.sum()), **found))
     return rows
 
+# %% ../../nbs/reporting/05_sections.ipynb #387786ac
 def _answered_scores(s, a, name):
     "A predictor's score of each record; nan where it gave no usable answer."
     f = read_forecast(name, s.frames[name], a, s.rule)
@@ -575,6 +578,7 @@ def _trial(t, j, rng, tries, part=.2):
         'trust in the model (0 to 1)': mid.trust, 'interviews they stand for': mid.interviews,
         'interviews held': n, 'simulated': len(has) - n}
 
+# %% ../../nbs/reporting/05_sections.ipynb #f33d24e5
 def _short(value):
     "A cell of the table of trials."
     if pd.isna(value):

@@ -48,6 +48,7 @@ def _named_models(models, predictions):
                 f"use some of {', '.join(predictions)}")
     return models
 
+# %% ../../nbs/reporting/06_study_report.ipynb #834e1e0c
 def _scorable(records, predictions):
     "Records that were chosen among options, and the predictions of these."
     if set(records['level'][:]) != {'individual'}:
@@ -76,6 +77,7 @@ def _marks(baselines):
         return getattr(fit, 'learns', True) and not getattr(fit, 'is_certain', False)
     return [n for n in baselines if is_mark(BASELINES[n])] or list(baselines)[:1]
 
+# %% ../../nbs/reporting/06_study_report.ipynb #9151093f
 def _own_score(scores, model):
     "The score of single answers that the report is about."
     rows = scores[(scores.predictor == model) & scores.question_id.isna()]
@@ -172,6 +174,7 @@ def _shown(section, models):
     return dict(title=section.title, finding=section.finding, words=section.words, drawn=drawn,
         tabled=tabled)
 
+# %% ../../nbs/reporting/06_study_report.ipynb #c651ec44
 def _by_first_column(table):
     "A table without numbers for its rows."
     if not isinstance(table.index, pd.RangeIndex):

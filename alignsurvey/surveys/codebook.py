@@ -51,6 +51,7 @@ def _by_lang(text, where):
         return {'en': str(text)}
     raise ValueError(f"{where} is {text!r}: write text, or a mapping from language to text")
 
+# %% ../../nbs/surveys/02_codebook.ipynb #f7dd8d4c
 def _option_labels(options, where):
     "Code -> {language: label}."
     if not isinstance(options, dict):
@@ -81,6 +82,7 @@ def labels(
         return _bin_labels(question.bins)
     return [in_lang(o, lang) for o in question.options.values()]
 
+# %% ../../nbs/surveys/02_codebook.ipynb #a24330ea
 def _bin_labels(bins):
     "18-29 for whole-number cuts, 18 to <30 where cuts are fractions."
     whole = all(float(b).is_integer() for b in bins)

@@ -103,6 +103,7 @@ def _speaker_of(turns, speakers):
         "say who it is, as in speakers={'Ann': 'interviewer'}")
     return who
 
+# %% ../../nbs/surveys/05_interviews.ipynb #daaa0534
 def _number_of(turns):
     "The number of each turn."
     number = pd.to_numeric(turns.frame.turn, errors='coerce')

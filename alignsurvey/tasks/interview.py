@@ -160,6 +160,7 @@ def _next_truth(record):
             "a free turn has no one right answer: compare the texts")
     return chosen_option(record)
 
+# %% ../../nbs/tasks/07_interview.ipynb #d2ae0631
 def _shows_options(record):
     "Whether the next turn is one of some options."
     return bool(record['options'])

@@ -157,8 +157,8 @@ def sorted_table(
     order, # for each table, the place of each of its rows
 )->pa.Table:
     "Tables as one, rows in order."
-    place = np.argsort(np.concatenate(order), kind='stable')
-    return pa.concat_tables(parts).combine_chunks().take(place)
+    table = pa.concat_tables(parts).combine_chunks()
+    return table.take(np.argsort(np.concatenate(order), kind='stable'))
 
 # %% ../../nbs/tasks/02_items.ipynb #i019
 CHUNK = 10_000    # respondents at a time

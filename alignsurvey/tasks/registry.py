@@ -54,6 +54,8 @@ def _check_arguments(task, given):
         raise ValueError(f"lang is {lang!r}: use one of {', '.join(task.wordings)}")
     if form is not None and form not in forms:
         raise ValueError(f"answer_form is {form!r}: use one of {', '.join(forms)}")
+    if given['items'] is not None and not len(given['items']):
+        raise ValueError("items is empty: name the items to ask, or leave it out")
     for name in OPTIONAL:
         if given[name] is not None and name not in task.takes:
             takers = ' or '.join(t.name for t in TASKS.values() if name in t.takes)

@@ -82,6 +82,7 @@ def _third(place, lang):
         return low
     return high if place > 2 + 1e-9 else middle
 
+# %% ../../nbs/tasks/08_stance.ipynb #305465e0
 def _thirds(q, lang, where):
     "Low, middle and high third of an ordinal scale: a stance for each option."
     x = positions(q)
