@@ -61,12 +61,10 @@ RESPONSE = Task(
 
 # %% ../../nbs/tasks/04_response.ipynb #p006
 def _by_language(
-    text, # text, or {language: text}; None for none
+    text, # text, or {language: text}
     field, # of the call, for a message
 )->dict:
     "Texts by language. Raises ValueError where it is neither."
-    if text is None:
-        return {}
     said = {'en': text} if isinstance(text, str) else text
     if not isinstance(said, dict) or not said or not all(isinstance(t, str) for t in said.values()):
         raise ValueError(f"{field} is {text!r}: give a text, or {{language: text}}")
@@ -108,7 +106,7 @@ def choice_task(
     be used."""
     asked = _by_language(ask, 'ask')
     words = dict(opening=opening, ending=ending, group_opening=group_opening)
-    words = {field: _by_language(text, field) for field, text in words.items()}
+    words = {field: _by_language(text, field) for field, text in words.items() if text is not None}
     for field, text in words.items():
         if odd := [lang for lang in text if lang not in asked]:
             raise ValueError(f"{field} is in {odd[0]!r}, and ask is not: "
