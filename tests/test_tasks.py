@@ -94,7 +94,7 @@ def test_it_is_asked_and_reported(gss, priority, tmp_path):
     records = made(gss)
     said = predict(function_predictor(last, 'last'), records, elicitation='greedy')
     assert set(said.status) == {'ok'} and set(said.value) == {2}
-    table = evaluate(records, dict(last=said), baselines=False, **QUICK)
+    table = evaluate(records, dict(last=said), **QUICK)
     page = report(table, tmp_path/'report.html', records=records, models=['last']).read_text(encoding='utf-8')
     assert f'{len(records)} priorities of 60 held-out respondents to 2 items' in page
 
