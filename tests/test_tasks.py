@@ -96,7 +96,8 @@ def test_it_is_asked_and_reported(gss, priority, tmp_path):
     assert set(said.status) == {'ok'} and set(said.value) == {2}
     table = evaluate(records, dict(last=said), **QUICK)
     page = report(table, tmp_path/'report.html', records=records, models=['last']).read_text(encoding='utf-8')
-    assert f'{len(records)} priorities of 60 held-out respondents to 2 items' in page
+    people = len(set(records['respondent_id']))
+    assert f'{len(records)} priorities of {people} held-out respondents to 2 items' in page
 
 
 def test_it_has_baselines(gss, priority):

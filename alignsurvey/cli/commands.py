@@ -35,6 +35,7 @@ def _said_once(f):
             raise typer.Exit(2) from None
     return run
 
+# %% ../../nbs/cli/03_commands.ipynb #66c29909
 def _command(f):
     "Register a command."
     return app.command()(_said_once(f))
@@ -47,6 +48,7 @@ def _version(asked):
         print(version('alignsurvey'))
         raise typer.Exit()
 
+# %% ../../nbs/cli/03_commands.ipynb #fb184d47
 _PLUGINS = typer.Option('--plugins', metavar='FILE', help='Python file of yours that adds tasks, '
     'metrics, baselines or losses, run before the command; may be given several times')
 _VERSION = typer.Option('--version', callback=_version, is_eager=True,
@@ -367,6 +369,7 @@ def _asker(model, adapter, server, prices, batches, connection):
         raise ValueError("--batches asks a server by the file: give its address with --server")
     return _local(model, adapter)
 
+# %% ../../nbs/cli/03_commands.ipynb #e45f88ad
 def _local(model, adapter):
     "A model on this machine; of several GPUs the one of this process."
     import torch
@@ -376,6 +379,7 @@ def _local(model, adapter):
         device = f"cuda:{int(os.environ['LOCAL_RANK'])}"
     return load_model(model, adapter=adapter, device=device)
 
+# %% ../../nbs/cli/03_commands.ipynb #49f9bc71
 def _server(model, address, prices, batches, **how):
     "A server as it was typed; without an address it can only be priced."
     from alignsurvey.prediction.batch_api import in_batches
@@ -384,6 +388,7 @@ def _server(model, address, prices, batches, **how):
     server = connect(model, base_url=url, prices=read_prices(prices), **how)
     return in_batches(server) if batches else server
 
+# %% ../../nbs/cli/03_commands.ipynb #1352cb7a
 def _priced(server, records, **how):
     "Tokens and price of a run, in one line."
     from alignsurvey.prediction.cost import estimate, estimate_line
@@ -403,6 +408,7 @@ def join(
     new_path(out, overwrite)
     print(join_parts(out, overwrite=overwrite))
 
+# %% ../../nbs/cli/03_commands.ipynb #07d6604c
 @_command
 def reproduce(
     run: argument(Path, 'file of predictions, with its card beside it'),
@@ -482,6 +488,7 @@ def _named_predictions(records, predictions):
         named[name] = read_predictions(path, test)
     return test, named
 
+# %% ../../nbs/cli/03_commands.ipynb #e9f8937b
 def _scored(records, predictions, train, out, versus, how):
     "Scores in a file; the table to print and the file's name."
     from alignsurvey.records.reading import read_records
@@ -501,6 +508,7 @@ def _held_out(records, predictions):
             "give both or neither")
     return (records, predictions) if records else None
 
+# %% ../../nbs/cli/03_commands.ipynb #33c73de8
 def _full(records, predictions, train, out, overwrite, survey, held, how, more):
     "The full report beside the scores; the scores are its own."
     from alignsurvey.prediction.predictions import read_predictions

@@ -17,6 +17,7 @@ def overall(
     "The scores of whole runs."
     return scores[scores.question_id.isna() & scores.group_var.isna() & scores.versus.isna()]
 
+# %% ../../nbs/reporting/01_tables.ipynb #fa19d66e
 def number_text(
     row, # with value, ci_low and ci_high
 )->str: # such as '0.889 [0.845, 0.936]'
@@ -36,6 +37,7 @@ def _best_first(rows, metric):
     order = values.reindex(rows.predictor.unique()).sort_index()
     return order.sort_values(na_position='last', ascending=is_lower_better(metric)).index
 
+# %% ../../nbs/reporting/01_tables.ipynb #1821c4f5
 def score_table(
     scores, # frame from `evaluate`
     metrics=None, # names of metrics; default the main ones and any of the user's own
@@ -64,6 +66,7 @@ def main_metrics(
     their place."""
     return headline_metrics(scores.metric.unique())
 
+# %% ../../nbs/reporting/01_tables.ipynb #1892d24d
 def _compared_rows(scores, metrics):
     "Rows of differences between predictors, over all items."
     compared = scores.versus.notna() & (scores.versus != 'noise floor')
@@ -98,6 +101,7 @@ def verdict(
     better = (row.value < 0) == is_lower_better(row.metric)
     return 'better than' if better else 'worse than'
 
+# %% ../../nbs/reporting/01_tables.ipynb #cc4a7152
 def findings(
     scores, # frame from `evaluate`
     metrics=None, # which scores to put in words; default the main ones

@@ -71,6 +71,7 @@ def _part(wording, name, level):
     own = getattr(wording, f'group_{name}') if level == 'group' else None
     return getattr(wording, name) if own is None else own
 
+# %% ../../nbs/tasks/01_task.ipynb #872e0a70
 @patch
 def begin(
     self:Wording,
@@ -105,6 +106,7 @@ def ask(
     shown = _part(self, 'options', level).format(options=options) if options else ''
     return asked + shown + _ending(self, options, level, form)
 
+# %% ../../nbs/tasks/01_task.ipynb #bccdaee3
 def _ending(wording, options, level, form):
     "The ending of a prompt."
     if not options and wording.open_ending is not None:
