@@ -3,7 +3,7 @@ import asyncio, contextlib, json, logging, os, signal, subprocess, sys, threadin
 from pathlib import Path
 import pytest
 
-from alignsurvey.prediction.cost import estimate, run_status
+from alignsurvey.prediction.cost import estimate_cost, run_status
 from alignsurvey.prediction.journal import Journal
 from alignsurvey.prediction.elicitation import predict
 from alignsurvey.records.reading import make_records, write_records
@@ -174,7 +174,7 @@ def test_the_dry_run_counts_what_the_server_bills():
     records = prompts(100)
     with stub(tokenizer=True) as (url, saw):
         server = connect('stub', base_url=url, prices=(2., 8.))
-        cost = estimate(server, records, tokenizer='smollm2-135m')
+        cost = estimate_cost(server, records, tokenizer='smollm2-135m')
         assert saw()['billed'] == 0
         predict(server, records, elicitation='greedy')
         assert abs(cost['prompt_tokens']/saw()['billed'] - 1) < .02 and cost['requests'] == 100

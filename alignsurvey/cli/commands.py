@@ -391,9 +391,9 @@ def _server(model, address, prices, batches, **how):
 # %% ../../nbs/cli/03_commands.ipynb #1352cb7a
 def _priced(server, records, **how):
     "Tokens and price of a run, in one line."
-    from alignsurvey.prediction.cost import estimate, estimate_line
+    from alignsurvey.prediction.cost import estimate_cost, estimate_line
     from alignsurvey.records.reading import read_records
-    return estimate_line(estimate(server, read_records(records), **how))
+    return estimate_line(estimate_cost(server, read_records(records), **how))
 
 # %% ../../nbs/cli/03_commands.ipynb #c021
 @_command

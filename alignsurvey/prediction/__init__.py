@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     predictor=['Predictor', 'function_predictor'],
     server=['connect', 'Server'],
     batch_api=['in_batches'],
-    cost=['estimate', 'run_status'],
+    cost=['estimate_cost', 'run_status'],
     runs=['compare_predictions', 'join_parts', 'reproduce', 'predictions_hash', 'PREDICTORS'],
     foreign=['read_foreign_predictions', 'match_replies'],
     forecasts=['Forecast', 'read_forecast', 'check_predictions', 'FAILURE_RULES'],

@@ -7,15 +7,14 @@ __all__ = ['Batched', 'in_batches']
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c002
 import json
-import os
 import time
 from dataclasses import dataclass
 from itertools import chain, islice
 from .predictions import draw_keys
-from alignsurvey.prediction.completions import (
-    Fault, as_fault, as_prediction, is_filtered, read_completion,
-)
-from .server import Server, as_jobs, refuse_stopped
+from .completions import Fault, as_fault, as_prediction
+from .completions import is_filtered, read_completion
+from .client import blocking_client
+from .server import Server
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c007
 @dataclass
@@ -24,83 +23,131 @@ class Batched(Server):
     per_file: int = 50_000   # requests in a file, at most
     every: float = 60.       # seconds between two looks at what is under way
     def collect(self, records, keys, batches, elicitation, log, run, how):
-        "First what an earlier call has submitted, then all the rest."
-        at = {k: i for rows in batches for i in rows for k in draw_keys(keys[i], how.get('draws'))}
-        tried, waiting = set(), log.runs()[run].get('waiting', [])
-        with _client(self) as client:
-            for rest in False, True:
-                jobs = iter(as_jobs(self, records, keys, batches, log.answered(at) | tried, elicitation, how) if rest else ())
-                try:
-                    while some := list(islice(jobs, self.per_file)):
-                        waiting.append(_submit(client, self, some))
-                        log.note(run, waiting=waiting)
-                    if waiting: print(f'{len(waiting)} under way, for up to a day: this may be stopped, the same call goes on')
-                    while waiting:
-                        batch = _done(client, self, waiting[0])
-                        if batch.status != 'failed': tried |= _take(client, batch, lambda k: records[at[k]], elicitation, log, run)
-                        log.note(run, waiting=(waiting := waiting[1:]))
-                        if batch.status == 'failed': raise Fault('stop', 'turned_down', said=_turned_down(batch))
-                except Exception as e: raise _told(self, e) from None
+        """First what an earlier call has submitted, then all the rest. Raises ConnectionError
+        where the provider answers nothing, or turns a file down."""
+        row_of = {}
+        for i in chain.from_iterable(batches):
+            row_of.update(dict.fromkeys(draw_keys(keys[i], how.get('draws')), i))
+        def take(submission):
+            return _take(self, submission, records, row_of, elicitation, log, run)
+        try:
+            known = _settle(self, take, log, run) | log.answered(row_of)
+            requests = self.requests(records, keys, batches, known, elicitation, how)
+            while some := list(islice(requests, self.per_file)):
+                name = _submit(self, some)
+                log.note(run, waiting=[*_waiting(log, run), name])
+            _settle(self, take, log, run)
+        except Exception as e:
+            raise _stopped(self, e) from None
 
+# %% ../../nbs/prediction/07_batch_api.ipynb #c007x1
 def in_batches(
     server:Server, # from `connect`
     *,
     per_file=50_000, # requests in a file, at most
     every=60., # seconds between two looks at what is under way
 )->Batched:
-    "A server for `predict` that is asked by the file. Raises ValueError at a budget, because a file is paid as a whole."
+    """A server for `predict` that is asked by the file. Raises ValueError at a budget, because a
+    file is paid as a whole."""
     if server.budget is not None:
-        raise ValueError("a budget can't be kept in batches, which are paid as a whole: price the run with estimate, and leave the budget out")
+        raise ValueError("a budget can't be kept in batches, which are paid as a whole: "
+            "price the run with estimate_cost, and leave the budget out")
     return Batched(**vars(server), per_file=per_file, every=every)
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c008
+_URL = '/v1/chat/completions'
+
 def _client(server):
-    import openai    # slow to import, so only for those who ask a server
-    key = os.environ.get(server.key_variable) or 'none'
-    return openai.OpenAI(api_key=key, base_url=server.base_url, max_retries=server.tries, timeout=server.timeout)
+    return blocking_client(server, retries=server.tries)
 
-def _submit(client, server, jobs):
-    "One file of requests under way; gives the batch's name."
-    ask = dict(method='POST', url='/v1/chat/completions')
-    lines = [json.dumps(dict(custom_id=key, **ask, body=dict(body, model=server.model)), ensure_ascii=False) for key, _, body in jobs]
-    file = client.files.create(file=('requests.jsonl', '\n'.join(lines).encode()), purpose='batch')
-    return client.batches.create(input_file_id=file.id, endpoint=ask['url'], completion_window='24h').id
+def _submit(server, requests):
+    "One file of requests under way; gives the name of the submission."
+    lines = []
+    for key, _, body in requests:
+        line = dict(custom_id=key, method='POST', url=_URL, body=dict(body, model=server.model))
+        lines.append(json.dumps(line, ensure_ascii=False))
+    client = _client(server)
+    data = '\n'.join(lines).encode()
+    file = client.files.create(file=('requests.jsonl', data), purpose='batch')
+    made = client.batches.create(input_file_id=file.id, endpoint=_URL, completion_window='24h')
+    return made.id
 
-def _done(client, server, name):
-    "Wait for a batch."
-    while (batch := client.batches.retrieve(name)).status in ('validating', 'in_progress', 'finalizing', 'cancelling'): time.sleep(server.every)
-    return batch
+# %% ../../nbs/prediction/07_batch_api.ipynb #c008x1
+def _waiting(log, run):
+    "Names of a run's submissions that are under way."
+    return log.runs()[run].get('waiting', [])
 
-def _turned_down(batch):
-    return f"batch {batch.id} was turned down: {'; '.join(e.message for e in (batch.errors and batch.errors.data) or ())}"
+def _settle(server, take, log, run):
+    "Wait for all submissions, and take the answers; gives the keys that they held."
+    waiting = _waiting(log, run)
+    if waiting:
+        print(f'{len(waiting)} under way, for up to a day: '
+            'this may be stopped, the same call goes on')
+    held = set()
+    for i, name in enumerate(waiting):
+        submission = _done(server, name)
+        is_refused = submission.status == 'failed'
+        if not is_refused:
+            held |= take(submission)
+        log.note(run, waiting=waiting[i + 1:])
+        if is_refused:
+            raise Fault('stop', 'turned_down', said=_turned_down(submission))
+    return held
 
-def _lines(client, file):
-    return map(json.loads, client.files.content(file).content.splitlines())    # bytes: only an end of line ends a line
+# %% ../../nbs/prediction/07_batch_api.ipynb #c008x2
+_UNDER_WAY = ('validating', 'in_progress', 'finalizing', 'cancelling')
+
+def _done(server, name):
+    "A submission, once it is through."
+    while True:
+        submission = _client(server).batches.retrieve(name)
+        if submission.status not in _UNDER_WAY:
+            return submission
+        time.sleep(server.every)
+
+def _turned_down(submission):
+    "What the provider says of a file that it does not take."
+    problems = (submission.errors and submission.errors.data) or ()
+    return f"batch {submission.id} was turned down: {'; '.join(p.message for p in problems)}"
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28ed
-def _take(client, batch, record, elicitation, log, run):
-    "Put a batch's answers into the journal; gives the keys that it held."
-    held = {l['custom_id'] for l in _lines(client, batch.input_file_id)}
-    lines, silent = chain.from_iterable(_lines(client, f) for f in (batch.output_file_id, batch.error_file_id) if f), set(held)
-    while some := {l['custom_id']: l for l in islice(lines, 1000)}:
+def _take(server, submission, records, row_of, elicitation, log, run):
+    "Put a submission's answers into the journal; gives the keys that it held."
+    held = {line['custom_id'] for line in _lines(server, submission.input_file_id)}
+    silent = set(held)
+    files = [f for f in (submission.output_file_id, submission.error_file_id) if f]
+    lines = chain.from_iterable(_lines(server, file) for file in files)
+    while some := {line['custom_id']: line for line in islice(lines, 1000)}:
         answers, failures = {}, {}
         for key, line in some.items():
-            try: answers[key] = _answer(line, record(key), elicitation)
-            except Fault as f: failures[key] = f.why
+            try:
+                answers[key] = _answer(line, records[row_of[key]], elicitation)
+            except Fault as fault:
+                failures[key] = fault.why
         log.fail(failures, run)
         log.add(answers, run)
         silent -= set(some)
-    log.fail(dict.fromkeys(silent, f'batch_{batch.status}'), run)
+    log.fail(dict.fromkeys(silent, f'batch_{submission.status}'), run)
     return held
 
-def _answer(line, record, elicitation):
-    "A line of a batch as a prediction; raises Fault."
-    reply = line.get('response') or {}
-    if reply.get('status_code') == 200: return as_prediction(read_completion(reply['body']), record, elicitation)
-    if is_filtered(json.dumps(line)): return dict(status='refused', why='content_filter')
-    raise Fault('error', f"http_{reply['status_code']}" if reply else 'batch_expired' if 'expired' in json.dumps(line) else 'batch_error')
+def _lines(server, file):
+    "Lines of a provider's file. Its bytes are split, since only an end of line ends a line."
+    return map(json.loads, _client(server).files.content(file).content.splitlines())
 
-def _told(server, e):
+# %% ../../nbs/prediction/07_batch_api.ipynb #d54c28x1
+def _answer(line, record, elicitation):
+    "A line of a provider's file as a prediction; raises Fault."
+    reply = line.get('response') or {}
+    if reply.get('status_code') == 200:
+        return as_prediction(read_completion(reply['body']), record, elicitation)
+    said = json.dumps(line)
+    if is_filtered(said):
+        return dict(status='refused', why='content_filter')
+    if reply:
+        raise Fault('error', f"http_{reply['status_code']}")
+    raise Fault('error', 'batch_expired' if 'expired' in said else 'batch_error')
+
+def _stopped(server, e):
     "What went wrong, in a sentence without the key."
     fault = e if isinstance(e, Fault) else as_fault(e)
-    return refuse_stopped(server, fault.said or f'its batches gave no answer ({fault.why})')
+    return server.stopped(fault.said or f'its batches gave no answer ({fault.why})')

@@ -159,6 +159,7 @@ def _said(e):
     said = f'Error code: {e.status_code}'
     return f'{said} - {reason}' if reason else said
 
+# %% ../../nbs/prediction/05_completions.ipynb #c010x5
 def is_filtered(
     text, # of an error
 )->bool:
@@ -198,6 +199,7 @@ def _parts_of(reply):
         asked=usage.get('prompt_tokens'),
         written=usage.get('completion_tokens'))
 
+# %% ../../nbs/prediction/05_completions.ipynb #c013x3
 def _listed(place):
     "Pairs of token and log probability, the likeliest first."
     return [(t['token'], t['logprob']) for t in place['top_logprobs'] or ()]
@@ -212,7 +214,8 @@ def as_prediction(
     record, # what was asked
     elicitation, # how
 )->dict: # as `read_reply` gives it, with asked, written and tokens
-    "A reply as a prediction, with what was billed. Raises Fault where log probabilities are missing."
+    """A reply as a prediction, with what was billed. Raises Fault where log probabilities are
+    missing."""
     asked, written = said['asked'], said['written']
     tokens = None if asked is None else asked + (written or 0)
     billed = dict(asked=asked, written=written, tokens=tokens)

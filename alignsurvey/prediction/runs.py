@@ -122,12 +122,8 @@ def _local(card):
 
 # %% ../../nbs/prediction/09_runs.ipynb #c011a-1
 def _server(card):
-    from alignsurvey.prediction.server import connect
-    if 'base_url' not in card:
-        return None
-    given = ('base_url', 'key_variable', 'concurrency', 'timeout', 'tries', 'patience', 'prices',
-        'budget')
-    return connect(card['model'], **{field: card[field] for field in given}, **card['options'])
+    from alignsurvey.prediction.server import Server    # openai is slow to import
+    return Server.from_card(card)
 
 # %% ../../nbs/prediction/09_runs.ipynb #c011a-2
 # kind -> what `predict` is to ask again, from a run's card; None where the card is of another kind
