@@ -159,7 +159,11 @@ def _answers_to(question, options, t, known):
 # %% ../../nbs/prediction/12_baselines.ipynb #c024b
 def _fitted(name, fit, x, y, w, new, k):
     "What a baseline says of each row of `new`, (n, k)."
-    q = np.asarray(fit(x, y, w, new, k), float)
+    try:
+        q = np.asarray(fit(x, y, w, new, k), float)
+    except Exception as e:    # whatever a user's function raises
+        raise ValueError(f"baseline {name!r}: raised {type(e).__name__}: {e}: "
+            "mend it, or take it out of BASELINES") from e
     if q.shape not in ((k,), (len(new), k)):
         raise ValueError(f"baseline {name!r}: gave probabilities of shape {q.shape}: give one for "
             f"each of {k} options, for all or for each of {len(new)} respondents")
