@@ -22,7 +22,7 @@ test: $(READY) ## all checks: export, clean and executed notebooks, README, test
 	$(STEP) '2 of 6: notebooks are clean'
 	$(BIN)/python nbs/_site/build.py check-clean
 	$(STEP) '3 of 6: notebooks run from top to bottom (tutorials in their quick size)'
-	$(RUN) ALIGNSURVEY_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
+	$(RUN) $(BIN)/python nbs/_site/run_tests.py
 	$(STEP) '4 of 6: README.md is what nbs/index.ipynb says'
 	$(BIN)/python nbs/_site/build.py check-readme
 	$(STEP) '5 of 6: documentation builds'
