@@ -19,6 +19,7 @@ def homes():
 _HOMES = homes()
 __all__ = sorted(_HOMES)
 
+# %% ../nbs/all.ipynb #all004
 def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"alignsurvey.all has no {name!r}: its names are in alignsurvey.all.__all__")

@@ -15,7 +15,7 @@ from ..records.schema import answer_texts, option_block
 from ..parsing.options import parse_choice
 from ..parsing.values import parse_turn
 from .task import FreeScores, Task, Wording, answer_known, chosen_option
-from .task import read_reply
+from .task import parse_spoken
 from .items import DESIGN_FIELDS, account, all_columns, coded_answers, item_fields
 from .items import make_id, record_table, respondent_columns, sorted_table
 from .items import take_rows
@@ -176,7 +176,7 @@ def _turn_given(record):
 
 def _turn_said(reply, record):
     "The turn that a reply gives, None where it gives none."
-    return reply and read_reply(reply, record, parse_next)[0]
+    return reply and parse_spoken(reply, record, parse_next)[0]
 
 # %% ../../nbs/tasks/07_interview.ipynb #v009c
 def _compare_turns(said, human, records):

@@ -12,7 +12,7 @@ from ..surveys.interviews import Interviews
 from ..records.schema import FIELDS, SHARE_FORMS
 from ..parsing.options import WHY
 from ..parsing.shares import parse_shares
-from .task import LEVELS, OPTIONAL, Ask, Task, Wording, read_reply
+from .task import LEVELS, OPTIONAL, Ask, Task, Wording, parse_spoken
 from .items import as_dataset, chosen_names, sample_respondents
 from .dialogues import check_turns
 from .response import RESPONSE
@@ -229,7 +229,7 @@ def parse_answer(
     and at an unknown task."""
     if record.get('answer_form') in SHARE_FORMS:
         return parse_shares(text, record)
-    value, why = read_reply(text, record, task_of(record).parse)
+    value, why = parse_spoken(text, record, task_of(record).parse)
     return value, WHY[why][0] if why else 'ok', why
 
 # %% ../../nbs/tasks/09_registry.ipynb #c036

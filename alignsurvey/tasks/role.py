@@ -20,7 +20,7 @@ from ..surveys.interviews import Interviews
 from ..records.layouts import RULES
 from ..parsing.cleaning import folded
 from ..parsing.values import ATTRIBUTE_RULES, attribute_rule, parse_attribute
-from .task import FreeScores, Task, Wording, named_option, read_reply, same_value
+from .task import FreeScores, Task, Wording, named_option, parse_spoken, same_value
 from .items import DESIGN_FIELDS, all_columns, chosen_names, coded_answers
 from .items import record_table, respondent_columns, sorted_table, take_rows
 from .dialogues import DIALOGUE, Tally, about_topic, asked_pairs
@@ -290,7 +290,7 @@ def attribute_truth(
 ): # a text, a number or a list; None where the label is a don't know
     "What the person's attribute is, as its rule reads it."
     label = record['output'] if record.get('output') else record['answer']
-    return read_reply(str(label), record, parse_attribute)[0]
+    return parse_spoken(str(label), record, parse_attribute)[0]
 
 # %% ../../nbs/tasks/06_role.ipynb #r012b
 def same_attribute(
@@ -313,7 +313,7 @@ def _is_option(record):
 
 def _predicted(reply, record):
     "The attribute that a reply gives, None where it gives none."
-    return read_reply(reply, record, parse_attribute)[0]
+    return parse_spoken(reply, record, parse_attribute)[0]
 
 # %% ../../nbs/tasks/06_role.ipynb #r015b
 def _accuracy(said, human, records):

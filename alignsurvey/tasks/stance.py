@@ -15,7 +15,7 @@ from ..surveys.survey import Survey, coded
 from ..records.layouts import STANCES
 from ..records.schema import FORMS, SHARE_FORMS, option_block
 from ..parsing.values import parse_reason, parse_stance
-from .task import FreeScores, Task, Wording, named_option, read_reply
+from .task import FreeScores, Task, Wording, named_option, parse_spoken
 from .items import chosen_names, individual_tables, question_text
 from .groups import group_tables
 from .response import RESPONSE
@@ -186,7 +186,7 @@ def stance_tables(
 # %% ../../nbs/tasks/08_stance.ipynb #s008
 def _stance_truth(record):
     "The person's stance; None where that is a don't know."
-    return read_reply(str(record['answer']), record, parse_stance)[0]
+    return parse_spoken(str(record['answer']), record, parse_stance)[0]
 
 def _reason_given(record):
     "The person's reason, or None."

@@ -28,7 +28,10 @@ def read(path): return json.loads(path.read_text(encoding='utf-8'))
 
 # --- What the site says of a function or class
 
-def api_label(name): return 'api-' + name.lower().replace(' ', '-')
+def api_label(name):
+    "Where a name is documented. Labels know no case, so that a class (`Ask`) needs another than a function (`ask`)."
+    kind = 'api-class-' if name[0].isupper() and '.' not in name else 'api-'
+    return kind + name.lower().replace(' ', '-')
 
 
 def _shown(value):
