@@ -285,3 +285,11 @@ def test_the_four_say_what_other_pages_ask_of_a_task():
     for name, task in TASKS.items():
         assert task.name == name and set(task.wordings) == {'en', 'zh'} and set(task.forms) <= set(LEVELS)
         assert set(task.takes) <= set(OPTIONAL)
+
+
+def test_choices_alone_are_reported(gss, tmp_path):
+    records = gss.records(respondents=40, items=['natspac', 'natenvir'], verbose=False)
+    said = pd.DataFrame(dict(record_id=records['record_id'][:], value=0, elicitation='greedy', status='ok'))
+    scores = evaluate(records, said, baselines=False, **QUICK)
+    page = report(scores, tmp_path/'report.html', records=records, models=['model']).read_text(encoding='utf-8')
+    assert scores.value.notna().any() and 'Item by item' in page

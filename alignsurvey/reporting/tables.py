@@ -64,7 +64,7 @@ def main_metrics(
 )->list: # names of metrics
     """The metrics that say most about these scores: log score and Wasserstein, or what there is in
     their place."""
-    return headline_metrics(scores.metric.unique())
+    return headline_metrics(scores.metric[scores.value.notna()].unique())
 
 # %% ../../nbs/reporting/01_tables.ipynb #1892d24d
 def _compared_rows(scores, metrics):
