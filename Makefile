@@ -11,7 +11,7 @@ INSTALL := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 STEP = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-servers lab docs readme bench help clean
+.PHONY: demo test test-servers lab docs readme bench lock audit dist help clean
 
 demo: $(READY) ## real respondents, a real language model, fine-tuning, a report; on a CPU
 	$(RUN) $(BIN)/alignsurvey demo $(ARGS)
@@ -51,6 +51,24 @@ bench: $(READY) ## run every script in benchmarks/, one after the other
 	@for f in benchmarks/*.py; do \
 	  test -e "$$f" || { echo "benchmarks/ holds no script"; exit 1; }; \
 	  printf '\n== %s\n' "$$f"; $(RUN) $(BIN)/python "$$f" $(ARGS) || exit 1; done
+
+# Programs that look after a release, in an environment of their own.
+TOOLS := .tools/bin
+.tools/.ready:
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/pip install -q --disable-pip-version-check uv pip-audit cyclonedx-bom
+	@touch $@
+
+lock: .tools/.ready ## write requirements.lock anew: constraints.txt with the hash of every file
+	$(TOOLS)/uv pip compile constraints.txt --universal --python-version 3.11.5 --generate-hashes \
+	  --no-annotate --no-header -q -o requirements.lock
+
+audit: .tools/.ready ## known vulnerabilities of the locked packages; asks the advisory database
+	$(TOOLS)/pip-audit -r requirements.lock --require-hashes --disable-pip
+
+dist: $(READY) .tools/.ready ## the wheel, the same bytes from the same commit, and its bill of materials (CycloneDX)
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist .
+	$(TOOLS)/cyclonedx-py requirements requirements.lock --output-reproducible -o dist/sbom.cdx.json
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

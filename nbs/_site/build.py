@@ -6,6 +6,8 @@
 import os, posixpath, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
+from licences import licence_page
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 README_IMAGES = 'nbs/images/readme'  # plots that README.md shows, <this>-1.png and so on
@@ -157,6 +159,8 @@ def _about(src):
     about = src/'about'
     about.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE/'about.md', about/'index.md')
+    shutil.copy(HERE/'security.md', about/'security.md')
+    (about/'licences.md').write_text(licence_page(), encoding='utf-8')
     for p in sorted((ROOT/'data').glob('*/README.md')): shutil.copy(p, about/f'data-{p.parent.name}.md')
 
 
