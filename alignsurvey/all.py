@@ -13,7 +13,8 @@ ROOMS = ('files', 'metrics', 'estimation', 'surveys', 'records', 'parsing', 'tas
 
 # %% ../nbs/all.ipynb #c003
 def homes():
-    "The room of every public name. `Survey` and `Interviews` come from tasks, where they learn `records`."
+    """The room of every public name. `Survey` and `Interviews` come from tasks, where they learn
+    `records`."""
     return {name: room for room in ROOMS for name in import_module(f'alignsurvey.{room}').__all__}
 
 _HOMES = homes()
@@ -22,7 +23,8 @@ __all__ = sorted(_HOMES)
 # %% ../nbs/all.ipynb #all004
 def __getattr__(name):
     if name not in _HOMES:
-        raise AttributeError(f"alignsurvey.all has no {name!r}: its names are in alignsurvey.all.__all__")
+        raise AttributeError(f"alignsurvey.all has no {name!r}: "
+            'its names are in alignsurvey.all.__all__')
     return getattr(import_module(f'alignsurvey.{_HOMES[name]}'), name)
 
 def __dir__():
