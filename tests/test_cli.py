@@ -114,6 +114,7 @@ def test_train_and_test_must_not_share_respondents(cli, study):
     assert code == 2 and "respondent 'gss2018/" in err and 'in both train and test' in err, err
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize('line', ['import alignsurvey.surveys.survey', "import runpy, sys; sys.argv = ['alignsurvey', '--help']; runpy.run_module('alignsurvey.cli', run_name='__main__')"])
 def test_start_up(line):
     "Quick to import and to ask for help, without torch."

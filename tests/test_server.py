@@ -43,6 +43,7 @@ def test_every_fault_ends_in_a_status_with_its_reason(tmp_path):
     assert max(seen['served'].values()) == 1, 'an answered prompt was asked again'
 
 
+@pytest.mark.timing
 def test_faults_cost_at_most_twice_and_a_half_the_time():
     records, seconds = prompts(1_000), {}
     for faults in (0., .3):
@@ -181,6 +182,7 @@ def test_the_dry_run_counts_what_the_server_bills():
     assert cost['price_from'] == pytest.approx((cost['prompt_tokens']*2 + 100*8)/1e6)
 
 
+@pytest.mark.timing
 def test_throughput_with_latency():
     records = prompts(1_500)
     with stub(latency=.25) as (url, saw):

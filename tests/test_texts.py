@@ -158,6 +158,7 @@ def test_words_added_to_jieba_elsewhere_change_nothing(tmp_path):
 
 # at the size of a run
 
+@pytest.mark.timing
 def test_twenty_thousand_reasons_in_twenty_seconds(rng):
     def reason(i): return '，'.join(rng.choices(CLAUSES, k=9)) + f'，第{i}次。'
     a, b = [reason(i) for i in range(20_000)], [reason(-i) for i in range(20_000)]
