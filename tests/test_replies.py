@@ -9,11 +9,12 @@ from alignsurvey.records.schema import SHARE_FORMS, answer_texts, find_options, 
 from alignsurvey.records.reading import read_records
 from alignsurvey.parsing.values import ATTRIBUTE_RULES, parse_reason
 from alignsurvey.parsing.options import WHY
-from alignsurvey.parsing.cleaning import clean_reply
+from alignsurvey.parsing.cleaning import LONGEST, clean_reply, split_thinking
 from alignsurvey.tasks.registry import is_correct, parse_answer
 from alignsurvey.parsing.shares import parse_shares
 
 CORPUS = [json.loads(l) for l in (Path(__file__).parent/'replies.jsonl').read_text(encoding='utf-8').splitlines()]
+CORPUS.append(dict(task='response', lang='en', options=['yes', 'no'], answer_form='label', question_id='q', rule=None, reply='I would say no. '*1_000, value=None, status='unparsed', why='too_long'))
 
 
 # --- the corpus
@@ -139,6 +140,26 @@ def test_many_replies_are_read_quickly():
     for i in range(20_000): parse_answer(f'{{"predict": "{STANCES[0][i % 3]}", "reason": "{reason}{i}"}}', stance)
     for i in range(40_000): parse_answer(replies[i % 8], record)
     assert time.perf_counter() - start < 30    # about 3 seconds on one idle core
+
+
+SLOW = ['"', "'", '*', '- ', ', ', '、', '{', '{"a":', '"a":', '<think>', '<think>\n<thought>', 'not ', "don't ", 'really ', '不', '没', '<|', '\\"', '\n', '(a', 'a 5 ', ': 5, "', '[', '[1,']
+
+
+@pytest.mark.parametrize('unit', SLOW)
+def test_a_reply_that_repeats_itself_is_read_at_once(unit):
+    "As long as an answer may be, and a megabyte: each character is looked at a bounded number of times."
+    text = unit*(1_000_000//len(unit))
+    for said, record in (text[:LONGEST - 1], RECORDS[3]), (text[:LONGEST - 1], RECORDS[-1]), (text, RECORDS[0]):
+        start = time.process_time()
+        parse_answer(said, record), split_thinking(said)
+        assert time.process_time() - start < 1, (unit, len(said), record)    # about a fifth of a second where nothing else runs
+
+
+@pytest.mark.parametrize('reply', ['A' + ' '*400, '"'*1_600, '<think>'*20_000, '{"answer":'*3_000, '[' + '9'*5_000 + ']', '{"answer":' + '['*900 + ']'*900 + '}'])
+def test_replies_that_once_held_up_a_run_or_ended_it(reply):
+    start = time.process_time()
+    for record in RECORDS: assert parse_answer(reply, record)[1] in ('ok', 'unparsed')
+    assert time.process_time() - start < 5
 
 
 # --- labels of published files answer their own prompts

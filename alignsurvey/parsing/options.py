@@ -31,7 +31,8 @@ WHY = dict(    # reason -> status, and what the reply does
     no_shares=('unparsed', 'states no share'),
     option_without_share=('unparsed', 'leaves out an option'),
     option_twice=('unparsed', 'gives an option two shares'),
-    sum_not_100=('unparsed', 'its shares do not add up to 100 %, or to 1'))
+    sum_not_100=('unparsed', 'its shares do not add up to 100 %, or to 1'),
+    too_long=('unparsed', 'goes on for more than 10,000 characters after its reasoning'))
 
 # %% ../../nbs/parsing/04_options.ipynb #c010
 _LETTER = rf"([A-Z]{{1,2}})(?!'|[^\W{CJK}])"
@@ -43,7 +44,7 @@ _CHOOSING = r'''\b(?:[Oo]ption|[Aa]nswer|[Cc]hoose|[Cc]hoice|[Ss]elect|[Pp]ick|[
 _POINTED = re.compile(rf'''
     {_ALONE}\(?([A-Z]{{1,2}})(?:[.)、:](?!\w\.)|(?=[{CJK}]))    # (C) or C. or C吧
     | \A[^\w\n]*{_LETTER}{_NO_WORD}(?!/)                        # C, since …
-    | ^\W*{_LETTER}\W*$                                         # a line with C alone
+    | ^[^\w\n]*+{_LETTER}[^\w\n]*+$                             # a line with C alone
     | (?:{_CHOOSING})[:\s*`"']*\(?{_LETTER}{_NO_WORD}           # I would choose C
     ''', re.M | re.X)
 
@@ -53,7 +54,7 @@ _SMALL = re.compile(r'''
 
 _BARE = re.compile(rf'{_ALONE}{_LETTER}(?!\s(?!or\b|and\b)[A-Za-z0-9])')
 _DENIED = re.compile(rf'''
-    (?:\b(?:not|never)|n't|不|别)\s*(?:\w+\s+){{0,3}}?          # not; don't choose
+    (?:\b(?:not|never)|n't|不|别)\s*(?:\w{{1,30}}+\s+){{0,3}}?   # not; don't choose
     (?:是|会|能|选择?|选项)*\s*\(?{_LETTER}{_NO_WORD}            # 不选C
     ''', re.X)
 
@@ -96,11 +97,11 @@ def _led(text, reader):
 
 # %% ../../nbs/parsing/04_options.ipynb #c013
 ANSWER_PREFIX = re.compile(r'''
-    \A\W*(?:(?:so|thus|therefore|well|okay|ok|sure)\W+)?                            # So,
+    \A\W*+(?:(?:so|thus|therefore|well|okay|ok|sure)\W++)?                          # So,
     (?:(?:my|the|final|correct|best|selected|predicted)\s+)*                        # my final
     (?:answer|choice|response|option|selection|prediction|value)\s*                 # answer
     (?:is|would\ be|[:=])+[\s:]*                                                    # is:
-    | \A\W*(?:最终|我的|正确|所以|因此|\s|,)*                                         # 所以我的
+    | \A\W*+(?:最终|我的|正确|所以|因此|\s|,)*                                        # 所以我的
     (?:答案|选择|回答|选项|答|预测(?:结果|值)?)\s*(?:应?[是为]|:)[\s:]*                 # 答案是
     ''', re.X | re.I)
 

@@ -7,17 +7,18 @@ __all__ = ['parse_shares']
 
 # %% ../../nbs/parsing/05_shares.ipynb #c002
 import re
-from .cleaning import half_width, spoken
+from .cleaning import LONGEST, half_width, spoken
 from .lexicon import REFUSAL, UNSURE, option_reader
-from .fields import STRAIGHT_QUOTES
+from .fields import MOST_ITEMS, STRAIGHT_QUOTES
 from .options import WHY, parse_option
 
 # %% ../../nbs/parsing/05_shares.ipynb #c030
 _SHARE = re.compile(r'''
-    \W*(?:\d+[.)]\s+)?                              # 1.
-    (.+?)["'*]*\s*(?:[:=|\s-]|占比?|约)\s*["'*]*\s*   # **too little**:
-    (\d+(?:\.\d+)?)\s*(%?)                          # 45 %
-    ["'*|\s.。,;]*(?:\([^()]*\))?                    # (most of them)
+    (?:\W*+(?:\d+[.)]\s+)?)?                        # 1.
+    (.+?)["'*]*+                                    # **too little**
+    (?:\s*+(?:[:=|-]|占比?|约)|\s++)\s*+["'*]*+\s*+   # :
+    (\d+(?:\.\d+)?)\s*+(%?)                         # 45 %
+    ["'*|\s.。,;]*+(?:\([^()]*\))?                   # (most of them)
     ''', re.X)
 
 _SHARE_FIRST = re.compile(r'''
@@ -25,7 +26,7 @@ _SHARE_FIRST = re.compile(r'''
     ''', re.X)
 
 _PAIR = re.compile(r'''
-    (["'])(.+?)\1\s*:\s*                            # "too little":
+    (["'])(.{1,400}?)\1\s*:\s*                      # "too little":
     (["']?)(\d+(?:\.\d+)?)\s*(%?)\3(?=\s*[,}\]])    # "45%",
     ''', re.X)
 
@@ -42,9 +43,16 @@ def _stated(text):
         return pairs
     parts = []
     for line in text.splitlines():
-        parts += [part.strip() for part in _BETWEEN.split(line)]
+        parts += [_shortened(part.strip()) for part in _BETWEEN.split(line)]
     after = [m.groups() for m in map(_SHARE.fullmatch, parts) if m]
     return after or [(m[2], m[1], '%') for m in map(_SHARE_FIRST.fullmatch, parts) if m]
+
+# %% ../../nbs/parsing/05_shares.ipynb #34274937
+_LONG_RUN = re.compile(r'(\W{20})\W+(\W{20})')
+
+def _shortened(part):
+    "A part whose long runs of marks and blanks are cut: a pattern would read them over and over."
+    return _LONG_RUN.sub(r'\1\2', part)
 
 # %% ../../nbs/parsing/05_shares.ipynb #h006
 def _is_range(name, i, reader):
@@ -55,7 +63,10 @@ def _is_range(name, i, reader):
 def _option_shares(text, options):
     "(option index -> number, whether percentages were stated), or (None, why)."
     shares, percent, reader = {}, False, option_reader(options)
-    for name, number, sign in _stated(text):
+    pairs = _stated(text)
+    if len(pairs) > MOST_ITEMS:
+        return None, 'too_long'
+    for name, number, sign in pairs:
         i, _ = parse_option(name, options)
         if i is None or _is_range(name, i, reader):
             continue
@@ -101,6 +112,8 @@ def parse_shares(
     said, finished = spoken(text)
     if not said:
         shares, why = None, 'empty' if finished else 'truncated'
+    elif len(said) > LONGEST:
+        shares, why = None, 'too_long'
     else:
         shares, why = _read_shares(half_width(said), tuple(record['options']), slack)
     return shares, WHY[why][0] if why else 'ok', why

@@ -9,10 +9,11 @@ __all__ = ['ATTRIBUTE_RULES', 'parse_stance', 'parse_reason', 'attribute_rule', 
 import ast
 import json
 import re
+from string import whitespace
 from ..records.layouts import NO_REASON, RULES, STANCES
-from .cleaning import folded, half_width, spoken
+from .cleaning import LONGEST, folded, half_width, spoken
 from .lexicon import DONT_KNOW, MACHINE, REFUSAL, UNSURE, option_reader
-from .fields import ANSWER_KEYS, REASON_KEYS, flat_items, json_fields
+from .fields import ANSWER_KEYS, MOST_ITEMS, REASON_KEYS, flat_items, json_fields
 from .fields import json_objects, keyed_values
 from .options import ANSWER_PREFIX
 
@@ -72,6 +73,8 @@ def parse_reason(
 ): # the reason that it states, or None
     "The stated reason; one that breaks off is given as far as it goes."
     text = spoken(text)[0]
+    if len(text) > LONGEST:
+        return None
     if '{\\"' in text:    # JSON inside a JSON text
         text = text.replace('\\"', '"')
     found = []
@@ -85,7 +88,7 @@ def parse_reason(
 def _plain_reason(text):
     "A reason outside valid JSON, without the quotes and brackets around it."
     m = _REASON_TEXT.search(text)
-    return re.sub(r'["\'”\]}\s]*\Z', '', m[1]).lstrip('"\'“[ \n') if m else ''
+    return m[1].rstrip('"\'”]}' + whitespace).lstrip('"\'“[ \n') if m else ''
 
 # %% ../../nbs/parsing/06_values.ipynb #c022
 ATTRIBUTE_RULES = ('exact', 'any_overlap', 'integer', 'first_item', 'set')
@@ -103,12 +106,24 @@ def attribute_rule(
     return rule
 
 # %% ../../nbs/parsing/06_values.ipynb #v003
-_NOT_IN_BRACKETS = r'(?![^()]*\))'
-_ITEM = re.compile(rf'[、,;\n]{_NOT_IN_BRACKETS}')
-_JOINED = re.compile(rf'''
-    [、,;\n]{_NOT_IN_BRACKETS}             # parents, partner
+_ITEM = re.compile(r'(?P<mark>[、,;\n])')
+_JOINED = re.compile(r'''
+    (?P<mark>[、,;\n])                    # parents, partner
     | 以及 | [和与及] | & | \band\b         # parents and partner
     ''', re.X)
+
+def _split(splitter, text):
+    "A text taken apart, but not at a mark in brackets, after which the next bracket closes one."
+    brackets = list(re.finditer('[()]', text))
+    parts, start, i = [], 0, 0
+    for m in splitter.finditer(text):
+        while i < len(brackets) and brackets[i].start() < m.end():
+            i += 1
+        inside = i < len(brackets) and brackets[i][0] == ')'
+        if not (inside and m['mark']):
+            parts.append(text[start:m.start()])
+            start = m.end()
+    return [*parts, text[start:]]
 
 _BULLET = re.compile(r'''
     \A\s*(?: [-*•]\s+                      # - parents
@@ -120,7 +135,8 @@ def _literal_items(text, name):
     empty."""
     if text[:1] not in ('[', '{'):
         return None
-    for read in json.loads, ast.literal_eval:
+    readers = (json.loads, ast.literal_eval) if len(text) < 5_000 else (json.loads,)
+    for read in readers:    # Python's own reader is slow, and takes its time to give up
         try:
             value = read(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -141,7 +157,7 @@ def _items(text, splitter, name=''):
     if text[:1] in ('[', '{') and not re.search(r'[\]}]', text):
         return None
     bare = text.strip('[]{} ')
-    parts = splitter.split(bare) if splitter else [bare]
+    parts = _split(splitter, bare) if splitter else [bare]
     items = [_BULLET.sub('', part).strip(' "\'。.[]*') for part in parts]
     return [item for item in items if item]
 
@@ -186,7 +202,8 @@ def _integer(text):
     if not found or _BOUND.search(text):
         return None, 'not_an_integer'
     number = found.pop()
-    return (int(number), None) if number.isdigit() else (None, 'not_an_integer')
+    is_whole = number.isdecimal() and len(number) < 16    # a longer one counts nothing
+    return (int(number), None) if is_whole else (None, 'not_an_integer')
 
 # %% ../../nbs/parsing/06_values.ipynb #v006
 def _first_line(item):
@@ -233,7 +250,7 @@ def _without_name(text, name):
     "A reply without the words that name what it answers."
     if not name or text[:1] in '[{':
         return text
-    called = rf'\A\W*(?:被访者|受访者)?的?\W*{re.escape(half_width(name))}["\'”]?\s*(?:应?[是为]|:)\s*'
+    called = rf'\A\W{{0,40}}(?:被访者|受访者)?的?\W{{0,40}}{re.escape(half_width(name))}["\'”]?\s*(?:应?[是为]|:)\s*'
     return re.sub(called, '', ANSWER_PREFIX.sub('', text, count=1), flags=re.I)
 
 # %% ../../nbs/parsing/06_values.ipynb #c027b
@@ -258,6 +275,8 @@ def parse_attribute(
     items = _items(text, _splitter(rule, options), name)
     if not items:
         return None, 'truncated' if items is None else 'empty'
+    if len(items) > MOST_ITEMS:
+        return None, 'too_long'
     value, why = _valued(text, items, options, rule)
     unread = why or (not options and rule != 'integer')
     if unread and why != 'two_options' and REFUSAL.search(text):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fastcore.basics import patch
 from string import Formatter
 from ..records.schema import option_block
-from ..parsing.cleaning import folded, spoken
+from ..parsing.cleaning import LONGEST, folded, spoken
 from ..parsing.options import knows_not, parse_choice
 
 # %% ../../nbs/tasks/01_task.ipynb #t003
@@ -124,6 +124,8 @@ def parse_spoken(
     said, finished = spoken(text)
     if not said:
         return None, 'empty' if finished else 'truncated'
+    if len(said) > LONGEST:
+        return None, 'too_long'
     return parse(said, record)
 
 # %% ../../nbs/tasks/01_task.ipynb #t013
