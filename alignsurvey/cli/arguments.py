@@ -8,6 +8,7 @@ __all__ = ['Overwrite', 'Seed', 'argument', 'option', 'new_path', 'read_names', 
 
 # %% ../../nbs/cli/01_arguments.ipynb #c002
 import json
+import math
 import os
 import runpy
 import traceback
@@ -64,6 +65,8 @@ def read_prices(
         return 0., 0.
     try:
         prompt, written = map(float, text.split(','))
+        if not (0 <= prompt < math.inf and 0 <= written < math.inf):
+            raise ValueError
     except ValueError:
         raise ValueError("prices are two numbers with a comma between them, of a million prompt "
             "tokens and of a million written ones, as in 2.5,10") from None
@@ -112,9 +115,11 @@ def read_shard(
     text = text or _own_part()
     try:
         i, n = map(int, text.split('/'))
+        if not 1 <= i <= n:
+            raise ValueError
     except ValueError:
         raise ValueError(f"shard is {text!r}: "
-            "give the part and their number, such as 2/3") from None
+            "give the part, from 1, and their number, such as 2/3") from None
     return (i, n) if n != 1 else None
 
 # %% ../../nbs/cli/01_arguments.ipynb #c013b

@@ -29,6 +29,8 @@ def _said_once(f):
     def run(*args, **kw):
         try:
             return f(*args, **kw)
+        except KeyboardInterrupt:    # what was kept is said where it is known
+            raise typer.Exit(130) from None
         except (ValueError, OSError) as e:
             if os.environ.get('LOCAL_RANK', '0') == '0':    # of several processes one says it
                 print(f"alignsurvey {f.__name__}: {' '.join(str(e).split())}", file=sys.stderr)
@@ -377,7 +379,13 @@ def _local(model, adapter):
     device = None
     if torch.cuda.is_available() and 'LOCAL_RANK' in os.environ:
         device = f"cuda:{int(os.environ['LOCAL_RANK'])}"
-    return load_model(model, adapter=adapter, device=device)
+    try:
+        return load_model(model, adapter=adapter, device=device)
+    except FileNotFoundError as e:
+        if adapter or '/' in model:
+            raise
+        raise FileNotFoundError(f"{e}: where {model} is a server's name for its model, give the "
+            "server's address with --server") from None
 
 # %% ../../nbs/cli/03_commands.ipynb #49f9bc71
 def _server(model, address, prices, batches, **how):
@@ -413,12 +421,17 @@ def join(
 def reproduce(
     run: argument(Path, 'file of predictions, with its card beside it'),
     records: option(Path | None, 'file of the records; default the one that the card names') = None,
-    journal: option(Path | None, 'SQLite file for the new answers; default keeps none') = None):
+    journal: option(Path | None, 'SQLite file for the new answers; default keeps none') = None,
+    server: option(str | None, 'address of the server, named again: one in a card may be '
+        "anyone's") = None,
+    key_variable: option(str | None, 'environment variable that holds its key, named again'
+        ) = None):
     """Run it again and compare; exit code 1 where something differs.
 
     Example: alignsurvey reproduce tuned.jsonl"""
     from alignsurvey.prediction.runs import reproduce
-    found = reproduce(run, records=records, journal=journal)
+    found = reproduce(run, records=records, journal=journal, base_url=server,
+        key_variable=key_variable)
     print(*(found['differences'] or [f'{run}: equal in everything but seconds']), sep='\n')
     if found['changed']:
         print('other versions: ' + '; '.join(found['changed']))

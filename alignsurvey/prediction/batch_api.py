@@ -8,12 +8,13 @@ __all__ = ['Batched', 'in_batches']
 # %% ../../nbs/prediction/07_batch_api.ipynb #c002
 import json
 import time
+import uuid
 from dataclasses import dataclass
 from itertools import chain, islice
 from .predictions import draw_keys
 from .completions import Fault, as_fault, as_prediction
 from .completions import is_filtered, read_completion
-from .client import blocking_client
+from .client import PROVIDER, pause_after, reach
 from .server import Server
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c007
@@ -30,15 +31,17 @@ class Batched(Server):
             row_of.update(dict.fromkeys(draw_keys(keys[i], how.get('draws')), i))
         def take(submission):
             return _take(self, submission, records, row_of, elicitation, log, run)
+        self.warn_of_others(log, run)
         try:
+            _find_lost(self, log, run)
             known = _settle(self, take, log, run) | log.answered(row_of)
             requests = self.requests(records, keys, batches, known, elicitation, how)
             while some := list(islice(requests, self.per_file)):
-                name = _submit(self, some)
-                log.note(run, waiting=[*_waiting(log, run), name])
+                _submit(self, some, log, run)
             _settle(self, take, log, run)
         except Exception as e:
             raise _stopped(self, e) from None
+        log.note(run, answered_by=log.answered_by(run))
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c007x1
 def in_batches(
@@ -56,23 +59,71 @@ def in_batches(
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c008
 _URL = '/v1/chat/completions'
+_LONG = 3600.    # seconds for a file on its way
 
-def _client(server):
-    return blocking_client(server, retries=server.tries)
-
-def _submit(server, requests):
-    "One file of requests under way; gives the name of the submission."
+def _submit(server, requests, log, run):
+    "One file of requests under way; the name of the submission is noted, its mark before that."
     lines = []
     for key, _, body in requests:
         line = dict(custom_id=key, method='POST', url=_URL, body=dict(body, model=server.model))
         lines.append(json.dumps(line, ensure_ascii=False))
-    client = _client(server)
     data = '\n'.join(lines).encode()
-    file = client.files.create(file=('requests.jsonl', data), purpose='batch')
-    made = client.batches.create(input_file_id=file.id, endpoint=_URL, completion_window='24h')
-    return made.id
+    file = reach(server, lambda client: client.files.create(file=('requests.jsonl', data),
+        purpose='batch'), seconds=_LONG)
+    mark = uuid.uuid4().hex
+    log.note(run, submitting=mark)
+    _note_waiting(log, run, _create(server, file.id, mark))
+
+def _create(server, file, mark):
+    "Have a file answered, once: where no reply came, the provider is asked whether it took it."
+    for i in range(server.tries):
+        try:
+            return reach(server, lambda client: client.batches.create(input_file_id=file,
+                endpoint=_URL, completion_window='24h', metadata=dict(alignsurvey=mark)),
+                seconds=server.timeout, again=False).id
+        except Fault as fault:
+            if fault.kind not in ('busy', 'silent') or i == server.tries - 1:
+                raise
+            time.sleep(pause_after(fault, i, server.patience))
+            name = fault.billed and _named(server, mark)
+            if name:
+                return name
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c008x1
+_MOST_LISTED = 1_000    # submissions that are looked at, the latest first
+
+def _named(server, mark):
+    "Name of the submission with a mark; None where the provider has none."
+    async def find(client):
+        n = 0
+        async for submission in client.batches.list(limit=100):
+            if (submission.metadata or {}).get('alignsurvey') == mark:
+                return submission.id
+            n += 1
+            if n == _MOST_LISTED:
+                return None
+    return reach(server, find, seconds=_LONG)
+
+def _find_lost(server, log, run):
+    "What an earlier call submitted and could not note any more."
+    mark = log.runs()[run].get('submitting')
+    if not mark:
+        return
+    try:
+        name = _named(server, mark)
+    except Fault as fault:
+        if fault.why not in ('http_404', 'http_405', 'http_501'):
+            raise
+        name = None    # a provider that lists none
+        print(f'the provider may hold a batch with the metadata alignsurvey={mark}, whose name '
+            'could not be noted, and does not list what it holds: it is asked for again')
+    _note_waiting(log, run, name)
+
+def _note_waiting(log, run, name):
+    "Note a submission as under way, if there is one, and its mark as done with."
+    log.note(run, submitting=None, waiting=_waiting(log, run) + [name]*(name is not None))
+
+# %% ../../nbs/prediction/07_batch_api.ipynb #2883e3d9
 def _waiting(log, run):
     "Names of a run's submissions that are under way."
     return log.runs()[run].get('waiting', [])
@@ -100,7 +151,8 @@ _UNDER_WAY = ('validating', 'in_progress', 'finalizing', 'cancelling')
 def _done(server, name):
     "A submission, once it is through."
     while True:
-        submission = _client(server).batches.retrieve(name)
+        submission = reach(server, lambda client: client.batches.retrieve(name),
+            seconds=server.timeout)
         if submission.status not in _UNDER_WAY:
             return submission
         time.sleep(server.every)
@@ -113,15 +165,17 @@ def _turned_down(submission):
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28ed
 def _take(server, submission, records, row_of, elicitation, log, run):
     "Put a submission's answers into the journal; gives the keys that it held."
-    held = {line['custom_id'] for line in _lines(server, submission.input_file_id)}
+    held = {key for key, _ in _lines(server, submission.input_file_id)}
     silent = set(held)
     files = [f for f in (submission.output_file_id, submission.error_file_id) if f]
     lines = chain.from_iterable(_lines(server, file) for file in files)
-    while some := {line['custom_id']: line for line in islice(lines, 1000)}:
+    ours = ((key, line) for key, line in lines if key in row_of)
+    while some := dict(islice(ours, 1000)):
         answers, failures = {}, {}
         for key, line in some.items():
             try:
-                answers[key] = _answer(line, records[row_of[key]], elicitation)
+                answer = _answer(line, records[row_of[key]], elicitation)
+                answers[key] = answer | dict(server=server.base_url or PROVIDER)
             except Fault as fault:
                 failures[key] = fault.why
         log.fail(failures, run)
@@ -131,20 +185,30 @@ def _take(server, submission, records, row_of, elicitation, log, run):
     return held
 
 def _lines(server, file):
-    "Lines of a provider's file. Its bytes are split, since only an end of line ends a line."
-    return map(json.loads, _client(server).files.content(file).content.splitlines())
+    """Key and line of each request or reply in a provider's file; a line that can't be read is none.
+    Its bytes are split, since only an end of line ends a line."""
+    content = reach(server, lambda client: client.files.content(file), seconds=_LONG).content
+    for text in content.splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and isinstance(line.get('custom_id'), str):
+            yield line['custom_id'], line
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28x1
 def _answer(line, record, elicitation):
     "A line of a provider's file as a prediction; raises Fault."
     reply = line.get('response') or {}
+    if not isinstance(reply, dict):
+        raise Fault('error', 'odd_reply')
     if reply.get('status_code') == 200:
-        return as_prediction(read_completion(reply['body']), record, elicitation)
+        return as_prediction(read_completion(reply.get('body')), record, elicitation)
     said = json.dumps(line)
     if is_filtered(said):
         return dict(status='refused', why='content_filter')
     if reply:
-        raise Fault('error', f"http_{reply['status_code']}")
+        raise Fault('error', f"http_{reply.get('status_code')}"[:40])
     raise Fault('error', 'batch_expired' if 'expired' in said else 'batch_error')
 
 def _stopped(server, e):

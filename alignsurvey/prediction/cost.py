@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from ..models.chat import chat_ids, render_chat
 from ..models.embedded import EMBEDDED, embedded_folder
+from .journal import COUNT_OF_RUN, KEYS_OF_RUN
 from .server import Server, most_written, rough_tokens
 
 # %% ../../nbs/prediction/08_cost.ipynb #c007
@@ -100,6 +101,9 @@ def run_status(
         with closing(sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro', uri=True)) as db:
             runs = db.execute('select run, facts from runs order by rowid')
             return [_progress(db, run, json.loads(card)) for run, card in runs]
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError):
+        raise ValueError(f"{journal}: the card of one of its runs is damaged: "
+            "run the same `alignsurvey predict` again, which writes it anew") from None
     except sqlite3.Error as e:
         raise ValueError(f"{journal}: is no journal of predictions ({e}): "
             "give the .sqlite file that `predict` wrote") from None
@@ -110,10 +114,10 @@ _FRESH = """
     from answers
     where run = :run and at >= :started"""
 
-_FAILED = """
+_FAILED = KEYS_OF_RUN + """
     select 'error: ' || why, count(*)
-    from failures
-    where run = :run and at >= :started
+    from keys join failures using (key)
+    where failures.run = :run and at >= :started and key not in (select key from answers)
     group by why"""
 
 _NOT_OK = """
@@ -130,23 +134,37 @@ _BILLED = """
     from answers
     where run = :run"""
 
+_CHARGED = """
+    select total(asked), total(written)
+    from charges
+    where run = :run"""
+
+_HAS_CHARGES = "select count(*) from sqlite_master where name = 'charges'"    # not an old journal
+
 # %% ../../nbs/prediction/08_cost.ipynb #c010x2
 def _progress(db, run, card):
     "What a journal tells of one run; its rate is that of this start's answers."
-    this = dict(run=run, started=card['started'])
+    this = dict(run=run, started=card['started'], draws=card.get('draws_kept'))
+    answered, total = db.execute(COUNT_OF_RUN, this).fetchone()
     fresh, last = db.execute(_FRESH, this).fetchone()
     failures = dict(db.execute(_FAILED, this))
     kinds = dict(db.execute(_NOT_OK, this)) | failures
-    asked, written = db.execute(_BILLED, this).fetchone()
     failed = sum(failures.values())
-    answered = card['before'] + fresh
-    left = max(0, card['total'] - answered - failed)
+    left = max(0, total - answered - failed)
     rate = fresh/max(last - card['started'], 1e-9) if fresh else None
-    spent = _price(card, asked, written)
+    spent = _price(card, *_billed(db, this))
     return dict(run=run, model=card['model'], elicitation=card['elicitation'],
-        total=card['total'], answered=answered, failed=failed, kinds=kinds, left=left,
+        total=total, answered=answered, failed=failed, kinds=kinds, left=left,
         per_second=rate, seconds_left=left/rate if rate else None, spent=spent,
         money_left=card['budget'] - spent if card.get('budget') else None)
+
+def _billed(db, this):
+    "Tokens of a run's prompts and replies: as its answers say, and what was charged beside."
+    asked, written = db.execute(_BILLED, this).fetchone()
+    if not db.execute(_HAS_CHARGES).fetchone()[0]:
+        return asked, written
+    more_asked, more_written = db.execute(_CHARGED, this).fetchone()
+    return asked + more_asked, written + more_written
 
 def _price(card, asked, written):
     "What a run's tokens cost, at the prices of its card; a model on this machine has none."

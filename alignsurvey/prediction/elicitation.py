@@ -9,13 +9,14 @@ __all__ = ['ELICITATIONS', 'content_keys', 'as_predictor', 'predict', 'read_run'
 import hashlib
 import json
 import sqlite3
+import sys
 import pandas as pd
 from contextlib import closing
 from pathlib import Path
 from ..records.schema import SHARE_FORMS, records_hash
 from ..tasks.registry import TASKS
 from .predictions import draw_keys, versions
-from .journal import Journal
+from .journal import Journal, taking_turns
 from .predictor import Predictor, is_predictor
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c007
@@ -128,12 +129,25 @@ def predict(
     given = dict(elicitation=elicitation, batch=batch, max_tokens=max_tokens,
         share_prefixes=share_prefixes, per_token=per_token, shard=shard, unseen=unseen, **how)
     counts = _option_counts(records, elicitation)
-    with closing(Journal(journal or ':memory:')) as log:
+    with closing(Journal(journal or ':memory:')) as log, taking_turns(journal):
         try:
             return _run(ask, records, counts, log, given, how)
+        except KeyboardInterrupt:
+            print(_kept(log, journal), file=sys.stderr)
+            raise
         except sqlite3.Error as e:
             raise OSError(f"{journal}: can't be written ({e}): free space or choose another "
                 "place, and run again; what it holds is kept") from None
+
+# %% ../../nbs/prediction/03_elicitation.ipynb #1ec72e10
+def _kept(log, journal):
+    "What to say where a run is stopped."
+    runs = list(log.runs())
+    if journal is None or not runs:
+        return 'stopped: nothing is kept' + ', because no journal was given'*(journal is None)
+    answered, total = log.progress(runs[-1])
+    return (f'stopped: {answered:,} of {total:,} are answered and kept in {journal}: '
+        'the same call goes on from there')
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c009b
 def _check_how(elicitation, draws, temperature, per_token):
@@ -164,7 +178,13 @@ def _run(ask, records, counts, log, given, how):
         shard=shard, draws_kept=kept)
     _begin(log, run, card, records, keys, counts, batches)
     ask.collect(records, keys, batches, elicitation, log, run, how)
-    return log.predictions(run)
+    return _named(log, run)
+
+def _named(log, run):
+    "A run's predictions, which know its name: a journal may hold other runs."
+    found = log.predictions(run)
+    found.attrs['run'] = run
+    return found
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c010-1
 def _part(batches, shard):
@@ -173,7 +193,8 @@ def _part(batches, shard):
         return batches
     i, n = shard
     if not 1 <= i <= n:
-        raise ValueError(f"shard {i} of {n}: the first of {n} parts is 1, the last {n}")
+        raise ValueError(f"shard is {i} of {n}: give the part, from 1, and their number, "
+            "such as 2/3")
     if len(batches) < n:
         raise ValueError(f"there are {len(batches)} batches for {n} parts: "
             "choose fewer parts, or smaller batches")
@@ -207,4 +228,4 @@ def read_run(
         if not runs or run not in (None, *runs):
             named = f' {run}' if run else ''
             raise ValueError(f"{journal}: holds no run{named}: it has {', '.join(runs) or 'none'}")
-        return log.predictions(run or list(runs)[-1])
+        return _named(log, run or list(runs)[-1])

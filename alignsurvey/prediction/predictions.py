@@ -118,6 +118,8 @@ def write_predictions(
     no_overwrite(path, overwrite)
     with written_whole(path) as part:
         if path.suffix == '.parquet':
+            predictions = predictions.copy(deep=False)
+            predictions.attrs = {}    # the name of its run stands in its card
             predictions.to_parquet(part, index=False)
         else:
             _write_lines(predictions, part)

@@ -83,17 +83,21 @@ def _card_path(run):
 def write_run(
     predictions, # frame from `predict`
     out, # .jsonl or .parquet file to write
-    journal, # the run's journal; its card is the one begun last
+    journal, # the run's journal
     records_file, # file that the records were read from
     *,
     overwrite=False, # replace what is there
 )->Path: # the file of predictions
-    """Write predictions and their run's card. Raises FileExistsError, or ValueError at another
+    """Write predictions and their run's card: of the run that they come from, or, where they no
+    longer know, of the one begun last. Raises FileExistsError, or ValueError at another
     ending."""
     check_ending(out)
     no_overwrite(Path(out), overwrite)
     with closing(Journal(journal)) as log:
-        run = list(log.runs())[-1]
+        runs = log.runs()
+        run = predictions.attrs.get('run')
+        if run not in runs:
+            run = list(runs)[-1]
         log.note(run, records_file=str(records_file))
         card = log.runs()[run]
     card |= dict(run=run, predictions=Path(out).name,
@@ -108,22 +112,31 @@ def write_run(
 def read_run_card(
     run, # file of predictions, their journal, or the card itself
 )->dict:
-    "What made a file of predictions. Raises FileNotFoundError."
+    "What made a file of predictions. Raises FileNotFoundError, or ValueError at a damaged card."
     path = _card_path(run)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file, so what made {Path(run).name} is not "
             "known: give a run of `alignsurvey predict`")
-    return json.loads(path.read_text(encoding='utf-8'))
+    try:
+        card = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        card = None
+    fields = dict(model=str, predictions=str, records_hash=str, settings=dict, versions=dict)
+    for field, kind in fields.items():
+        if not isinstance(card, dict) or not isinstance(card.get(field), kind):
+            raise ValueError(f"{path}: is no whole card of a run: {field!r} is missing or is no "
+                f"{kind.__name__}: predict again, or take the file from where it came")
+    return card
 
 # %% ../../nbs/prediction/09_runs.ipynb #c011a
-def _local(card):
+def _local(card, **named):
     from alignsurvey.prediction.local import LocalPredictor    # torch is slow to import
     return LocalPredictor.from_card(card)
 
 # %% ../../nbs/prediction/09_runs.ipynb #c011a-1
-def _server(card):
+def _server(card, **named):
     from alignsurvey.prediction.server import Server    # openai is slow to import
-    return Server.from_card(card)
+    return Server.from_card(card, **named)
 
 # %% ../../nbs/prediction/09_runs.ipynb #c011a-2
 # kind -> what `predict` is to ask again, from a run's card; None where the card is of another kind
@@ -131,10 +144,11 @@ PREDICTORS = dict(local=_local, server=_server)
 
 def predictor_of(
     card, # of a run
+    **named, # base_url and key_variable of a server, where the user has named them again
 ): # a model, a server or another predictor, as `predict` takes it
     "Who answered, made again. Raises ValueError where no kind of predictor knows the card."
     for from_card in reversed(PREDICTORS.values()):    # a user's own kinds first
-        lm = from_card(card)
+        lm = from_card(card, **named)
         if lm is not None:
             return lm
     raise ValueError(f"{card['model']}: can't be made again from the card of its run: "
@@ -147,14 +161,17 @@ def reproduce(
     records=None, # file of the records; default the one that the card names
     journal=None, # SQLite file for the new answers, so that it can go on; default keeps none
     lm=None, # who is asked; default whoever answered, made again from the card
+    base_url=None, # the server's address, named again where it is not this machine's
+    key_variable=None, # environment variable that holds its key, named again likewise
 )->dict: # differences: one sentence each, empty where all is the same; changed: other versions now
     """Run it again and compare. Raises FileNotFoundError, or ValueError where the records are not
-    those of the run."""
+    those of the run, or where the card names a server that was not named again."""
     card = read_run_card(run)
-    first = read_predictions(_card_path(run).with_name(card['predictions']))
+    first = read_predictions(_card_path(run).with_name(Path(card['predictions']).name))
     data = _records_of(card, records or card['records_file'])
     if lm is None:
-        lm = predictor_of(card)
+        named = dict(base_url=base_url, key_variable=key_variable)
+        lm = predictor_of(card, **{k: v for k, v in named.items() if v})
     differences = _other_identity(lm, card)
     again = predict(lm, data, journal=journal, **card['settings'])
     differences.extend(compare_predictions(first, again))
