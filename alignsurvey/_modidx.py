@@ -1037,6 +1037,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                        'alignsurvey/models/scoring.py'),
                                             'alignsurvey.models.scoring._summed_logprobs': ( 'models/scoring.html#_summed_logprobs',
                                                                                              'alignsurvey/models/scoring.py'),
+                                            'alignsurvey.models.scoring._whole_logprobs': ( 'models/scoring.html#_whole_logprobs',
+                                                                                            'alignsurvey/models/scoring.py'),
                                             'alignsurvey.models.scoring.option_logprobs': ( 'models/scoring.html#option_logprobs',
                                                                                             'alignsurvey/models/scoring.py'),
                                             'alignsurvey.models.scoring.padded_batch': ( 'models/scoring.html#padded_batch',

@@ -37,6 +37,9 @@ def option_logprobs(
 ): # log probabilities of the options, shape (K_1 + … + K_B,); gradients flow
     "Sum of log probabilities of each option's tokens, given its prompt."
     owner = np.repeat(np.arange(len(options)), [len(o) for o in options])
+    if getattr(model, '_is_stateful', False):
+        whole = [list(prompts[b]) + list(o) for b in range(len(prompts)) for o in options[b]]
+        return _whole_logprobs(model, whole, [len(prompts[b]) for b in owner], pad_id)
     row = torch.tensor(owner, device=model.device)
     ids, mask = padded_batch(prompts, pad_id, 'left', model.device)
     out = model(input_ids=ids, attention_mask=mask, use_cache=True, logits_to_keep=1,
@@ -48,6 +51,22 @@ def option_logprobs(
         rest = _continued(model, out.past_key_values, row, mask, target[:, :-1], real[:, :-1])
         logits = torch.cat([logits, rest], 1)
     return _summed_logprobs(logits, target, real)
+
+# %% ../../nbs/models/04_scoring.ipynb #1d7cf3e1
+_AT_A_TIME = 8    # sequences whose logits are in memory together
+
+def _whole_logprobs(model, sequences, starts, pad_id):
+    "Sum of log probabilities of each sequence's tokens from its start on."
+    found = []
+    for i in range(0, len(sequences), _AT_A_TIME):
+        rows, begun = sequences[i:i + _AT_A_TIME], starts[i:i + _AT_A_TIME]
+        ids, mask = padded_batch(rows, pad_id, 'right', model.device)
+        read = mask.bool()
+        for row, start in enumerate(begun):
+            read[row, :start] = False
+        logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+        found.append(_summed_logprobs(logits, ids[:, 1:], read[:, 1:]))
+    return torch.cat(found)
 
 # %% ../../nbs/models/04_scoring.ipynb #b3f00006
 def _continued(model, cache, row, mask, ids, real):
