@@ -1,19 +1,17 @@
-"""How often do 95 % intervals hold the truth? Made-up surveys of 20 designs, each drawn anew thousands of times: a share and a paired
-difference with linearised intervals; the paired difference again, the log score and two Wasserstein distances, to a model far off and to one
-close by, with intervals from resamples. All are the library's own (`design.shares`, `design.means`, `intervals.interval`); the linearised ones
-are computed for many surveys at once and checked against the library's on the first of each hundred.
+"""How often do 95 % intervals hold the truth? Made-up surveys of 25 designs, each drawn anew thousands of times: a share and a paired
+difference with linearised intervals; the paired difference, the share and the log score again, and three Wasserstein distances, to a model far
+off, to one close by and to one that is right, with intervals from resamples. All are the library's own; those that are computed for many
+surveys at once are checked against the library's on the first of each hundred.
 
-Run: python benchmarks/coverage.py [--replications 4000] [--draws 1000]. Writes coverage.json after each design, and goes on from it where it
-was stopped; then coverage.csv and coverage.png. A distance is judged against the population's; `near, as a sample shows it` against the mean
-distance that samples of this size show, as its interval promises."""
+Run: python benchmarks/coverage.py [--replications 4000] [--draws 500] [--only rare]. Writes coverage.json after each design, and goes on from
+it where it was stopped; then coverage.csv and coverage.png. Every distance is judged against the population's. Rare answers, among few and
+many people with even and uneven weights, are in coverage_rare.json."""
 import argparse, json, sys, time
-from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd
-from scipy.special import expit, logit
 from scipy.stats import t as student
-from alignsurvey.estimation.design import means, shares, survey_design
-from alignsurvey.estimation.bootstrap import interval, resamples, small_sample
+from alignsurvey.estimation.design import means, shares, survey_design, kish_n
+from alignsurvey.estimation.bootstrap import chance_limit, cluster_interval, resamples, share_interval, small_sample
 from alignsurvey.metrics.distances import wasserstein
 
 HERE, P, K, MANY = Path(__file__).with_suffix(''), np.array([.1, .2, .3, .25, .15]), 5, 100
@@ -21,30 +19,40 @@ FAR, NEAR, FLAT = np.array([.02, .08, .2, .4, .3]), np.array([.12, .22, .28, .24
 BRIER = lambda q: ((np.eye(K) - q)**2).sum(1)
 # what is known of a respondent by answer: five shares, the log score, the difference of two Brier scores, whether it is one of the last two
 KNOWN = np.c_[np.eye(K), -np.log(FAR), BRIER(FAR) - BRIER(FLAT), np.arange(K) >= 3]
-TRUTH = {'share': P[3:].sum(), 'paired difference': P @ KNOWN[:, 6], 'paired difference, resampled': P @ KNOWN[:, 6], 'log score': P @ KNOWN[:, 5],
-    'wasserstein far': wasserstein(P, FAR, range(K)), 'wasserstein near': wasserstein(P, NEAR, range(K))}
-# respondents, clusters, strata, spread of weights (standard deviation over mean), correlation within clusters
-DESIGNS = ((50, 50, 1, 0., 0.), (50, 50, 1, .5, 0.), (50, 50, 1, 1.5, 0.), (200, 200, 1, 0., 0.), (200, 200, 1, 1., 0.), (200, 200, 1, 1.5, 0.),
+TRUTH = {'share': P[3:].sum(), 'paired difference': P @ KNOWN[:, 6], 'share, resampled': P[3:].sum(), 'paired difference, resampled': P @ KNOWN[:, 6],
+    'log score': P @ KNOWN[:, 5], 'wasserstein far': wasserstein(P, FAR, range(K)), 'wasserstein near': wasserstein(P, NEAR, range(K)), 'wasserstein right': 0.}
+# respondents, clusters, strata, spread of weights (standard deviation over mean), correlation within clusters, whether weights depend on answers
+DESIGNS = ((100, 10, 5, 1., .05, True), (160, 16, 8, 1., .05, True), (300, 30, 15, 1., .05, True), (600, 60, 30, 1., .05, True), (150, 15, 5, 1., .05, True),
+    *((*d, False) for d in ((50, 50, 1, 0., 0.), (50, 50, 1, .5, 0.), (50, 50, 1, 1.5, 0.), (200, 200, 1, 0., 0.), (200, 200, 1, 1., 0.), (200, 200, 1, 1.5, 0.),
     (500, 500, 10, .5, 0.), (2000, 2000, 1, 0., 0.), (2000, 2000, 1, 1.5, 0.), (200, 2, 1, 0., .05), (200, 2, 1, .5, .2), (500, 10, 1, 0., .05),
     (500, 10, 5, 1.5, .2), (400, 20, 1, 1., .1), (600, 30, 1, 0., 0.), (600, 30, 1, .5, .05), (600, 30, 10, 1.5, .2), (1000, 40, 20, .5, .1),
-    (2000, 60, 1, .5, .05), (2000, 60, 30, 1.5, .2))
+    (2000, 60, 1, .5, .05), (2000, 60, 30, 1.5, .2))))
+FIELDS = ('respondents', 'clusters', 'strata', 'weights_cv', 'icc', 'informative')
+TILT = .5    # informative weights: how much each answer more on the scale weighs, on the scale of logarithms
 
 
-def drawn(rng, n, clusters, strata, cv, icc, p=P):
+def drawn(rng, n, clusters, strata, cv, icc, informative=False, p=P):
     """Answers and weights (surveys, n), cluster of each respondent and stratum of each cluster. A member of a cluster repeats its cluster's
-    answer with the root of icc; every other stratum leans to low answers, the rest to high ones."""
+    answer with the root of icc; strata lean from low answers to high ones, so that their mean is p. Informative weights depend on the answer,
+    which is drawn the more often the less it weighs: weighted shares are p all the same."""
     at, stratum = np.arange(n)*clusters//n, np.arange(clusters)*strata//clusters
-    lean = np.where(stratum % 2, 1, -1)*.05*(strata > 1)
-    cut = (p + lean[:, None]*np.array([1, .5, 0, -.5, -1])).cumsum(1)[:, :-1]
+    lean = np.linspace(-.05, .05, strata)[stratum] if strata > 1 else np.zeros(clusters)
+    tilt = np.exp(TILT*(np.arange(K) - 2)) if informative else np.ones(K)
+    shares = p + lean[:, None]*np.array([-1, -.5, 0, .5, 1])
+    met = shares/tilt
+    size = met.sum(1)
+    cut = (met/size[:, None]).cumsum(1)[:, :-1]
     choose = lambda cut: (rng.random((MANY, len(cut), 1)) > cut).sum(2)
     own, shared = choose(cut[at]), choose(cut)[:, at]
     repeat = rng.random((MANY, n)) < np.sqrt(icc)*(clusters < n)
-    s = np.sqrt(np.log(1 + cv**2))
-    return np.where(repeat, shared, own), np.exp(s*rng.normal(size=(MANY, n))), at, stratum
+    y = np.where(repeat, shared, own)
+    own_cv = (p*tilt).sum()*(p/tilt).sum() - 1    # what the tilt spreads by itself
+    s = np.sqrt(np.log(max(1, (1 + cv**2)/(1 + own_cv))))
+    return y, tilt[y]*size[at]*np.exp(s*rng.normal(size=(MANY, n))), at, stratum
 
 
-def linearised(sums, stratum, column, share):
-    "Estimate, low and high (surveys,) from weighted sums by cluster (surveys, clusters, F): what `design.means` and `design.shares` do."
+def linearised(sums, stratum, column):
+    "Estimate, low, high and standard error (surveys,) from weighted sums by cluster (surveys, clusters, F): what `design.means` and `design.shares` do."
     top, bottom, strata = sums[..., column], sums[..., -1], stratum.max() + 1
     value = top.sum(1)/bottom.sum(1)
     z = (top - value[:, None]*bottom)/bottom.sum(1)[:, None]
@@ -52,8 +60,7 @@ def linearised(sums, stratum, column, share):
     off = z - (z @ member/size)[:, stratum]
     se = np.sqrt((off**2 @ member*(size/(size - 1))).sum(1))
     reach = student.ppf(.975, len(stratum) - strata)*se
-    if not share: return value, value - reach, value + reach
-    with np.errstate(divide='ignore', invalid='ignore'): return value, *(expit(logit(value) + d*reach/(value*(1 - value))) for d in (-1, 1))
+    return value, value - reach, value + reach, se
 
 
 def agrees(y, w, at, stratum, found):
@@ -66,44 +73,75 @@ def agrees(y, w, at, stratum, found):
 
 def hundred(i, chunk, draws):
     "Value, low and high of each target in a hundred surveys, each (surveys,), and the distance that sampling alone gives them."
-    rng, (n, clusters, strata, cv, icc) = np.random.default_rng([i, chunk]), DESIGNS[i]
+    rng, (n, clusters, strata, *_) = np.random.default_rng([i, chunk]), DESIGNS[i]
     y, w, at, stratum = drawn(rng, *DESIGNS[i])
     x = np.concatenate([KNOWN[y]*w[..., None], w[..., None]], 2)
     sums = np.add.reduceat(x, np.searchsorted(at, np.arange(clusters)), axis=1)
-    found = {'share': linearised(sums, stratum, 7, True), 'paired difference': linearised(sums, stratum, 6, False)}
+    of_share, people = linearised(sums, stratum, 7), [kish_n(u) for u in w]
+    limits = [share_interval(v, e, people=u, df=clusters - strata) for v, e, u in zip(of_share[0], of_share[3], people)]
+    found = {'share': (of_share[0], *np.array(limits).T), 'paired difference': linearised(sums, stratum, 6)[:3]}
     agrees(y[0], w[0], at, stratum, found)
     flat, within = sums.transpose(1, 0, 2).reshape(clusters, -1), stratum if strata > 1 else None
     total = np.vstack([b @ flat for b in resamples(clusters, draws, int(rng.integers(2**31)), stratum=within)]).reshape(1 + draws, MANY, -1)
     mean, wide = total[..., :-1]/total[..., -1:], [small_sample(v, stratum=within) for v in sums[..., -1]]
+    df, stretch = np.array([[s['df'], s['stretch']] for s in wide]).T
+    t_limits = lambda v: (v[0], *(v[0] + d*student.ppf(.975, df)*stretch*v[1:].std(0) for d in (-1, 1)))
+    for name, column in (('paired difference, resampled', 6), ('log score', 5)): found[name] = t_limits(mean[..., column])
+    library = cluster_interval(mean[:, 0, 5], weight=sums[0, :, -1], stratum=within)
+    assert np.allclose([v[0] for v in found['log score'][1:]], [library['ci_low'], library['ci_high']])
+    se = stretch*mean[1:, :, 7].std(0)
+    limits = [share_interval(v, e, people=u, df=d) for v, e, u, d in zip(mean[0, :, 7], se, people, df)]
+    found['share, resampled'] = mean[0, :, 7], *np.array(limits).T
     distance = lambda q: wasserstein(mean[..., :K], np.broadcast_to(q, (1 + draws, MANY, K)), range(K))
-    for name, value, centre in (('paired difference, resampled', mean[..., 6], False), ('log score', mean[..., 5], False),
-            ('wasserstein far', distance(FAR), True), ('wasserstein near', distance(NEAR), True)):
-        found[name] = value[0], *np.array([interval(v, centre=centre, df=s['df'], stretch=s['stretch']) for v, s in zip(value.T, wide)]).T
+    chance = distance(mean[:1, :, :K])[1:]
+    reach = np.array([chance_limit(c, df=d, stretch=s) for c, d, s in zip(chance.T, df, stretch)])
+    for name, q in (('far', FAR), ('near', NEAR), ('right', P)):
+        value, low, high = t_limits(distance(q))
+        found[f'wasserstein {name}'] = value, np.maximum(0, np.minimum(low, value - reach)), high
     return found, wasserstein(mean[0, :, :K], np.broadcast_to(P, (MANY, K)), range(K))
 
 
 def simulate(i, replications, draws):
     "One design's row: how many per cent of intervals hold the truth."
     parts = [hundred(i, c, draws) for c in range(-(-replications//MANY))]
-    held = lambda name, true: round(100*np.mean([(low <= true) & (true <= high) for _, low, high in (found[name] for found, _ in parts)]), 1)
-    floor, shown = np.mean([f for _, f in parts]), np.mean([found['wasserstein near'][0] for found, _ in parts])
-    return {**dict(zip(('respondents', 'clusters', 'strata', 'weights_cv', 'icc'), DESIGNS[i])), **{t: held(t, v) for t, v in TRUTH.items()},
-        'near, as a sample shows it': held('wasserstein near', shown),
+    held = lambda name, true: round(100*np.mean([(low <= true + 1e-12) & (true <= high) for _, low, high in (found[name] for found, _ in parts)]), 1)
+    floor = np.mean([f for _, f in parts])
+    return {**dict(zip(FIELDS, DESIGNS[i])), **{t: held(t, v) for t, v in TRUTH.items()},
         **{f'{k} over floor': round(TRUTH[f'wasserstein {k}']/floor, 1) for k in ('far', 'near')}}
+
+
+# true share, respondents, spread of weights; uneven weights that depend on the answer: those who give it weigh half or twice as much
+RARE = [(p, n, cv, tilt) for p in (.005, .01, .02, .03) for n in (50, 100, 200, 500) for cv, tilt in ((0., 1.), (.5, 1.), (1., 1.), (1., .5), (1., 2.))]
+
+
+def rare(p, n, cv, tilt, replications, rng):
+    "How many per cent of intervals of a rare share hold it, from resamples of respondents and linearised."
+    s, odds = np.sqrt(np.log(1 + cv**2)), p/tilt
+    y = rng.random((replications, n)) < odds/(odds + 1 - p)
+    w = np.exp(s*rng.normal(size=y.shape))*np.where(y, tilt, 1)
+    held = dict(resampled=0, linearised=0)
+    for ys, ws in zip(y, w):
+        people, mean = kish_n(ws), ws @ ys/ws.sum()
+        z = ws*(ys - mean)/ws.sum()
+        small = small_sample(ws)
+        for name, se, df in (('linearised', np.sqrt(n/(n - 1)*(z**2).sum()), n - 1), ('resampled', small['stretch']*np.sqrt((z**2).sum()), small['df'])):
+            low, high = share_interval(mean, se, people=people, df=df)
+            held[name] += low <= p <= high
+    return dict(share=p, respondents=n, weights_cv=cv, tilt=tilt, **{k: round(100*v/replications, 1) for k, v in held.items()}, replications=replications)
 
 
 def plot(table):
     import matplotlib; matplotlib.use('agg')
     import matplotlib.pyplot as plt, seaborn as sns
     sns.set_theme(style='white', font_scale=1.1)
-    fig, ax = plt.subplots(figsize=(9, 6.5))
+    fig, ax = plt.subplots(figsize=(9, 7.5))
     ax.axvspan(93, 97, color='.9')
-    for k, (name, mark) in enumerate(zip(TRUTH, 'osPD^v')):
-        ax.plot(table[name].clip(60), np.arange(len(table)) + .1*(k - 2.5), mark, ms=5, label=name, alpha=.8)
+    for k, (name, mark) in enumerate(zip(TRUTH, 'osPDX^v<')):
+        ax.plot(table[name].clip(60), np.arange(len(table)) + .1*(k - 3.5), mark, ms=5, label=name, alpha=.8)
     ax.set(yticks=range(len(table)), xlabel='% of intervals that hold the truth (60 and less at the left edge)', xlim=(59, 100.5),
         title=f'95 % intervals, {table.replications[0]:,} surveys of each design')
     strata = lambda r: f', {r.strata} strata' if r.strata > 1 else ''
-    ax.set_yticklabels([f'{r.respondents:,} people in {r.clusters:,} clusters{strata(r)}; cv {r.weights_cv:g}, icc {r.icc:g}'
+    ax.set_yticklabels([f'{r.respondents:,} people in {r.clusters:,} clusters{strata(r)}; cv {r.weights_cv:g}, icc {r.icc:g}{", informative" if r.informative else ""}'
         for r in table.itertuples()], fontsize=9)
     ax.invert_yaxis(); ax.legend(frameon=False, fontsize=9, loc='lower left')
     sns.despine(); fig.tight_layout(); fig.savefig(HERE.with_suffix('.png'), dpi=90)
@@ -112,15 +150,21 @@ def plot(table):
 def main():
     ask = argparse.ArgumentParser()
     ask.add_argument('--replications', type=int, default=4000)
-    ask.add_argument('--draws', type=int, default=1000)
+    ask.add_argument('--draws', type=int, default=500)
+    ask.add_argument('--only', choices=['rare', 'designs'])
     args, path, start = ask.parse_args(), HERE.with_suffix('.json'), time.perf_counter()
+    if args.only != 'designs':
+        found = [rare(*r, args.replications, np.random.default_rng(i)) for i, r in enumerate(RARE)]
+        HERE.with_name('coverage_rare.json').write_text(json.dumps(found, indent=1))
+        print(pd.DataFrame(found).to_string(index=False), f'{time.perf_counter() - start:.0f} s')
+    if args.only == 'rare': return
     settings = dict(replications=-(-args.replications//MANY)*MANY, draws=args.draws)
     rows = [r for r in json.loads(path.read_text()) if settings.items() <= r.items()] if path.exists() else []
     for i, design in enumerate(DESIGNS):
-        if any(tuple(r[k] for k in ('respondents', 'clusters', 'strata', 'weights_cv', 'icc')) == design for r in rows): continue
+        if any(tuple(r.get(k) for k in FIELDS) == design for r in rows): continue
         rows.append({**simulate(i, **settings), **settings})
         path.write_text(json.dumps(rows, indent=1))
-        print(f'{len(rows)} of {len(DESIGNS)} designs, {time.perf_counter() - start:.0f} s', file=sys.stderr, flush=True)
+        print(f'{len(rows)} of {len(DESIGNS)} designs, {time.perf_counter() - start:.0f} s', {k: rows[-1][k] for k in (*FIELDS, *TRUTH)}, file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
     table.to_csv(HERE.with_suffix('.csv'), index=False)
     plot(table)

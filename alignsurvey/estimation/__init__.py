@@ -10,9 +10,13 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     bootstrap=[
-        'resamples', 'interval', 'p_value', 'small_sample', 'few_clusters',
-        'cluster_interval'],
-    tests=['holm', 'benjamini_hochberg', 'equivalence', 'power', 'respondents_needed'],
-    design=['survey_design', 'replicate_design', 'kish_n', 'ratios', 'means', 'shares'],
-    ppi=['ppi_mean', 'worth'],
+        'resamples', 'standard_error', 't_interval', 'p_value', 'interval', 'share_interval',
+        'small_sample', 'few_clusters', 'chance_p', 'chance_limit', 'cluster_interval'],
+    tests=[
+        'holm', 'benjamini_hochberg', 'is_shown', 'equivalence', 'power', 'smallest_shown',
+        'respondents_needed'],
+    design=[
+        'survey_design', 'replicate_design', 'regression_residuals', 'kish_n', 'ratios',
+        'means', 'shares'],
+    ppi=['ppi_mean', 'worth', 'interviews_for'],
     raking=['rake']))

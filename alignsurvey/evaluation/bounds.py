@@ -33,21 +33,27 @@ def _halves(a, j, half):
     p, q = (x[has]/x[has].sum(1, keepdims=True) for x in (one, other))
     return p, q, has
 
+def _stepped_up(p, q):
+    "Shares about the same mean that differ as two samples of twice the size do."
+    middle, step = (p + q)/2, (p - q)/np.sqrt(8)
+    return middle + step, middle - step
+
 # %% ../../nbs/evaluation/12_bounds.ipynb #07a5eb8b
 def _half_distances(a, half):
-    "Each distance between the halves, the mean over items: {metric: (splits,)}."
-    values = {m.name: [] for m in _distances()}
+    "Distances between halves and between whole surveys: {(name, metric): (splits,)}."
+    values = {}
     for j, positions in enumerate(a.positions):
         p, q, has = _halves(a, j, half)
         if not has.any():
             continue
-        for m in _distances():
-            if 'positions' in m.needs and positions is None:
-                continue
-            d = np.full(len(half), np.nan)
-            d[has] = m.distance(p, q, positions)
-            values[m.name].append(d)
-    return {name: np.nanmean(v, 0) for name, v in values.items() if v}
+        for name, pair in (('split half', (p, q)), ('another survey', _stepped_up(p, q))):
+            for m in _distances():
+                if 'positions' in m.needs and positions is None:
+                    continue
+                d = np.full(len(half), np.nan)
+                d[has] = m.distance(*pair, positions)
+                values.setdefault((name, m.name), []).append(d)
+    return {key: np.nanmean(v, 0) for key, v in values.items()}
 
 # %% ../../nbs/evaluation/12_bounds.ipynb #c007a
 def split_half(
@@ -56,22 +62,26 @@ def split_half(
     splits=200, # random halvings
     seed=0, # of the halvings
     alpha=.05, # 1 minus the share of halvings between ci_low and ci_high
-)->pd.DataFrame: # a row a distance, the mean over items and halvings; columns as in `COLUMNS`
-    """Distance between random halves of the respondents (split-half reliability: Spearman 1910,
-    Brown 1910). Raises ValueError for a single respondent."""
+)->pd.DataFrame: # mean over items and halvings: split half, another survey; as in `COLUMNS`
+    """Distance between random halves of the respondents, and stepped up to whole surveys (Spearman
+    1910, Brown 1910). Raises ValueError for a single respondent."""
     a = read_answers(records)
     n = a.cluster.max() + 1
     if n < 2:
         raise ValueError("records have one respondent, or one cluster: a half needs two or more")
     half = np.argsort(np.random.default_rng(seed).random((splits, n)), 1) < n//2
     note = f'{splits} halvings of {n:,} respondents or clusters; the range is over halvings'
-    about = dict(task=records['task'][0], level='group', predictor='split half',
-        n=len(a.y), note=note)
+    about = dict(task=records['task'][0], level='group', n=len(a.y), note=note)
     rows = []
-    for metric, d in _half_distances(a, half).items():
+    for (name, metric), d in sorted(_half_distances(a, half).items(), key=_halves_first):
         low, high = np.quantile(d, alpha/2), np.quantile(d, 1 - alpha/2)
-        rows.append(dict(about, metric=metric, value=d.mean(), ci_low=low, ci_high=high))
+        rows.append(dict(about, predictor=name, metric=metric, value=d.mean(), ci_low=low,
+            ci_high=high))
     return typed_scores(rows)
+
+# %% ../../nbs/evaluation/12_bounds.ipynb #cc32cf26
+def _halves_first(item):
+    return item[0][0] != 'split half'
 
 # %% ../../nbs/evaluation/12_bounds.ipynb #c010
 def _centred(d):
@@ -85,6 +95,8 @@ def _gain_row(about, start, end, floor, behind, alpha):
     low = cluster_interval(room, alpha, **behind)['ci_low']
     if low is None or low <= 0:
         return dict(about, note=f"{about['versus']} is not shown to be above the noise floor")
+    if low < floor:
+        return dict(about, note=f"{about['versus']} is too near the noise floor")
     gain = (start - end)/room
     return {**about, 'value': gain[0], **cluster_interval(gain, alpha, **behind)}
 
@@ -100,8 +112,8 @@ def relative_gain(
     seed=0, # of the resamples
     alpha=.05, # 1 minus the level of the intervals
 )->pd.DataFrame: # a row a predictor and distance, `metric` such as relative_gain_wasserstein
-    """(base - model)/(base - floor), null unless base - floor is above 0 by its interval; columns
-    as in `COLUMNS`. Raises ValueError for an unknown base."""
+    """(base - model)/(base - floor), null unless base - floor is above the floor by its interval;
+    columns as in `COLUMNS`. Raises ValueError for an unknown base."""
     if base not in predictions:
         raise ValueError(f"base is {base!r}, which is no predictor: "
             f"use one of {', '.join(predictions)}")

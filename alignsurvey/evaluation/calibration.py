@@ -12,8 +12,9 @@ import seaborn as sns
 from scipy import sparse
 from scipy.optimize import isotonic_regression, minimize_scalar
 from scipy.special import log_softmax, xlogy
-from ..estimation.bootstrap import cluster_interval, resamples
-from ..records.answers import clusters_of, read_answers, refuse_records
+from ..estimation.bootstrap import chance_p, cluster_interval
+from ..records.answers import cluster_draws, clusters_of, read_answers
+from ..records.answers import refuse_records
 from ..records.splits import check_leakage
 from ..prediction.forecasts import read_forecast
 from .table import typed_scores
@@ -66,6 +67,20 @@ def _by_chance(rows, a, f, k, group, chance):
     mass = np.broadcast_to(np.bincount(group, w), (len(chance), group.max() + 1))
     return (_losses(drawn*w, ~drawn*w, q[:, k]) - _recalibrated(mass, hit)).mean(0)
 
+# %% ../../nbs/evaluation/10_calibration.ipynb #8f6eb160
+def _turned(rows, a, f, k, group, signs):
+    """Miscalibration of option k in Brier score where each cluster's errors have these signs,
+    (simulations,); signs (simulations, clusters), after Cameron, Gelbach & Miller (2008)."""
+    q, w = f.q[rows, k], a.weight[rows]
+    error = sparse.csr_array((w*((a.y[rows] == k) - q), (a.cluster[rows], group)),
+        shape=(signs.shape[1], group.max() + 1))
+    mass = np.bincount(group, w)
+    some = mass > 0
+    given = (np.bincount(group, w*q)[some]/mass[some])[None]
+    hit = given + (signs @ error)[:, some]/mass[some]
+    best = np.array([isotonic_regression(h, weights=mass[some]).x for h in hit])
+    return ((given - hit)**2 - (best - hit)**2) @ mass[some]
+
 # %% ../../nbs/evaluation/10_calibration.ipynb #c009a
 def _scored(a, rows, q, k, draws):
     "Score of one option as it was given, in each draw, (draws, 2); infinite as soon as one is."
@@ -86,20 +101,24 @@ def _referred(w, hit):
     return _losses(hits[:, None], (total - hits)[:, None], base[:, None])
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #c009b
-def _decomposed(a, f, draws, chance):
+def _decomposed(a, f, draws, chance, signs):
     """Means over all answers in each draw, summed over options, each (draws, 2): scores as given,
-    recalibrated and of the items' shares; and the level of chance, (1 + draws, 2)."""
+    recalibrated and of the items' shares; the level of chance, (2,); and miscalibration in Brier
+    score with errors' signs turned, (simulations,)."""
     score, better, reference, level = (np.zeros((len(draws), 2)) for _ in range(4))
+    turned = np.zeros(len(signs))
     for k, rows, q, group, w, hit in _events(a, f, draws):
         score += _scored(a, rows, q, k, draws)
         better += _recalibrated(w, hit)
         reference += _referred(w, hit)
         level += _by_chance(rows, a, f, k, group, chance)
+        turned += _turned(rows, a, f, k, group, signs)
     used = f.used['answered']
     in_cluster = np.bincount(a.cluster[used], a.weight[used], minlength=draws.shape[1])
     mass = (draws @ in_cluster)[:, None]
     with np.errstate(invalid='ignore', divide='ignore'):
-        return score/mass, better/mass, reference/mass, (level/mass)[0]
+        level, turned = (level/mass)[0], turned/mass[0]
+        return score/mass, better/mass, reference/mass, level, turned
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #c010b
 def _stated(name, frame, a, rule):
@@ -118,8 +137,7 @@ def _part_row(about, metric, d, alpha, behind):
         note = 'nothing left to score'
     elif not np.isfinite(d[0]):
         note = 'infinite: probability 0 at an answer'
-    centre = metric.startswith(('miscalibration', 'discrimination'))
-    found = cluster_interval(d, alpha, centre=centre, note=note, **behind)
+    found = cluster_interval(d, alpha, note=note, **behind)
     if found['ci_low'] is not None and metric in ('miscalibration', 'discrimination'):
         found['ci_low'] = max(found['ci_low'], 0.)
     return {**about, 'metric': metric, 'value': d[0], **found}
@@ -147,18 +165,23 @@ def corp(
     recalibration of each option of each item (CORP: Dimitriadis, Gneiting & Jordan 2021, PNAS
     118, e2016191118). Raises ValueError for predictors without probabilities."""
     a = read_answers(records, strata=strata)
-    draws = np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
-    chance = np.random.default_rng(seed).random((min(n_boot, 100), len(a.y)))
+    draws = np.vstack(list(cluster_draws(a, n_boot, seed)))
+    rng = np.random.default_rng(seed)
+    chance = rng.random((min(n_boot, 100), len(a.y)))
+    signs = rng.choice([-1., 1.], (n_boot, draws.shape[1]))
     rows = []
     for name, frame in predictions.items():
         f = _stated(name, frame, a, failure_rule)
-        found = _decomposed(a, f, draws, chance)
+        *found, turned = _decomposed(a, f, draws, chance, signs)
         used = f.used['answered'] & (a.weight > 0)
         about = dict(f.about, task=records['task'][0], level='individual', group_var='score',
             n=int(used.sum()))
         for i, kind in enumerate(('brier', 'log_score_options')):
             for metric, d in _parts(*(x[..., i] for x in found)).items():
                 row = _part_row({**about, 'group': kind}, metric, d, alpha, clusters_of(a, used))
+                if (kind, metric) == ('brier', 'miscalibration_above_chance'):
+                    lost = found[0][0, i] - found[1][0, i]
+                    row['p'] = chance_p(lost, turned, power=1) if row['n'] else None
                 rows.append(row)
     return typed_scores(rows)
 
@@ -200,7 +223,7 @@ def reliability(
     """CORP reliability curve (Dimitriadis, Gneiting & Jordan 2021). Raises ValueError for
     predictors without probabilities."""
     a = read_answers(records, strata=strata)
-    draws = np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
+    draws = np.vstack(list(cluster_draws(a, n_boot, seed)))
     rows = []
     for name, frame in predictions.items():
         f = _stated(name, frame, a, failure_rule)
@@ -211,7 +234,7 @@ def reliability(
         about = dict(f.about, task=records['task'][0], level='individual', metric='reliability',
             group_var='probability given', n=int(used.sum()))
         for p, d in zip(found[0], found[1].T):
-            limits = cluster_interval(d, alpha, **clusters_of(a, used))
+            limits = cluster_interval(d, alpha, smooth=False, **clusters_of(a, used))
             rows.append({**about, 'group': f'{p:.3f}', 'value': d[0], **limits})
     return typed_scores(rows)
 
@@ -311,7 +334,7 @@ def _best_temperatures(a, f, at, n_boot, seed):
     loss = [-log_softmax(logs/np.exp(t), axis=1)[chosen]*a.weight[at] for t in _STEPS]
     sums = np.zeros((a.cluster.max() + 1, len(_STEPS)))
     np.add.at(sums, a.cluster[at], np.stack(loss, 1))
-    draws = resamples(len(sums), n_boot, seed, stratum=a.stratum)
+    draws = cluster_draws(a, n_boot, seed)
     return np.exp(np.concatenate([_lowest(draw @ sums) for draw in draws]))
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #c021b
@@ -338,7 +361,9 @@ def temperature(
             note = 'nothing left to score'
         elif np.isnan(d[0]):
             note = 'no temperature between 0.05 and 20 is best'
-        limits = cluster_interval(d, alpha, note=note, **clusters_of(a, at))
+        limits = cluster_interval(np.log(d), alpha, test=True, note=note, **clusters_of(a, at))
+        if limits['ci_low'] is not None:
+            limits |= dict(ci_low=np.exp(limits['ci_low']), ci_high=np.exp(limits['ci_high']))
         rows.append(dict(f.about, task=records['task'][0], level='individual',
             metric='temperature', value=d[0], n=len(at)) | limits)
     return typed_scores(rows)

@@ -9,14 +9,15 @@ __all__ = ['item_answers', 'replicates', 'noise_floor_draws', 'predictor_frames'
 import numpy as np
 import pandas as pd
 from collections import namedtuple
-from scipy import sparse
 from ..metrics.catalogue import ItemAnswers, known_metrics, record_metric
 from ..metrics.scores import confidence_bin, top_option
-from ..estimation.bootstrap import cluster_interval, resamples
+from ..estimation.bootstrap import chance_limit, chance_p, cluster_interval
+from ..estimation.bootstrap import small_sample
 from ..estimation.design import kish_n
 from ..estimation.tests import holm
 from ..records.splits import check_leakage
-from ..records.answers import clusters_of, read_answers
+from ..records.answers import cluster_draws, cluster_sums, clusters_of
+from ..records.answers import read_answers
 from ..prediction.forecasts import FAILURE_RULES, read_forecast
 from ..prediction.baselines import baseline_predictions
 from .table import Resampling, typed_scores
@@ -27,20 +28,11 @@ _Part = namedtuple('_Part', 'rows weight x')    # records, their weights (n,), c
 def _totals(a, parts, n_boot, seed):
     """Weighted sums of each part's contributions in each draw, and the sum of weights last:
     (1 + n_boot, F + 1)."""
-    clusters = a.cluster.max() + 1
-    sums = [_cluster_sums(a, part, clusters) for part in parts]
+    sums = [cluster_sums(a, *part) for part in parts]
     ends = np.cumsum([s.shape[1] for s in sums])[:-1]
     sums = np.hstack(sums)
-    draws = resamples(clusters, n_boot, seed, stratum=a.stratum)
+    draws = cluster_draws(a, n_boot, seed)
     return np.split(np.vstack([draw @ sums for draw in draws]), ends, axis=1)
-
-# %% ../../nbs/evaluation/04_choices.ipynb #c014s0
-def _cluster_sums(a, part, clusters):
-    "Weighted sums of contributions in each cluster, and of weights: (clusters, F + 1)."
-    n = len(part.rows)
-    place = (a.cluster[part.rows], np.arange(n))
-    to_cluster = sparse.csr_array((part.weight, place), shape=(clusters, n))
-    return to_cluster @ np.c_[part.x, np.ones(n)]
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c014s1
 def _weighted_means(total):
@@ -181,8 +173,9 @@ def _resampled_pairs(a, counts, n_boot, seed):
     return pairs
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c028x1
-def _score_rows(a, draws, used, about, notes, alpha, test=False):
-    "A row for each metric and question in `draws`; `notes`: what to say of overall scores."
+def _score_rows(a, draws, used, about, notes, limits):
+    """A row for each metric and question in `draws`; `notes`: what to say of overall scores;
+    `limits`: f(metric, question, draws, records, note) gives interval, p value and note."""
     questions = {}
     for m, question in draws:
         if question is not None:
@@ -191,32 +184,62 @@ def _score_rows(a, draws, used, about, notes, alpha, test=False):
     for (m, question), d in draws.items():
         asked = questions.get(m, []) if question is None else [question]
         rows = used[m.over] & np.isin(a.item, [a.names.index(q) for q in asked])
-        note = notes[m] if question is None else ''
-        found = _interval(a, m, d, rows, note, alpha, test)
+        found = limits(m, question, d, rows, notes[m] if question is None else '')
         shares_from = about['q_from'] if m.level == 'group' else None
         out.append({**about, 'level': m.level, 'metric': m.name, 'question_id': question,
             'value': d[0], **found, **_support(a, rows), 'q_from': shares_from})
     return out
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c028x1s0
-def _interval(a, m, d, rows, note, alpha, test):
+def _interval(a, d, rows, note, alpha, **how):
     "Interval, p value and note of a score that rests on these records."
     infinite = 'infinite: probability 0 at an answer' if np.isinf(d[0]) else ''
     note = '; '.join(filter(None, (note, infinite)))
-    how = dict(centre=m.centre, test=test, note=note)
-    found = cluster_interval(d, alpha, **how, **clusters_of(a, rows))
-    if m.centre and not test and found['ci_low'] is not None:
-        found['ci_low'] = max(found['ci_low'], 0.)
-        found['ci_high'] = min(found['ci_high'], 1.)
+    found = cluster_interval(d, alpha, note=note, **how, **clusters_of(a, rows))
     if np.isnan(d[0]):
         found['note'] = found['note'] or 'nothing left to score'
     return found
 
+# %% ../../nbs/evaluation/04_choices.ipynb #cc6d8db8
+def _own_interval(a, m, d, rows, note, alpha, chance):
+    "Interval of a predictor's own score; `chance`: the noise floor's draws of it, or None."
+    share = dict(people=_people(a, rows), answers=kish_n(a.weight[rows])) if m.share else {}
+    found = _interval(a, d, rows, note, alpha, **share)
+    if m.centre and found['ci_low'] is not None:
+        if chance is not None:
+            found |= _reaching_chance(a, m, d, rows, found, alpha, chance)
+        found['ci_low'] = max(found['ci_low'], 0.)
+        found['ci_high'] = min(found['ci_high'], 1.)
+    return found
+
+# %% ../../nbs/evaluation/04_choices.ipynb #878a9b69
+def _reaching_chance(a, m, d, rows, found, alpha, chance):
+    """The end of a distance's interval that lies towards 0, moved out as far as sampling may have
+    moved the sample's shares from the population's (triangle inequality)."""
+    far = chance_limit(_as_distance(m, chance[1:]), alpha, **_small(a, rows))
+    if m.better == 'higher':
+        return dict(ci_high=max(found['ci_high'], d[0] + far))
+    return dict(ci_low=min(found['ci_low'], d[0] - far))
+
+# %% ../../nbs/evaluation/04_choices.ipynb #d331dd1a
+def _as_distance(m, x):
+    "A score of shares as a distance, which is 0 where they are equal."
+    return 1 - x if m.better == 'higher' else x
+
+def _small(a, rows):
+    "Degrees of freedom and stretch of what rests on these records."
+    found = small_sample(**clusters_of(a, rows))
+    return dict(df=found['df'], stretch=found['stretch'])
+
 # %% ../../nbs/evaluation/04_choices.ipynb #c028x1s1
+def _people(a, rows):
+    "Kish's effective n of the respondents behind records."
+    first = np.unique(a.respondent[rows], return_index=True)[1]
+    return kish_n(a.weight[rows][first])
+
 def _support(a, rows):
     "Records, and Kish's effective n of their respondents."
-    first = np.unique(a.respondent[rows], return_index=True)[1]
-    return dict(n=int(rows.sum()), n_eff=kish_n(a.weight[rows][first]))
+    return dict(n=int(rows.sum()), n_eff=_people(a, rows))
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030
 def _own_note(m, a, f, own, floor):
@@ -226,7 +249,8 @@ def _own_note(m, a, f, own, floor):
         lost = f.failures
     elif f.failures and m.over in ('judged', 'answered'):
         lost = f'{f.failures} {_how_counted(m, f)}'
-    told = f.note, _scored_items(m, a, f)[1], lost, _near_floor(m, own, floor)
+    told = (f.note, _scored_items(m, a, f)[1], lost, _near_floor(m, own, floor),
+        _uneven_steps(m, a, f), _chance_level(m, a, f))
     return '; '.join(filter(None, told))
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030s0
@@ -248,29 +272,75 @@ def _near_floor(m, own, floor):
     return ('less than three times the noise floor: interval is rough; '
         f'{without:.3f} without the noise')
 
+# %% ../../nbs/evaluation/04_choices.ipynb #35261e9c
+def _uneven_steps(m, a, f):
+    "What to say of a score that counts steps, where steps of a scale are of unequal length."
+    items = _scored_items(m, a, f)[0]
+    steps = [np.diff(a.positions[j]) for j in items] if m.steps else []
+    uneven = sum(not np.allclose(s, s[0]) for s in steps)
+    if not uneven:
+        return ''
+    return f'{m.label} counts steps; those of {uneven} of {len(items)} questions are of unequal length'
+
+# %% ../../nbs/evaluation/04_choices.ipynb #ec31f445
+def _chance_level(m, a, f, turns=200):
+    """What to say of errors that chance alone makes: their mean where the sign of each cluster's
+    errors is turned by a coin, which right probabilities would allow."""
+    items = _scored_items(m, a, f)[0] if m.signed else []
+    if not items:
+        return ''
+    parts = _parts(a, f, {m: (items, '')}, f.used)
+    sums = sum(cluster_sums(a, *part) for part in parts.values())
+    mass = sums[:, -1].sum()
+    if not mass > 0:
+        return ''
+    signs = np.random.default_rng(0).choice([-1., 1.], (turns, len(sums)))
+    return f'chance alone gives {m.value(signs @ sums[:, :-1]/mass, None).mean():.3f}'
+
 # %% ../../nbs/evaluation/04_choices.ipynb #c030o
 def _own_rows(a, f, own, floor, alpha):
-    "Rows of a predictor's scores; and rows of how far they are above the floor."
+    "Rows of a predictor's scores."
+    def limits(m, question, d, rows, note):
+        return _own_interval(a, m, d, rows, note, alpha, floor.get((m, question)))
     notes = {m: _own_note(m, a, f, own, floor) for m, _ in own}
-    rows = _score_rows(a, own, f.used, f.about, notes, alpha)
+    return _score_rows(a, own, f.used, f.about, notes, limits)
+
+# %% ../../nbs/evaluation/04_choices.ipynb #54b2b592
+def _above_rows(a, f, own, floor, alpha, test):
+    """Rows of how far scores of shares are above the floor; where asked for, with the one-sided
+    test whether sampling explains them."""
+    def limits(m, question, d, rows, note):
+        found = _interval(a, d, rows, note, alpha)
+        if test and found['ci_low'] is not None:
+            chance = floor[m, question][1:]
+            value = _as_distance(m, own[m, question][0])
+            found['p'] = chance_p(value, _as_distance(m, chance), **_small(a, rows))
+        return found
     above = _minus(own, {key: d[0] for key, d in floor.items()})
     notes = {m: 'against what sampling alone gives' for m, _ in above}
-    about = {**f.about, 'versus': 'noise floor'}
-    return rows, _score_rows(a, above, f.used, about, notes, alpha, test=True)
+    return _score_rows(a, above, f.used, {**f.about, 'versus': 'noise floor'}, notes, limits)
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030os0
 def _floor_rows(a, q_from, floor, alpha):
-    "Rows of the noise floor of predictors whose shares were made in one way."
+    """Rows of the noise floor of predictors whose shares were made in one way; between the limits
+    is what sampling gives, so they are percentiles."""
+    def limits(m, question, d, rows, note):
+        found = _interval(a, d, rows, note, alpha, smooth=False)
+        if found['ci_low'] is not None:
+            found |= dict(ci_low=max(found['ci_low'], 0.), ci_high=min(found['ci_high'], 1.))
+        return found
     note = 'what sampling these respondents alone gives'
     if q_from == 'counts':
         note += '; the choices counted as a second sample'
     notes = {m: note for m, _ in floor}
     used = {m.over: np.full(len(a.y), True) for m, _ in floor}
-    return _score_rows(a, floor, used, dict(predictor='noise floor', q_from=q_from), notes, alpha)
+    return _score_rows(a, floor, used, dict(predictor='noise floor', q_from=q_from), notes, limits)
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c029x
-def _difference_rows(a, f, g, own, again, alpha):
+def _difference_rows(a, f, g, own, again, alpha, test):
     "Rows of one predictor minus another; `again` draws metrics anew on other records."
+    def limits(m, question, d, rows, note):
+        return _interval(a, d, rows, note, alpha, test=test)
     used = {k: f.used[k] & g.used[k] for k in f.used}
     same = all((f.used[k] == g.used[k]).all() for k in ('judged', 'answered'))
     if same:
@@ -278,7 +348,7 @@ def _difference_rows(a, f, g, own, again, alpha):
     else:
         gap = _minus(again(f, used), again(g, used))
     notes = {m: '' if same else 'on records that both answered' for m, _ in gap}
-    return _score_rows(a, gap, used, {**f.about, 'versus': g.name}, notes, alpha, test=True)
+    return _score_rows(a, gap, used, {**f.about, 'versus': g.name}, notes, limits)
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c029xs0
 def _minus(x, y):
@@ -325,19 +395,21 @@ def _share_rows(a, forecasts, how):
 def _option_rows(a, j, about, part, total, alpha):
     "A row for each option of an item."
     kept = part.weight > 0
-    behind = clusters_of(a, part.rows[kept])
     about = {**about, 'metric': 'share', 'level': 'group', 'question_id': a.names[j],
         'group_var': 'option'}
-    means = _weighted_means(total)
-    return [_drawn_row({**about, 'group': option}, means[:, k], int(kept.sum()), behind, alpha)
+    means, chose = _weighted_means(total), np.isin(part.x, (0, 1)).all()
+    return [_drawn_row(a, {**about, 'group': option}, means[:, k], part.rows[kept], alpha, chose)
         for k, option in enumerate(a.options[j])]
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c033s1
-def _drawn_row(about, draws, n, behind, alpha):
-    "A row with its interval, and no effective n."
+def _drawn_row(a, about, draws, rows, alpha, share):
+    "A row with its interval, and no effective n; `share`: of records that are 0 or 1."
     note = 'nothing left to score' if np.isnan(draws[0]) else None
-    found = cluster_interval(draws, alpha, note=note, **behind)
-    return {**about, 'value': draws[0], **found, 'n': n}
+    people = dict(people=_people(a, rows), answers=kish_n(a.weight[rows])) if share else {}
+    found = cluster_interval(draws, alpha, note=note, **people, **clusters_of(a, rows))
+    if found['ci_low'] is not None:
+        found |= dict(ci_low=max(found['ci_low'], 0.), ci_high=min(found['ci_high'], 1.))
+    return {**about, 'value': draws[0], **found, 'n': len(rows)}
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c033c
 def _calibration_rows(a, f, how, bins=10):
@@ -350,14 +422,14 @@ def _calibration_rows(a, f, how, bins=10):
     total, = _totals(a, [_Part(rows, a.weight[rows], x)], how.n_boot, how.seed)
     out = []
     for b in np.unique(at):
-        behind = clusters_of(a, rows[at == b])
         about = {**f.about, 'level': 'individual', 'q_from': None, 'group_var': 'confidence bin',
             'group': f'{b/bins:.1f}-{(b + 1)/bins:.1f}'}
         for metric, column in ('confidence', b), ('hit_rate', bins + b):
             with np.errstate(invalid='ignore', divide='ignore'):
                 draws = total[:, column]/total[:, 2*bins + b]
             about['metric'] = metric
-            out.append(_drawn_row(about, draws, int((at == b).sum()), behind, how.alpha))
+            is_share = metric == 'hit_rate' and np.isin(hit, (0, 1)).all()
+            out.append(_drawn_row(a, about, draws, rows[at == b], how.alpha, is_share))
     return out
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c031
@@ -418,6 +490,7 @@ def score_choices(
     *,
     metrics=None, # name -> f(y, q, positions), scores of your own
     versus=None, # names of predictors to compare every other with; default the first
+    models=None, # names of predictors that tests are about; default all
     failure_rule='missing', # how failures enter: missing, wrong or uniform
     strata=False, # True: resamples stay within strata
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
@@ -431,7 +504,8 @@ def score_choices(
     scored = [m for m in known_metrics() if m.record]
     scored += [record_metric(name, score) for name, score in (metrics or {}).items()]
     forecasts = {n: read_forecast(n, frame, a, failure_rule) for n, frame in frames.items()}
-    rows = _metric_rows(a, forecasts, scored, versus, how)
+    models = set(frames if models is None else models)
+    rows = _metric_rows(a, forecasts, scored, versus, models, how)
     rows += _share_rows(a, forecasts.values(), how)
     for f in forecasts.values():
         if f.stated:
@@ -439,7 +513,7 @@ def score_choices(
     return _adjust(typed_scores(rows).assign(task=records['task'][0]))
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c034m2
-def _metric_rows(a, forecasts, metrics, versus, how):
+def _metric_rows(a, forecasts, metrics, versus, models, how):
     "Rows of all metrics: of each predictor, its differences, and the noise floors."
     def draws_of(f, used):
         return replicates(a, f, metrics, used, how.n_boot, how.seed)
@@ -449,12 +523,13 @@ def _metric_rows(a, forecasts, metrics, versus, how):
         floors[q_from] = noise_floor_draws(a, metrics, q_from == 'counts', how.n_boot, how.seed)
     rows = []
     for name, f in forecasts.items():
-        scores, above = _own_rows(a, f, own[name], floors[f.about['q_from']], how.alpha)
-        rows += scores
+        floor = floors[f.about['q_from']]
+        rows += _own_rows(a, f, own[name], floor, how.alpha)
         for other in versus:
             if other != name:
-                rows += _difference_rows(a, f, forecasts[other], own, draws_of, how.alpha)
-        rows += above
+                test = not models.isdisjoint((name, other))
+                rows += _difference_rows(a, f, forecasts[other], own, draws_of, how.alpha, test)
+        rows += _above_rows(a, f, own[name], floor, how.alpha, name in models)
     for q_from, floor in floors.items():
         rows += _floor_rows(a, q_from, floor, how.alpha)
     return rows

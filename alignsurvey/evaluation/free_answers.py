@@ -9,10 +9,10 @@ __all__ = ['read_replies', 'free_scores', 'have_free_beside', 'evaluate_values']
 import numpy as np
 import pandas as pd
 from dataclasses import dataclass
-from ..estimation.bootstrap import cluster_interval, resamples
+from ..estimation.bootstrap import cluster_interval
 from ..estimation.design import kish_n
 from ..estimation.tests import holm
-from ..records.answers import read_units
+from ..records.answers import cluster_draws, read_units
 from ..tasks.registry import get_task, option_of, parse_answer
 from ..prediction.forecasts import check_predictions
 from .table import Resampling, typed_scores
@@ -117,7 +117,7 @@ def _mean_draws(x, units, item, n_boot, seed):
     for side, part in zip(sums, (np.where(has, x, 0), has)):
         np.add.at(side, (units.cluster, item), weight*part)
     flat = sums.transpose(1, 0, 2, 3).reshape(n, -1)
-    draws = resamples(n, n_boot, seed, stratum=units.attrs.get('stratum'))
+    draws = cluster_draws(units.attrs['drawn'], n_boot, seed)
     total = np.vstack([d @ flat for d in draws]).reshape(1 + n_boot, 2, items, many)
     top, bottom = np.moveaxis(total, 1, 0)
     each = _ratio(top, bottom)

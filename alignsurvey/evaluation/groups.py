@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from dataclasses import dataclass
 from ..metrics.catalogue import known_metrics
-from ..estimation.bootstrap import cluster_interval
+from ..estimation.bootstrap import chance_limit, cluster_interval, small_sample
 from ..estimation.tests import holm
 from ..records.answers import read_answers
 from ..prediction.forecasts import check_predictions, read_forecast
@@ -195,14 +195,23 @@ def _distances(metric, items, resampled, n):
     return out
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014r
-def _group_row(metric, draws, about, n, alpha, test=False):
+def _group_row(metric, draws, about, n, alpha, **how):
     "A row of a mean over groups with `n` answers each; a group is a stratum, its answers clusters."
-    answers = dict(weight=np.repeat(1/n, n), stratum=np.repeat(np.arange(len(n)), n))
-    how = dict(centre=metric.centre, test=test, note=about.get('note'))
-    found = cluster_interval(draws, alpha, **how, **answers)
-    if not test and found['ci_low'] is not None:
-        found['ci_low'] = max(0., found['ci_low'])
+    found = cluster_interval(draws, alpha, note=about.get('note'), **how, **_answers_behind(n))
     return {**about, 'metric': metric.name, 'value': float(draws[0]), **found, 'n': len(n)}
+
+# %% ../../nbs/evaluation/02_groups.ipynb #846c731d
+def _answers_behind(n):
+    "Weight and stratum of each answer."
+    return dict(weight=np.repeat(1/n, n), stratum=np.repeat(np.arange(len(n)), n))
+
+def _reaching_chance(row, chance, n, alpha):
+    "The row with its lower end as far towards 0 as sampling may have moved people's shares."
+    if row['ci_low'] is None:
+        return row
+    small = small_sample(**_answers_behind(n))
+    far = chance_limit(chance, alpha, df=small['df'], stretch=small['stretch'])
+    return row | dict(ci_low=max(0., min(row['ci_low'], row['value'] - far)))
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014rs0
 def _metric_rows(metric, items, draws, about, n, alpha):
@@ -211,31 +220,39 @@ def _metric_rows(metric, items, draws, about, n, alpha):
     places = [(None, np.arange(len(n))), *((item.name, item.rows) for item in items)]
     out = []
     for k, who in enumerate([*about.values(), floor]):
-        has = ~np.isnan(draws[k, 0])
+        has, is_floor = ~np.isnan(draws[k, 0]), who is floor
         for question, rows in places:
             at = rows[has[rows]]
-            if len(at):
-                who_and_what = {**who, 'question_id': question}
-                mean = draws[k][:, at].mean(1)
-                out.append(_group_row(metric, mean, who_and_what, n[at], alpha))
+            if not len(at):
+                continue
+            who_and_what = {**who, 'question_id': question}
+            mean = draws[k][:, at].mean(1)
+            row = _group_row(metric, mean, who_and_what, n[at], alpha, smooth=not is_floor)
+            chance = draws[-1, 1:][:, at].mean(1)
+            out.append(row if is_floor else _reaching_chance(row, chance, n[at], alpha))
     return out
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016
-def _difference_rows(metric, draws, about, versus, n, alpha):
-    "Paired differences of one distance on groups that both answered, with Holm's adjustment."
+def _pairs(names, versus, models):
+    "Every predictor with each of `versus`, and whether a model is among the two."
+    return [(name, other, not models.isdisjoint((name, other)))
+        for name in names for other in versus if name != other]
+
+def _difference_rows(metric, draws, about, pairs, n, alpha):
+    """Paired differences of one distance on groups that both answered, with Holm's adjustment over
+    those that are tested."""
     place = {name: k for k, name in enumerate(about)}
     out = []
-    for name in about:
-        for other in versus:
-            x, y = draws[place[name]], draws[place[other]]
-            both = ~np.isnan(x[0]) & ~np.isnan(y[0])
-            if name != other and both.any():
-                gap = (x[:, both] - y[:, both]).mean(1)
-                who = {**about[name], 'versus': other}
-                out.append(_group_row(metric, gap, who, n[both], alpha, test=True))
-    if out:
-        for row, p in zip(out, holm([row['p'] for row in out])):
-            row['p_adj'] = float(p)
+    for name, other, test in pairs:
+        x, y = draws[place[name]], draws[place[other]]
+        both = ~np.isnan(x[0]) & ~np.isnan(y[0])
+        if both.any():
+            gap = (x[:, both] - y[:, both]).mean(1)
+            who = {**about[name], 'versus': other}
+            out.append(_group_row(metric, gap, who, n[both], alpha, test=test))
+    tested = [row for row in out if row['p'] is not None]
+    for row, p in zip(tested, holm([row['p'] for row in tested])):
+        row['p_adj'] = float(p)
     return out
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016s
@@ -321,6 +338,7 @@ def evaluate_groups(
     predictors=None, # name -> g(record), shares over record['options']
     baselines=True, # False: none; names: these alone
     versus=None, # predictor(s) to compare every other with; default the first
+    models=None, # names of predictors that tests are about; default all
     failure_rule='missing', # how failures enter: missing or uniform
     min_n=30, # groups with fewer answers are refused
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
@@ -333,7 +351,9 @@ def evaluate_groups(
     how = Resampling(n_boot, seed, alpha)
     about = {name: _about(name, frame, failure_rule) for name, frame in frames.items()}
     items = _items(records, [_shares_of(n, f, records, failure_rule) for n, f in frames.items()])
-    rows = _share_rows(items, about) + _distance_rows(records, items, about, versus, how)
+    models = set(frames if models is None else models)
+    pairs = _pairs(about, versus, models)
+    rows = _share_rows(items, about) + _distance_rows(records, items, about, pairs, how)
     for name, frame in frames.items():
         rows.append(_failed_row(frame, about[name], len(records)))
     return typed_scores(rows).assign(task=records['task'][0], level='group')
@@ -364,7 +384,7 @@ def _checked_versus(versus, frames):
     return names
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015gs1
-def _distance_rows(records, items, about, versus, how):
+def _distance_rows(records, items, about, pairs, how):
     "Rows of every distance that applies."
     n = np.maximum(1, np.round(records['n_eff'][:])).astype(int)
     resampled = _resampled_shares(items, n, how)
@@ -375,5 +395,5 @@ def _distance_rows(records, items, about, versus, how):
         draws = _distances(metric, items, resampled, len(n))
         if not np.isnan(draws).all():
             rows += _metric_rows(metric, items, draws, about, n, how.alpha)
-            rows += _difference_rows(metric, draws, about, versus, n, how.alpha)
+            rows += _difference_rows(metric, draws, about, pairs, n, how.alpha)
     return rows

@@ -86,24 +86,28 @@ def evaluate(
     predictors=None, # name -> g(record), probabilities over record['options']
     baselines=True, # False: none; True: the usual ones; a name: it too; several names: these alone
     versus=None, # predictor(s) to compare every other with; default the first
+    models=None, # predictors that tests are about; default all but baselines
     failure_rule='missing', # how failures enter: missing, wrong or uniform
     min_n=30, # group level: groups with fewer answers are refused
     n_boot=1000, # resamples of clusters, 100 or more
     seed=0, # of the resamples
     alpha=.05, # 1 minus the level of the intervals
     strata=False, # True: resamples within strata (Rao & Wu), which need two clusters or more
+    design=None, # `Design` in place of the records' weights, strata and clusters, by respondent_id
 )->pd.DataFrame: # one row a score, columns as in `COLUMNS`
     "Score predictors on survey records. Raises ValueError naming predictor, record and remedy."
     task = _one_task(records)
     predictions = _named(predictions)
     versus = [versus] if isinstance(versus, str) else versus
     learn = dict(train=train, predictors=predictors, baselines=baselines)
+    models = models or [*predictions, *(predictors or {})] or None
     how = dict(versus=versus, failure_rule=failure_rule, n_boot=n_boot, seed=seed, alpha=alpha)
     if records['level'][0] == 'group':
-        _check_group_settings(strata, metrics, failure_rule)
-        return evaluate_groups(records, predictions, min_n=min_n, **learn, **how)
-    how['strata'] = strata
-    parts = _individual_scores(task, records, predictions, metrics, learn, how)
+        _check_group_settings(strata or design is not None, metrics, failure_rule)
+        return evaluate_groups(records, predictions, min_n=min_n, models=models, **learn, **how)
+    how['strata'] = strata if design is None else design
+    own = dict(metrics=metrics, models=models)
+    parts = _individual_scores(task, records, predictions, own, learn, how)
     return pd.concat(parts, ignore_index=True)
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c037n
@@ -127,7 +131,7 @@ def _check_group_settings(strata, metrics, failure_rule):
             "answers; leave metrics out, and use failure_rule missing or uniform")
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c037i
-def _individual_scores(task, records, predictions, metrics, learn, how):
+def _individual_scores(task, records, predictions, own, learn, how):
     "Frames of scores: of choices, of free answers, and of those who did not know."
     if learn['train'] is not None:
         check_strangers(learn['train'], records)
@@ -136,12 +140,12 @@ def _individual_scores(task, records, predictions, metrics, learn, how):
     if not known:
         raise ValueError("no respondent gave an answer that could be met: "
             "all said that they don't know")
-    if (metrics or learn['predictors']) and not choice:
+    if (own['metrics'] or learn['predictors']) and not choice:
         raise ValueError("records have no options to choose from: leave metrics and predictors out")
     parts = []
     if choice:
         chosen, frames = only_rows(choice, records, predictions)
-        parts.append(_choice_scores(chosen, frames, metrics, learn, how))
+        parts.append(_choice_scores(chosen, frames, learn, {**own, **how}))
     if len(choice) < len(known) or have_free_beside(records):
         told, frames = only_rows(known, records, predictions)
         train = learn['train'] if learn['baselines'] else None
@@ -153,10 +157,10 @@ def _individual_scores(task, records, predictions, metrics, learn, how):
     return parts
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c037c
-def _choice_scores(records, predictions, metrics, learn, how):
+def _choice_scores(records, predictions, learn, how):
     "Scores of choices, beside functions of records and baselines that learned from choices."
     train = learn['train']
     if train:
         train = train.select(known_choices(train)[1])
     frames = predictor_frames(records, predictions, **{**learn, 'train': train})
-    return score_choices(records, frames, metrics=metrics, **how)
+    return score_choices(records, frames, **how)

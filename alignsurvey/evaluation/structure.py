@@ -13,10 +13,12 @@ import pandas as pd
 import seaborn as sns
 import statsmodels.api as sm
 from scipy import sparse
-from scipy.stats import t as student
-from ..estimation.bootstrap import cluster_interval, resamples, small_sample
+from ..estimation.bootstrap import chance_p, cluster_interval
+from ..estimation.bootstrap import small_sample
+from ..estimation.design import kish_n
 from ..estimation.tests import benjamini_hochberg, holm
-from ..records.answers import clusters_of, read_answers, refuse_records
+from ..records.answers import cluster_draws, clusters_of, read_answers
+from ..records.answers import refuse_records
 from ..parsing.options import knows_not
 from ..prediction.forecasts import read_forecast
 from .table import COLUMNS, typed_scores
@@ -31,7 +33,8 @@ def _numbers_of(a, j):
 def _people(a):
     "Weight and cluster of each respondent, as `clusters_of` takes them."
     first = np.unique(a.respondent, return_index=True)[1]
-    return SimpleNamespace(weight=a.weight[first], cluster=a.cluster[first], stratum=a.stratum)
+    return SimpleNamespace(weight=a.weight[first], cluster=a.cluster[first], stratum=a.stratum,
+        df=a.df)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c007a
 def wide_answers(
@@ -59,19 +62,13 @@ def wide_answers(
 # %% ../../nbs/evaluation/11_structure.ipynb #c007c
 def _draws(a, n_boot, seed):
     "Factors of the clusters' weights, the sample's first, (1 + n_boot, clusters)."
-    return np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
-
-def _normal_p(d, small):
-    """Two-sided, from the bootstrap standard error: finer than counting draws, which many tests
-    at once need (Efron & Tibshirani 1993, ch. 13)."""
-    se = np.nanstd(d[1:])*small['stretch']
-    if not se > 0:
-        return float(d[0] == 0)
-    return float(2*student.sf(abs(d[0])/se, small['df']))
+    return np.vstack(list(cluster_draws(a, n_boot, seed)))
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c007d
-def _row(about, d, behind, alpha, n, *, test=False, centre=False, note=None, **where):
-    "A row of a value in the sample and its draws, with the clusters `behind` it."
+def _row(about, d, behind, alpha, n, *, limits=cluster_interval, note=None, **more):
+    """A row of a value in the sample and its draws, with the clusters `behind` it; `more`: fields
+    of the row, and what `limits` takes beside draws and clusters."""
+    how = {k: more.pop(k) for k in ('test', 'people') if k in more}
     lost = np.isnan(d[1:]).mean()
     if not note and np.isnan(d[0]):
         note = 'nothing left to score'
@@ -79,10 +76,8 @@ def _row(about, d, behind, alpha, n, *, test=False, centre=False, note=None, **w
         note = f'{lost:.0%} of resamples have no value: no interval'
     found = dict(ci_low=None, note=note)
     if lost <= alpha and not np.isnan(d[0]):
-        found = cluster_interval(d, alpha, centre=centre, note=note, **behind)
-        if test and found['ci_low'] is not None:
-            found['p'] = _normal_p(d, small_sample(**behind))
-    return {**dict.fromkeys(COLUMNS), **about, 'value': d[0], **found, 'n': int(n), **where}
+        found = limits(d, alpha, note=note, **how, **behind)
+    return {**dict.fromkeys(COLUMNS), **about, 'value': d[0], **found, 'n': int(n), **more}
 
 # %% ../../nbs/evaluation/11_structure.ipynb #e49142b1
 def _adjusted(rows, adjust):
@@ -131,23 +126,35 @@ def _distance_rows(gap, about, behind, n, alpha):
     "Root mean square of the pairs' differences in each draw, as it is and without sampling noise."
     off = gap[:, ~np.isnan(gap[0])]
 
-    def row(metric, d, note, **how):
-        return _row({**about, 'metric': metric}, d, behind, alpha, n, note=note, **how)
+    def row(metric, d, note, limits):
+        return _row({**about, 'metric': metric}, d, behind, alpha, n, note=note, limits=limits)
 
     as_it_is, without = 'correlation_distance', 'correlation_distance_without_noise'
     if not off.shape[1]:
         none = np.full(len(gap), np.nan)
-        return [row(m, none, 'no pair of items varies') for m in (as_it_is, without)]
-    square = np.nanmean(off**2, 1)
+        return [row(m, none, 'no pair of items varies', _root_limits) for m in (as_it_is, without)]
+    square, chance = np.nanmean(off**2, 1), np.nanmean((off[1:] - off[1:].mean(0))**2, 1)
     noise = np.nanmean(np.nanvar(off[1:], 0))
     times = np.r_[1, np.full(len(off) - 1, 2)]    # a resample carries the noise twice
-    bare = np.sqrt(np.maximum(square - noise*times, 0))
     note = f'{off.shape[1]} pairs'
     alone = f'{note}; sampling alone gives {np.sqrt(noise):.3f}'
-    first = row(as_it_is, np.sqrt(square), alone, centre=True)
-    if first['ci_low'] is not None:
-        first['ci_low'] = max(first['ci_low'], 0.)
-    return [first, row(without, bare, note)]
+    rows = [row(as_it_is, np.sqrt(square), alone, _root_limits),
+        row(without, np.sqrt(np.maximum(square - noise*times, 0)), note, _root_limits)]
+    small = small_sample(**behind)
+    for r in rows:
+        if r['ci_low'] is not None:
+            how = dict(df=small['df'], stretch=small['stretch'], power=1)
+            r['p'] = chance_p(square[0], chance, **how)
+    return rows
+
+# %% ../../nbs/evaluation/11_structure.ipynb #9c50191a
+def _root_limits(d, alpha, **how):
+    "Limits of the root of a mean of squares, by t on the square, not below 0."
+    found = cluster_interval(d**2, alpha, **how)
+    if found['ci_low'] is not None:
+        low, high = np.sqrt(np.maximum([found['ci_low'], found['ci_high']], 0))
+        found |= dict(ci_low=float(low), ci_high=float(high))
+    return found
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c010
 def correlations(
@@ -237,6 +244,20 @@ def _geometric_mean(each, draws):
     with np.errstate(divide='ignore'):
         return np.exp(np.mean(np.log(good), 0)), len(good)
 
+# %% ../../nbs/evaluation/11_structure.ipynb #72593a9e
+def _ratio_limits(d, alpha, **how):
+    """Limits of a ratio by t on its logarithm, with the bias that resamples show taken back (Efron
+    & Tibshirani 1993, ch. 10), and the test that it is 1."""
+    with np.errstate(divide='ignore'):
+        logs = np.log(d)
+    if not np.isfinite(logs[~np.isnan(logs)]).all():
+        return dict(ci_low=None, note=how.get('note') or 'a resample does not vary: no interval')
+    found = cluster_interval(np.r_[2*logs[0] - np.nanmean(logs[1:]), logs[1:]], alpha, test=True,
+        **how)
+    if found['ci_low'] is not None:
+        found |= dict(ci_low=np.exp(found['ci_low']), ci_high=np.exp(found['ci_high']))
+    return found
+
 # %% ../../nbs/evaluation/11_structure.ipynb #c015a
 def variance_ratio(
     records, # individual records
@@ -247,7 +268,8 @@ def variance_ratio(
     seed=0, # of the resamples
     alpha=.05, # 1 minus the level of the intervals
 )->pd.DataFrame: # a row an item and one overall, columns as in `COLUMNS`
-    "Variance of the model's answers over people's, on the same records."
+    """Variance of the model's answers over people's, on the same records; `p` is of the test that
+    the ratio is 1."""
     a = read_answers(records, strata=strata)
     draws = _draws(a, n_boot, seed)
     rows = []
@@ -261,12 +283,14 @@ def variance_ratio(
             alike = len(at) and np.isnan(d[0])
             note = 'all respondents gave the same answer' if alike else None
             behind = clusters_of(a, at)
-            rows.append(_row(about, d, behind, alpha, len(at), question_id=item, note=note))
+            rows.append(_row(about, d, behind, alpha, len(at), limits=_ratio_limits,
+                question_id=item, note=note))
             each.append(d)
             n += len(at)
         d, good = _geometric_mean(each, draws)
         note = f'geometric mean of {good} items' if good else None
-        rows.append(_row(about, d, clusters_of(a, f.used['answered']), alpha, n, note=note))
+        behind = clusters_of(a, f.used['answered'])
+        rows.append(_row(about, d, behind, alpha, n, limits=_ratio_limits, note=note))
     return typed_scores(rows)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c018
@@ -430,7 +454,8 @@ def _missing_rows(about, a, people, draws, asked, answered, alpha):
 
     def row(metric, d, some, **where):
         behind = clusters_of(people, some)
-        return _row({**about, 'metric': metric}, d, behind, alpha, some.sum(), **where)
+        share = dict(people=kish_n(people.weight[some]))
+        return _row({**about, 'metric': metric}, d, behind, alpha, some.sum(), **share, **where)
 
     blank, base = (draws @ (to_cluster @ m.astype(float)) for m in (left_out, asked))
     with np.errstate(invalid='ignore', divide='ignore'):

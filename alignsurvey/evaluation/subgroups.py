@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, t as student
 from ..metrics.catalogue import known_metrics
-from ..estimation.bootstrap import cluster_interval, resamples, small_sample
-from ..records.answers import clusters_of, read_answers
+from ..estimation.bootstrap import cluster_interval, small_sample
+from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
 from .table import typed_scores
 from .choices import item_answers
@@ -82,7 +82,7 @@ def cell_draws(
     bottom = np.zeros(top.shape)
     np.add.at(top, place, a.weight[has]*x[has])
     np.add.at(bottom, place, a.weight[has])
-    draws = resamples(len(top), n_boot, seed, stratum=a.stratum)
+    draws = cluster_draws(a, n_boot, seed)
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.vstack([(d @ top)/(d @ bottom) for d in draws])
 
@@ -204,7 +204,7 @@ def _between(total):
 def _item_totals(a, f, cell, cells, n_boot, seed):
     """Per item, weighted sums by cell in each draw, (1 + n_boot, cells, K + 1): of answers, and of
     the model's probabilities."""
-    draws = np.vstack(list(resamples(a.cluster.max() + 1, n_boot, seed, stratum=a.stratum)))
+    draws = np.vstack(list(cluster_draws(a, n_boot, seed)))
     for j, options in enumerate(a.options):
         rows = np.flatnonzero((a.item == j) & (cell >= 0) & f.used['answered'])
         if len(rows):
@@ -272,4 +272,5 @@ def _ratio_row(draws, a, used, kept, alpha):
     found = dict(note=note)
     if not none:
         found = cluster_interval(draws, alpha, note=note, **clusters_of(a, used))
-    return dict(value=draws[0], n=int(used.sum()), **found)
+    value = np.nan if none else draws[0]    # a ratio to next to nothing is no number
+    return dict(value=value, n=int(used.sum()), **found)

@@ -39,6 +39,9 @@ class Metric:
     over: str = 'answered'    # records: also 'judged' (failures may be wrong), 'covered', 'all'
     pooled: bool = True       # overall from all records together; False: mean over questions
     centre: bool = False      # resampling alone makes it larger, as it does a distance
+    share: bool = False       # a share of answers, 0 to 1
+    signed: bool = False      # contributions are errors, as often up as down by chance alone
+    steps: bool = False       # counts steps of a scale, whatever their length
     distance: object = None   # f(p, q, positions) of shares (..., K), in [0, 1]
     by_subgroup: bool = False # `value` of one record's contributions is its score
     column: int = 100         # place among a table's columns; None: left out unless asked for
@@ -239,7 +242,7 @@ def _coverage(answers):
 _RANKS = ('positions',)
 _CHOICES = (
     mean_metric('accuracy', 'accuracy', _hits, better='higher', over='judged', by_subgroup=True,
-        column=4, headline=2),
+        share=True, column=4, headline=2),
     mean_metric('soft_accuracy', 'soft accuracy', _soft_hits, better='higher', over='judged',
         needs=_RANKS, column=None),
     Metric('macro_f1', 'macro F1', 'higher', _confusion_cells, _macro_f1, over='judged',
@@ -251,16 +254,16 @@ _CHOICES = (
     mean_metric('brier', 'Brier', _brier_scores, better='lower', needs=('probs',),
         by_subgroup=True, column=2),
     mean_metric('rps', 'RPS', _rps_scores, better='lower', needs=('probs', 'positions'),
-        by_subgroup=True, column=3),
+        by_subgroup=True, steps=True, column=3),
     Metric('ece', 'ECE', 'lower', _bin_gaps, _calibration_error, needs=('probs',), centre=True,
-        column=6),
+        signed=True, column=6),
     distance_metric('wasserstein', wasserstein, label='Wasserstein', needs=_RANKS, column=7,
         headline=1),
     Metric('alignment', 'alignment', 'higher', both_shares, _alignment, needs=_RANKS, column=None,
         **_GROUP),
     distance_metric('js_divergence', _js_divergence, label='JSD', column=8),
     distance_metric('total_variation', _total_variation, label='TV', column=9),
-    mean_metric('failed', 'failed', _failures, over='all', column=None),
+    mean_metric('failed', 'failed', _failures, over='all', share=True, column=None),
     mean_metric('coverage', 'coverage', _coverage, over='covered', column=None))
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c036

@@ -17,4 +17,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     orders=['reorder'],
     splits=['check_leakage', 'split_records', 'describe_splits'],
     llamafactory=['export_records'],
-    answers=['read_answers', 'read_units', 'clusters_of', 'Answers']))
+    answers=[
+        'read_answers', 'read_units', 'clusters_of', 'cluster_draws', 'cluster_sums', 'Answers']))

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from ..metrics.catalogue import is_lower_better, known_metrics
 from ..metrics.catalogue import metric_label, metric_name
-from ..estimation.bootstrap import small_sample
-from ..estimation.tests import benjamini_hochberg, equivalence
-from ..estimation.ppi import ppi_mean
-from ..records.answers import clusters_of, read_answers
+from ..estimation.bootstrap import cluster_interval, small_sample
+from ..estimation.tests import benjamini_hochberg, equivalence, holm
+from ..estimation.tests import is_shown, smallest_shown
+from ..estimation.ppi import interviews_for, ppi_mean
+from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
-from ..evaluation.orders import position_bias
+from ..evaluation.orders import favoured_position, position_bias
 from ..evaluation.subgroups import cell_draws, record_scores, stereotyping
 from ..evaluation.subgroups import subgroup_metric, subgroup_scores
 from ..evaluation.calibration import corp, plot_reliability, reliability, temperature
@@ -114,6 +115,21 @@ def _range(row):
         return f'{row.value:.3f}'
     return f'{row.value:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})'
 
+def _would_show(what, low, high, **how):
+    "The smallest difference that the study could have shown, beside what it did not show."
+    size = smallest_shown(low, high, **how)
+    return f'{what} of {size:.3f} would have been found in four studies of five'
+
+# %% ../../nbs/reporting/05_sections.ipynb #d8d03fab
+def _shown_together(*p):
+    """Which of a section's claims are shown, Holm's adjustment over all of them; what was not tested
+    is not."""
+    p = np.array([np.nan if x is None else x for x in p], float)
+    adjusted = np.full(len(p), np.nan)
+    tested = ~np.isnan(p)
+    adjusted[tested] = holm(p[tested])
+    return [bool(is_shown(x)) for x in adjusted]
+
 # %% ../../nbs/reporting/05_sections.ipynb #s007
 def _dotplot(rows, labels, colours, title, xlabel):
     "Values with intervals, a row each, the first on top."
@@ -144,11 +160,14 @@ def scores_section(
 def _compared(s, name):
     "Whether the model is better than those it is compared with, in words."
     rows = s.scores[(s.scores.predictor == s.model) & (s.scores.metric == s.metric)]
-    rows = rows[rows.question_id.isna() & rows.versus.isin(s.versus) & rows.ci_low.notna()]
+    rows = rows[rows.question_id.isna() & rows.versus.isin(s.versus) & rows.p_adj.notna()]
     words = []
     for r in rows.itertuples():
-        interval = f'{r.value:+.3f}, {r.ci_low:+.3f} to {r.ci_high:+.3f}'
-        words.append(f'{verdict(r)} {r.versus} ({interval})')
+        said = f'{r.value:+.3f}, {r.ci_low:+.3f} to {r.ci_high:+.3f}'
+        if not is_shown(r.p_adj):
+            limits = r.ci_low, r.ci_high
+            said += f'; {_would_show("a difference", *limits, tests=len(rows))}'
+        words.append(f'{verdict(r)} {r.versus} ({said})')
     return f"In {name}, {s.model} is {'; '.join(words)}." if words else ''
 
 # %% ../../nbs/reporting/05_sections.ipynb #2f79edf0
@@ -169,9 +188,12 @@ def _score_methods(s):
     if len(s.baselines) > 1:
         learned = ('; commonest answer, training shares, logistic regression and '
             'gradient boosting on the background variables, tuned inside training')
-    return (f'Intervals are percentile bootstrap intervals with {s.boot["n_boot"]:,} resamples of '
-        f'respondents{units} (Efron & Tibshirani 1993); '
-        'comparisons are paired, p values adjusted within families (Holm 1979).',
+    return (f'Intervals and tests are those of t on bootstrap standard errors, from '
+        f'{s.boot["n_boot"]:,} resamples of respondents{units} (Efron & Tibshirani 1993), shares '
+        'near 0 and 1 those of Korn & Graubard (1998), curves percentiles. Comparisons are paired. '
+        'Words follow p values that are adjusted within each section (Holm 1979; items Benjamini '
+        '& Hochberg 1995); intervals are not adjusted. Not shown is not the same as equal: the '
+        'difference that would have been found with a probability of .8 stands beside it.',
         f'Baselines: equal probabilities{learned}.')
 
 # %% ../../nbs/reporting/05_sections.ipynb #15ae9a0c
@@ -184,13 +206,15 @@ def bounds_section(
     gain = relative_gain(s.records, {n: s.frames[n] for n in dict.fromkeys((s.base, s.model))},
         base=s.base, failure_rule=s.rule, **s.boot)
     rows = kept[kept.metric == metrics[0]]
-    words = ('Split half: what half of the respondents would score at foretelling the other half. '
-        'Scores of single answers have no known ceiling: nobody was asked twice.')
+    words = ('Split half: how far the shares of two halves of the respondents are apart; another '
+        'survey: how far two surveys of this size would be. Neither is a ceiling: a model that '
+        'knows the population does better than another sample of it. Scores of single answers have '
+        'no known ceiling: nobody was asked twice.')
     methods = ('Distances between shares: Wasserstein over the range of the scale (Santurkar et '
         'al. 2023), Jensen-Shannon divergence in bits (Lin 1991), total variation; noise floor by '
         'resampling respondents.')
     shown = _text_table(pd.concat([kept, gain]), metric='metric', predictor='predictor')
-    return Section('Between floor and ceiling', _way(s, rows, gain, metrics[0]), (words,),
+    return Section('From baseline to floor', _way(s, rows, gain, metrics[0]), (words,),
         tables=(('bounds', shown),), plots=(_bounds_plot(s, rows, kept, metrics[0]),),
         methods=(methods,))
 
@@ -221,7 +245,7 @@ def _bounds_plot(s, rows, kept, metric):
     n = int(rows.n.max())
     colours = []
     for predictor in rows.predictor:
-        bound = predictor in ('noise floor', 'split half')
+        bound = predictor in ('noise floor', 'split half', 'another survey')
         colours.append(MODEL if predictor in s.models else _FLOOR if bound else OTHER)
     title = f'{s.model} between sampling alone (green) and the baselines (grey)'
     label = f'{metric_label(metric)}, mean over items (n = {n:,} answers)'
@@ -240,9 +264,11 @@ def _way(s, rows, gain, metric):
     mine = gain[gain.metric == f'relative_gain_{metric}']
     if not len(mine):
         return f'{stands}.'
-    if pd.isna(mine.value.iloc[0]):
-        return f'{stands}; {mine.note.iloc[0]}, so there is no way to measure.'
-    return f'{stands}; of the way between, it has come {_range(mine.iloc[0])}.'
+    r = mine.iloc[0]
+    if pd.isna(r.value):
+        return f'{stands}; {r.note}, so there is no way to measure.'
+    return (f'{stands}. That is {r.value:.0%} of the way from {s.base} to sampling alone '
+        f'({r.ci_low:.0%} to {r.ci_high:.0%}).')
 
 # %% ../../nbs/reporting/05_sections.ipynb #s018
 def items_section(
@@ -252,16 +278,26 @@ def items_section(
     shares = s.scores[s.scores.metric == 'share']
     shares = shares[shares.predictor.isin(['human', s.model])]
     each = _above_floor(s)
-    finding = ''
-    if len(each):
-        finding = (f'{(each.p_adj < .05).sum()} of {len(each)} items are further from people than '
-            'sampling explains (false discovery rate 5 %).')
     alt = (f'Shares of each option, respondents in blue and {s.model} in orange, for the items '
         f'furthest apart; n of each item in its title, up to {int(shares.n.max()):,}')
     table = _text_table(each.sort_values('value', ascending=False),
         item='question_id', metric='metric')
-    return Section('Item by item', finding, tables=(('items_above_floor', table),),
+    return Section('Item by item', _further(each), tables=(('items_above_floor', table),),
         plots=(('shares', alt, plot_shares(s.scores, s.model), shares),))
+
+# %% ../../nbs/reporting/05_sections.ipynb #130fc392
+def _further(each):
+    "How many items are further from people than sampling explains, in words."
+    if not len(each):
+        return ''
+    far = sum(is_shown(p) for p in each.p_adj)
+    said = (f'{far} of {len(each)} items are shown to be further from people than sampling explains '
+        '(false discovery rate 5 %)')
+    known = each[each.ci_low.notna()]
+    if far or not len(known):
+        return f'{said}.'
+    middle = known.iloc[(known.ci_high - known.ci_low).argsort().iloc[len(known)//2]]
+    return f"{said}; {_would_show('in the median item an excess', middle.ci_low, middle.ci_high)}."
 
 # %% ../../nbs/reporting/05_sections.ipynb #s019
 _ITEM_DISTANCES = ('wasserstein', 'total_variation')    # the first if any item has ranks
@@ -288,10 +324,10 @@ def calibration_section(
     if not len(curve):
         raise ValueError('no prediction is usable')
     shown = _text_table(parts, score='group', part='metric', predictor='predictor')
-    said, tables = _temperature(s)
+    heat, tables = _temperature(s)
     alt = f'Reliability curve of {s.model} with its interval, n = {int(curve.n.max()):,} answers'
     drawn = plot_reliability(curve, [s.model])
-    return Section('Calibration', _miscalibrated(parts) + said, (_DECOMPOSED,),
+    return Section('Calibration', _calibrated(parts, heat), (_DECOMPOSED,),
         tables=(('calibration', shown), *tables),
         plots=(('reliability', alt, drawn, curve),), methods=(_CALIBRATED,))
 
@@ -302,51 +338,59 @@ _CALIBRATED = ('Calibration: isotonic recalibration of each option, with consist
     '(CORP: Dimitriadis, Gneiting & Jordan 2021); '
     'temperature on validation respondents alone (Guo et al. 2017).')
 
-def _miscalibrated(parts):
-    "What miscalibration costs beyond chance, in words."
+def _calibrated(parts, heat):
+    "Whether miscalibration is beyond chance, and the best temperature, in words."
     above = (parts.metric == 'miscalibration_above_chance') & (parts.group == 'brier')
-    row = parts[above].iloc[0]
-    if pd.isna(row.ci_low):
-        return ''
-    costs = 'costs' if row.ci_low > 0 else 'is not shown to cost'
-    return f'Miscalibration {costs} Brier score beyond chance: {_range(row)}.'
+    row, said = parts[above].iloc[0], []
+    beyond, off = _shown_together(row.p, None if heat is None else heat.p)
+    if not pd.isna(row.ci_low):
+        costs = 'costs' if beyond else 'is not shown to cost'
+        less = '' if beyond else f"; {_would_show('a cost', row.ci_low, row.ci_high)}"
+        said.append(f'Miscalibration {costs} Brier score beyond chance: {_range(row)}{less}.')
+    if heat is not None and not pd.isna(heat.ci_low):
+        sure = 'too sure' if heat.value > 1 else 'not sure enough'
+        said.append(f'On validation respondents its best temperature is {_range(heat)}: '
+            f"{sure if off else 'not shown to differ from 1'}.")
+    return ' '.join(said)
 
 # %% ../../nbs/reporting/05_sections.ipynb #s022
 def _temperature(s):
-    "The model's best temperature on validation respondents: in words, and as tables."
+    "The row of the model's best temperature on validation respondents, or None; and tables."
     if not s.validation:
         s.skipped.append('temperature: no validation respondents were given')
-        return '', ()
+        return None, ()
     records, frame = s.validation
     rows = temperature(records, {s.model: frame}, **dict(s.boot, strata=False))
-    row = rows.iloc[0]
-    said = 'not shown to differ from 1'
-    if row.ci_low > 1:
-        said = 'too sure'
-    elif row.ci_high < 1:
-        said = 'not sure enough'
-    tables = (('temperature', _text_table(rows, predictor='predictor')),)
-    if pd.isna(row.ci_low):
-        return '', tables
-    return f' On validation respondents its best temperature is {_range(row)}: {said}.', tables
+    return rows.iloc[0], (('temperature', _text_table(rows, predictor='predictor')),)
 
 # %% ../../nbs/reporting/05_sections.ipynb #s025
 def position_section(
     s, # a `Study`
 )->Section:
     "Whether the model favours options by where they stand."
-    rows = position_bias(s.records, s.frames[s.model], n_boot=min(200, s.boot['n_boot']),
-        seed=s.boot['seed'])
-    finding = 'No position of an option is shown to be favoured.'
-    if ((rows.excess_low > 0) | (rows.excess_high < 0)).any():
-        r = rows.loc[rows.excess.abs().idxmax()]
-        finding = (f'By where an option stands, its share is off by up to {abs(r.excess):.3f} '
-            f'({r.excess_low:+.3f} to {r.excess_high:+.3f}, '
-            f'position {r.position} of {r.options}).')
+    rows = position_bias(s.records, s.frames[s.model], **s.boot)
+    far = favoured_position(rows)
+    if far is not None:
+        finding = (f'By where an option stands, its share is off by up to {abs(far.excess):.3f} '
+            f'({far.excess_low:+.3f} to {far.excess_high:+.3f}, '
+            f'position {far.position} of {far.options}).')
+    else:
+        finding = 'No position of an option is shown to be favoured'
+        finding += _position_power(rows)
     shown = rows.dropna(axis=1, how='all').fillna('')    # notes where there are any
     numbers = [c for c in shown if shown[c].dtype == float]
     shown = shown.assign(**{c: shown[c].map('{:.3f}'.format) for c in numbers})
     return Section('Position of options', finding, tables=(('positions', shown),))
+
+def _position_power(rows):
+    "What a position would have had to get more, to be shown."
+    known = rows[rows.excess_low.notna()]
+    if not len(known):
+        return '.'
+    widest = known.loc[(known.excess_high - known.excess_low).idxmax()]
+    tests = sum(k if k > 2 else 1 for k in set(rows.options))
+    how = dict(alpha=.05/tests)
+    return f"; {_would_show('an excess', widest.excess_low, widest.excess_high, **how)}."
 
 # %% ../../nbs/reporting/05_sections.ipynb #c013
 def subgroup_section(
@@ -407,53 +451,88 @@ def structure_section(
     how = dict(s.boot, n_boot=min(200, s.boot['n_boot']))
     methods = ['Correlations are weighted and pairwise; differences by pair are adjusted for false '
         'discoveries (Benjamini & Hochberg 1995).']
-    finding, tables = _variance(s)
-    said, more, plots = _correlated(s, how)
-    finding, tables = finding + said, tables + more + _missing(s, how)
     if s.formula:
         methods.append(f'Regression: {s.formula}, weighted least squares (statsmodels), '
             'answers drawn 20 times from the model.')
-        said, more = _regressed(s, how)
-        finding, tables = finding + said, tables + more
     else:
         s.skipped.append("regression: no formula was given, "
             "so no effect was re-estimated on the model's answers")
-    return Section('Structure', finding.strip(), (), tuple(tables), plots, tuple(methods))
+    ratio, tables = _variance(s)
+    far, more, plots = _correlated(s, how)
+    terms, last = _regressed(s, how)
+    finding = _hangs_together(s, ratio, far, terms)
+    return Section('Structure', finding, (), tuple(tables + more + _missing(s, how) + last), plots,
+        tuple(methods))
+
+# %% ../../nbs/reporting/05_sections.ipynb #e5aa2752
+def _hangs_together(s, ratio, far, terms):
+    """Variance, correlations and coefficients in words; all their tests are one family. Each may be
+    None."""
+    tests = [r for r in (ratio, far) if r is not None]
+    tests += [] if terms is None else list(terms.itertuples())
+    shown = _shown_together(*(r.p for r in tests))
+    said = []
+    if ratio is not None:
+        said.append(_variance_words(ratio, shown.pop(0), len(tests)))
+    if far is not None:
+        said.append(_correlation_words(far, shown.pop(0)))
+    if terms is not None:
+        said.append(_coefficient_words(s.formula, terms, shown))
+    return ' '.join(filter(None, said))
+
+# %% ../../nbs/reporting/05_sections.ipynb #c9c71868
+def _variance_words(row, shown, tests):
+    "Whether the model's answers vary as people's do."
+    if pd.isna(row.ci_low):
+        return ''
+    spread = 'too alike' if row.value < 1 else 'too varied'
+    if not shown:
+        need = np.exp(smallest_shown(np.log(row.ci_low), np.log(row.ci_high), tests=tests))
+        spread = (f'not shown to differ; {1/need:.2f} or {need:.2f} times would have been found in '
+            'four studies of five')
+    return f"The variance of its answers is {_range(row)} times people's: {spread}."
+
+def _correlation_words(row, shown):
+    "Whether the model's correlations between items are people's."
+    if pd.isna(row.value):
+        return ''
+    off = 'are off by' if shown else 'are not shown to be off, by'
+    return f'Its correlations between items {off} {_range(row)} beyond sampling (root mean square).'
+
+def _coefficient_words(formula, terms, shown):
+    "Which coefficients come out otherwise on the model's answers."
+    off = list(terms.group[shown])
+    said = (f"In {formula}, {len(off)} of {len(terms)} coefficients are shown to differ from people's"
+        + (': ' + ', '.join(off) if off else ''))
+    known = terms[terms.ci_low.notna() & ~np.array(shown)]
+    if not len(known):
+        return f'{said}.'
+    sizes = [smallest_shown(r.ci_low, r.ci_high, tests=len(terms)) for r in known.itertuples()]
+    told = ', '.join(f'{g} {x:.2g}' for g, x in zip(known.group, sizes))
+    return f'{said}; of the others these differences would have been found: {told}.'
 
 # %% ../../nbs/reporting/05_sections.ipynb #s030
 def _variance(s):
-    "How much the model's answers vary: in words, and as tables."
+    "How much the model's answers vary: the overall row, and tables."
     rows = variance_ratio(s.records, {s.model: s.frames[s.model]}, **s.boot)
     row = rows[rows.question_id.isna()].iloc[0]
-    spread = 'not shown to differ'
-    if row.ci_high < 1:
-        spread = 'too alike'
-    elif row.ci_low > 1:
-        spread = 'too varied'
-    tables = [('variance_ratio', _text_table(rows, item='question_id'))]
-    if pd.isna(row.ci_low):
-        return '', tables
-    return f"The variance of its answers is {_range(row)} times people's: {spread}.", tables
+    return row, [('variance_ratio', _text_table(rows, item='question_id'))]
 
 # %% ../../nbs/reporting/05_sections.ipynb #s031
 def _correlated(s, how):
-    "How far correlations between items are off: in words, as tables, and drawn."
+    "How far correlations between items are off: a row or None, tables, and drawn."
     one = {s.model: s.frames[s.model]}
     rows = tried(s, 'correlations', lambda: correlations(s.records, one, **how))
     if rows is None:
-        return '', [], ()
+        return None, [], ()
     far = rows[rows.metric.str.startswith('correlation_distance')]
-    bare = far[far.metric.str.endswith('noise')].iloc[0]
-    said = ''
-    if not pd.isna(bare.value):
-        said = (f' Its correlations between items are off by {_range(bare)} beyond sampling '
-            '(root mean square).')
     plots = ()
     if rows.value[rows.metric == 'correlation'].notna().any():
         alt = ("Correlations between items, the model's against people's, "
             f'n up to {int(rows.n.max()):,} respondents')
         plots = (('correlations', alt, plot_correlations(rows, s.model), rows),)
-    return said, [('correlation_distance', _text_table(far, measure='metric'))], plots
+    bare = far[far.metric.str.endswith('noise')].iloc[0]
+    return bare, [('correlation_distance', _text_table(far, measure='metric'))], plots
 
 # %% ../../nbs/reporting/05_sections.ipynb #s032
 def _missing(s, how):
@@ -467,18 +546,16 @@ def _missing(s, how):
 
 # %% ../../nbs/reporting/05_sections.ipynb #s033
 def _regressed(s, how):
-    "Which coefficients come out otherwise on the model's answers: in words, and as tables."
+    "The differences of coefficients, or None where no formula was given or read; and tables."
+    if not s.formula:
+        return None, []
     one = {s.model: s.frames[s.model]}
     rows = tried(s, 'regression', lambda: coefficients(
         s.records, one, s.formula, data=s.data, **how))
     if rows is None:
-        return '', []
-    off = rows[(rows.versus == 'human') & (rows.p_adj < .05)].group
-    which = ': ' + ', '.join(off) if len(off) else ''
-    said = (f' In {s.formula}, {len(off)} of {rows.group.nunique()} coefficients differ from '
-        f"people's{which}.")
+        return None, []
     shown = _text_table(rows, term='group', who='predictor', minus='versus')
-    return said, [('coefficients', shown)]
+    return rows[rows.versus == 'human'], [('coefficients', shown)]
 
 # %% ../../nbs/reporting/05_sections.ipynb #c017
 def equivalence_section(
@@ -488,7 +565,8 @@ def equivalence_section(
     if s.margin is None:
         raise ValueError('no margin was stated; give the largest difference that would not matter')
     rows = _margin_tests(s)
-    same = [r.versus for r in rows if r.equivalent]
+    together = _shown_together(*(r.p for r in rows))
+    same = [r.versus for r, shown in zip(rows, together) if shown]
     if same:
         said = 'equivalent to ' + ', '.join(same)
     else:
@@ -497,7 +575,7 @@ def equivalence_section(
     return Section('Good enough?',
         f'Within a margin of {s.margin:g} in {metric_name(s.error)}, {s.model} is {said}.',
         tables=(('equivalence', shown),),
-        methods=('Equivalence: two one-sided tests (Schuirmann 1987).',))
+        methods=('Equivalence: two one-sided tests (Schuirmann 1987), adjusted over rivals.',))
 
 # %% ../../nbs/reporting/05_sections.ipynb #s035
 def _margin_tests(s):
@@ -535,30 +613,77 @@ def use_section(
     tries=20, # random splits
 )->Section:
     "What the model's answers add to interviews. Raises ValueError where items have few answers."
-    a, rng = read_answers(s.records), np.random.default_rng(s.boot['seed'])
+    a = read_answers(s.records, strata=s.boot['strata'])
+    rng = np.random.default_rng(s.boot['seed'])
     t = wide_answers(a, read_forecast(s.model, s.frames[s.model], a))
     rows = pd.DataFrame([_trial(t, j, rng, tries) for j in range(len(t.names))])
     if 'interviews held' not in rows:
         raise ValueError('no item has the 100 answers or more that a trial needs')
+    draws = cluster_draws(a, s.boot['n_boot'], s.boot['seed'])
+    rows = _with_limits(rows, t, np.vstack(list(draws)))
     return Section('Use it or not', _worth(rows),
-        ('A trial on these respondents, for means of these items alone; '
-            'clusters and strata do not enter.',),
-        tables=(('use', rows.map(_short)),),
+        ('A trial on these respondents, for means of these items alone.',),
+        tables=(('use', rows.drop(columns=['lower', 'upper']).map(_short)),),
         methods=('Use: prediction-powered means (PPI++: Angelopoulos, Duchi & Zrnic 2023), '
-            f'median of {tries} random splits.',))
+            f'median of {tries} random splits; limits from those of the correlation of answers '
+            'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni).',))
+
+# %% ../../nbs/reporting/05_sections.ipynb #ee589536
+def _with_limits(rows, t, draws):
+    "Trials with limits of what they are worth, which hold for all items together."
+    alpha = .05/max(1, rows['interviews held'].notna().sum())
+    limits = [_worth_limits(row, t, j, draws, alpha) for j, row in rows.iterrows()]
+    low, high, r = np.array(limits, float).T
+    texts = [f'{a:,.0f} to {b:,.0f}' if a == a else '–' for a, b in zip(low, high)]
+    return rows.assign(**{'correlation': r, 'limits': texts, 'lower': low, 'upper': high})
+
+def _worth_limits(row, t, j, draws, alpha):
+    "Limits of the interviews that simulated answers to an item stand for, and the correlation."
+    n = row['interviews held']
+    if pd.isna(n):
+        return np.nan, np.nan, np.nan
+    has = ~np.isnan(t.x[:, j]) & (t.weight > 0)
+    r, spread = _correlation_draws(t, j, has, draws)
+    if np.isnan(r[0]):
+        return 0., 0., np.nan
+    z = np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9))
+    found = cluster_interval(z, alpha, **clusters_of(t, has))
+    if found['ci_low'] is None:
+        return np.nan, np.nan, r[0]
+    ends = np.tanh([found['ci_low'], found['ci_high']])
+    return *(interviews_for(e, spread, held=n, more=row['simulated']) for e in ends), r[0]
+
+# %% ../../nbs/reporting/05_sections.ipynb #9ed6ac06
+def _correlation_draws(t, j, has, draws):
+    """Correlation of answers and predictions of an item in each draw, and how many times as far the
+    predictions spread; NaN where one does not vary."""
+    x, e = t.x[has, j], t.e[has, j]
+    sums = np.zeros((draws.shape[1], 6))
+    parts = np.c_[np.ones(len(x)), x, e, x**2, e**2, x*e]
+    np.add.at(sums, t.cluster[has], t.weight[has, None]*parts)
+    total = draws @ sums
+    with np.errstate(invalid='ignore', divide='ignore'):
+        x, e, xx, ee, xe = (total[:, 1:]/total[:, :1]).T
+        var_x, var_e = xx - x**2, ee - e**2
+        varies = (var_x > 1e-12) & (var_e > 1e-12)
+        r = np.where(varies, (xe - x*e)/np.sqrt(var_x*var_e), np.nan)
+        return r, float(np.sqrt(max(var_e[0], 0)/var_x[0]))
 
 # %% ../../nbs/reporting/05_sections.ipynb #s038
 def _worth(rows):
-    "What they add, in words."
-    gain = (rows['interviews they stand for']/rows['interviews held']).dropna()
-    none = int((gain < .02).sum())
-    numbers = rows[['interviews they stand for', 'interviews held', 'simulated']]
-    stand_for, held, simulated = numbers.median()
-    said = (f'Beside {int(held):,} interviews its answers for {int(simulated):,} more people '
-        f'would stand for about {stand_for:.0f} interviews in the median item')
-    if gain.median() < .02:
-        said = 'Do not use them: they stand for no interviews in the median item'
-    return said + (f'; for {none} of {len(gain)} items they stand for none.' if none else '.')
+    "What they add, in words: of use where the lower limit is worth 2 % of the interviews held."
+    known = rows[rows['interviews held'].notna()]
+    use = known[known.lower >= .02*known['interviews held']]
+    held, simulated = known[['interviews held', 'simulated']].median()
+    beside = f'beside {int(held):,} interviews, its answers for {int(simulated):,} more people'
+    if not len(use):
+        most = known.upper.median()
+        return (f'Do not use them: {beside} are not shown to stand for any in any of {len(known)} '
+            f'items, and stand for {most:.0f} at the most in the median item.')
+    middle = use.iloc[use['interviews they stand for'].argsort().iloc[len(use)//2]]
+    said = f'In {len(use)} of {len(known)} items, {beside} are shown to stand for interviews'
+    return (f'{said}: about {middle["interviews they stand for"]:.0f} ({middle.limits}) in the median '
+        f"one of these. In the other {len(known) - len(use)} this is not shown.")
 
 # %% ../../nbs/reporting/05_sections.ipynb #s039
 def _trial(t, j, rng, tries, part=.2):

@@ -29,8 +29,8 @@ def _study(records, predictions, train, models, by, failure_rule, boot, **more):
     baselines = _baselines(train, kept, frames)
     frames = {**frames, **baselines}
     versus = models[:-1] + _marks(baselines)
-    scores = evaluate(kept, frames, baselines=False, versus=versus, failure_rule=failure_rule,
-        **boot)
+    scores = evaluate(kept, frames, baselines=False, versus=versus, models=models[-1:],
+        failure_rule=failure_rule, **boot)
     forecast = read_forecast(models[-1], frames[models[-1]], read_answers(kept), failure_rule)
     return Study(records=kept, frames=frames, all_records=records, all_frames=predictions,
         train=train, models=models, baselines=list(baselines), versus=versus, scores=scores,
@@ -103,8 +103,7 @@ _NEVER = (
 def _not_looked_at(s):
     "What no data show, what sections could not do, and what this run had no input for."
     said = [*_NEVER, *s.skipped]
-    if len(set(s.records['weight'][:])) == 1:
-        said.append('weights: the records carry none that differ')
+    said += _weights_not_looked_at(s)
     if not any(p is not None for p in s.records['psu'][:]):
         said.append('clusters: the records name no primary sampling units, '
             'so intervals take respondents as drawn one by one')
@@ -115,6 +114,19 @@ def _not_looked_at(s):
     if not s.by:
         said.append('subgroups: the records carry no background variables')
     return said
+
+# %% ../../nbs/reporting/06_study_report.ipynb #fef8961d
+def _weights_not_looked_at(s):
+    "What the report does not know of weights, and in which direction that errs."
+    design = s.boot['strata']
+    made = [getattr(design, k, None) for k in ('margins', 'replicates')]
+    if any(x is not None for x in made):
+        return []
+    if len(set(s.records['weight'][:])) == 1:
+        return ['weights: the records carry none that differ']
+    return ['how weights were made: they are taken as fixed; if they were raked or post-stratified, '
+        'intervals of what the margins foretell are mostly too wide, seldom too narrow; declare '
+        'the margins in a design with calibrated_to, or pass replicate weights']
 
 # %% ../../nbs/reporting/06_study_report.ipynb #c021
 _FULL = jinja2.Environment(autoescape=True).from_string('''\
@@ -212,6 +224,7 @@ def full_report(
     failure_rule='missing', # how failures enter: missing, wrong or uniform
     min_n=30, # groups with fewer respondents are suppressed
     strata=False, # True: resamples stay within strata
+    design=None, # `Design` of the respondents, as in `evaluate`
     n_boot=500, seed=0, # resamples; seed
     title=None, # default names the survey
     overwrite=False, # replace what is there
@@ -220,7 +233,7 @@ def full_report(
     without predictions, and what `evaluate` refuses."""
     folder = Path(folder)
     no_overwrite(folder/'report.html', overwrite)
-    boot = dict(n_boot=n_boot, seed=seed, strata=strata)
+    boot = dict(n_boot=n_boot, seed=seed, strata=strata if design is None else design)
     study = _study(records, predictions, train, models, by, failure_rule, boot,
         validation=validation, margin=margin, formula=formula, data=data, min_n=min_n)
     sections = list(made_sections(study))

@@ -9,6 +9,7 @@ __all__ = ['overall', 'number_text', 'score_table', 'main_metrics', 'difference_
 import pandas as pd
 from ..metrics.catalogue import METRICS, headline_metrics, is_lower_better
 from ..metrics.catalogue import metric_label, metric_name, shown_metrics
+from ..estimation.tests import is_shown
 
 # %% ../../nbs/reporting/01_tables.ipynb #c007
 def overall(
@@ -93,10 +94,10 @@ def difference_table(
 
 # %% ../../nbs/reporting/01_tables.ipynb #c010b
 def verdict(
-    row, # of differences: metric, value, ci_low, ci_high
+    row, # of differences: metric, value and p_adj, the p value adjusted for the comparisons made
 )->str: # 'better than', 'worse than' or 'not shown to differ from'
-    "What an interval licenses to say of a difference."
-    if not (row.ci_low > 0 or row.ci_high < 0):
+    "What an adjusted test licenses to say of a difference."
+    if not is_shown(row.p_adj):
         return 'not shown to differ from'
     better = (row.value < 0) == is_lower_better(row.metric)
     return 'better than' if better else 'worse than'
@@ -106,9 +107,9 @@ def findings(
     scores, # frame from `evaluate`
     metrics=None, # which scores to put in words; default the main ones
 )->list: # sentences
-    """What the paired differences license to say, in words; 'not shown to differ' where the
-    interval holds 0."""
+    """What the paired differences license to say, in words; 'not shown to differ' where their
+    test, adjusted, does not show it. What was not tested is not told."""
     rows = _compared_rows(scores, metrics)
     return [f'{r.predictor} is {verdict(r)} {r.versus} in {metric_name(r.metric)}: '
         f'{r.value:+.3f}, 95 % interval {r.ci_low:+.3f} to {r.ci_high:+.3f}.'
-        for r in rows[rows.ci_low.notna()].itertuples()]
+        for r in rows[rows.p_adj.notna()].itertuples()]
