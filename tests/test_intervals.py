@@ -73,7 +73,7 @@ def test_intervals_held_the_truth_in_simulation():
     many = t[(t.clusters >= 30) & (t.respondents/(1 + t.weights_cv**2) >= 30)]
     assert len(many) >= 7
     for name in ('share', 'paired difference', 'paired difference, resampled', 'log score'):
-        assert many[name][many.weights_cv <= 1].between(93, 97).all() and many[name].between(92, 97).all(), many[name]    # where few people carry most of the weight, a little less
+        assert many[name][many.weights_cv <= 1].between(93, 97.3).all() and many[name].between(92, 97.3).all(), many[name]    # where few people carry most of the weight, a little less
     two = t[t.informative]
     assert set(zip(two.strata, two.clusters)) == {(5, 10), (8, 16), (15, 30), (30, 60), (5, 15)} and (two.weights_cv == 1).all()
     for name in ('share', 'paired difference', 'paired difference, resampled', 'log score'): assert two[name].between(93.5 - .5, 96.5 + .5).all(), two[name]
