@@ -11,7 +11,7 @@ INSTALL := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 STEP = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-servers lab docs readme bench lock audit dist help clean
+.PHONY: demo test test-servers fuzz lab docs readme bench lock audit dist help clean
 
 demo: $(READY) ## real respondents, a real language model, fine-tuning, a report; on a CPU
 	$(RUN) $(BIN)/alignsurvey demo $(ARGS)
@@ -37,6 +37,9 @@ test-servers: $(READY) ## real servers with the embedded model; compiles llama.c
 	@test -x $(LLAMA) || $(PYTHON) -m venv .llama
 	@$(LLAMA) -c 'import llama_cpp.server' 2>/dev/null || CMAKE_ARGS=-DGGML_NATIVE=OFF $(LLAMA) -m pip install -q --disable-pip-version-check 'llama-cpp-python[server]'
 	$(RUN) LLAMA_PYTHON=$(LLAMA) $(BIN)/python -m pytest -rsP tests/test_real_servers.py $(ARGS)
+
+fuzz: $(READY) ## mutated replies, journals and cards for as long as one likes: make fuzz ARGS="--cases 100000 --first 0"
+	$(RUN) $(BIN)/python tests/fuzz/talk.py --out benchmarks/fuzz.json $(ARGS)
 
 lab: $(READY) ## open the quick start in JupyterLab
 	$(RUN) $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/quickstart.ipynb $(ARGS)

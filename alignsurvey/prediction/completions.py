@@ -151,7 +151,10 @@ def _status_fault(e):
 # %% ../../nbs/prediction/05_completions.ipynb #4cd16199
 def _sent_on(status, headers):
     "What to say of a server that sends requests on."
-    where = urlsplit(headers.get('location') or '').hostname or 'another page'
+    where = None
+    with suppress(ValueError):    # an address that is none
+        where = urlsplit(headers.get('location') or '').hostname
+    where = where or 'another page'
     return (f'Error code: {status} - it sends requests on to {where[:60]}, which gets none: give '
         'the address where the server itself is')
 

@@ -100,11 +100,12 @@ def run_status(
     try:
         with closing(sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro', uri=True)) as db:
             runs = db.execute('select run, facts from runs order by rowid')
-            return [_progress(db, run, json.loads(card)) for run, card in runs]
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError):
+            return [_progress(db, run, json.loads(card)) for run, card in runs.fetchall()]
+    except (LookupError, TypeError, AttributeError, ArithmeticError, json.JSONDecodeError,
+            RecursionError):
         raise ValueError(f"{journal}: the card of one of its runs is damaged: "
             "run the same `alignsurvey predict` again, which writes it anew") from None
-    except sqlite3.Error as e:
+    except (sqlite3.Error, UnicodeDecodeError) as e:
         raise ValueError(f"{journal}: is no journal of predictions ({e}): "
             "give the .sqlite file that `predict` wrote") from None
 
@@ -144,7 +145,10 @@ _HAS_CHARGES = "select count(*) from sqlite_master where name = 'charges'"    # 
 # %% ../../nbs/prediction/08_cost.ipynb #c010x2
 def _progress(db, run, card):
     "What a journal tells of one run; its rate is that of this start's answers."
-    this = dict(run=run, started=card['started'], draws=card.get('draws_kept'))
+    draws = card.get('draws_kept')
+    if draws is not None and not 1 <= draws <= 10_000:
+        raise TypeError
+    this = dict(run=run, started=card['started'], draws=draws)
     answered, total = db.execute(COUNT_OF_RUN, this).fetchone()
     fresh, last = db.execute(_FRESH, this).fetchone()
     failures = dict(db.execute(_FAILED, this))

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..records.schema import SHARE_FORMS, records_hash
 from ..tasks.registry import TASKS
 from .predictions import draw_keys, versions
-from .journal import Journal, taking_turns
+from .journal import Journal, readable, taking_turns
 from .predictor import Predictor, is_predictor
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c007
@@ -223,7 +223,7 @@ def read_run(
     if not Path(journal).is_file():
         raise FileNotFoundError(f"{journal}: no such file: "
             "give the .sqlite file that `predict` wrote")
-    with closing(Journal(journal)) as log:
+    with readable(journal), closing(Journal(journal)) as log:
         runs = log.runs()
         if not runs or run not in (None, *runs):
             named = f' {run}' if run else ''

@@ -77,12 +77,18 @@ def connect(
 # %% ../../nbs/prediction/06_server.ipynb #c007c
 def _check_address(server):
     "Raises ValueError at an address that is none, or that holds a secret."
-    parts = urlsplit(server.base_url or PROVIDER)
+    parts = _parts_of(server.base_url or PROVIDER)
     if parts.scheme not in ('http', 'https') or not parts.hostname or not _has_port(parts):
         raise ValueError("base_url is no web address: give one such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query:
         raise ValueError(f"the address of {parts.hostname} holds a name, a key or a query: "
             f"leave them out and put the key into {server.key_variable}")
+
+def _parts_of(url):
+    try:
+        return urlsplit(url)
+    except ValueError:    # a bracket that is not closed
+        return urlsplit('')
 
 def _has_port(parts):
     "Whether the port of an address, if any, can be one."
@@ -208,15 +214,20 @@ def from_card(
     kind. Raises ValueError at a card that names a server which the user has not."""
     if 'base_url' not in card:
         return None
+    kinds = dict(model=str, base_url=str | None, key_variable=str, options=dict)
+    if not all(isinstance(card.get(field), kind) for field, kind in kinds.items()):
+        raise ValueError(_NO_SERVER)
     _check_named(card, base_url, key_variable)
     named = ('concurrency', 'timeout', 'tries', 'patience', 'prices', 'budget')
     try:
         return connect(card['model'], base_url=base_url or card['base_url'],
             key_variable=key_variable or card['key_variable'],
             **{k: card[k] for k in named}, **card['options'])
-    except (KeyError, TypeError):
-        raise ValueError(f"the card of the run of {card.get('model')} is damaged: it does not say "
-            "how the server was asked") from None
+    except (KeyError, TypeError, OverflowError):
+        raise ValueError(_NO_SERVER) from None
+
+_NO_SERVER = ("the run's card is damaged: it does not say how its server was asked; take the card "
+    "from where it came, or give lm")
 
 # %% ../../nbs/prediction/06_server.ipynb #702eb3ab
 def _check_named(card, base_url, key_variable):
@@ -234,11 +245,11 @@ def is_here(
     base_url, # of a server; None is the provider's own
 )->bool:
     "Whether an address is this machine's own, so that nothing leaves it."
-    host = urlsplit(base_url or PROVIDER).hostname or ''
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == 'localhost'
+        host = urlsplit(base_url or PROVIDER).hostname or ''
+        return host == 'localhost' or ipaddress.ip_address(host).is_loopback
+    except ValueError:    # a name, or no address at all
+        return False
 
 # %% ../../nbs/prediction/06_server.ipynb #c018x1
 @patch
