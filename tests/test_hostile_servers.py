@@ -281,3 +281,11 @@ def test_a_journal_that_an_earlier_version_poisoned_is_read(tmp_path):
         for key, text in zip(keys, ['{"status": "ok", "tokens": 1.5}', '{"status": "ok", "tokens": 1' + '0'*30 + '}', '[1]', '{']): db.execute('update answers set answer = ? where key = ?', (text, key))
     got = read_run(tmp_path/'run.sqlite')
     assert list(got.status) == ['error']*4 + ['ok']*2 and set(got.why[:4]) == {'damaged in the journal'}
+
+
+def test_the_dry_run_says_who_could_be_recognised(tmp_path, here, monkeypatch):
+    write_records(prompts(12), tmp_path/'r.jsonl')
+    ask = ['predict', tmp_path/'r.jsonl', tmp_path/'p.jsonl', '--model', 'm', '--dry-run', '--server']
+    code, out, err = here(*ask, 'https://models.example.org/v1')
+    assert code == 0 and 'sent to https://models.example.org/v1: what 12 respondents said of themselves; 12 of them share their prompts with nobody' in out, err
+    assert 'sent to' not in here(*ask, 'http://127.0.0.1:9/v1')[1]

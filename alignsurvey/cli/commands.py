@@ -359,8 +359,19 @@ def _predicted(asker, records, out, journal, shard, overwrite, how):
     out = part_path(out, shard)
     data = read_records(records)
     check_ending(new_path(out, overwrite))
-    frame = predict(asker(), data, journal=journal, shard=shard, **how)
+    ask = asker()
+    if hasattr(ask, 'base_url'):
+        _tell_exposure(ask, data)
+    frame = predict(ask, data, journal=journal, shard=shard, **how)
     return write_run(frame, out, journal, records, overwrite=overwrite)
+
+# %% ../../nbs/cli/03_commands.ipynb #671ad777
+def _tell_exposure(server, data):
+    "Say what a server elsewhere is about to be told of respondents."
+    from alignsurvey.prediction.cost import exposure_line
+    line = exposure_line(data, server)
+    if line:
+        print(line, file=sys.stderr)
 
 # %% ../../nbs/cli/03_commands.ipynb #c020b
 def _asker(model, adapter, server, prices, batches, connection):
@@ -398,10 +409,12 @@ def _server(model, address, prices, batches, **how):
 
 # %% ../../nbs/cli/03_commands.ipynb #1352cb7a
 def _priced(server, records, **how):
-    "Tokens and price of a run, in one line."
-    from alignsurvey.prediction.cost import estimate_cost, estimate_line
+    "Tokens and price of a run in a line, and what it tells of respondents in another."
+    from alignsurvey.prediction.cost import estimate_cost, estimate_line, exposure_line
     from alignsurvey.records.reading import read_records
-    return estimate_line(estimate_cost(server, read_records(records), **how))
+    data = read_records(records)
+    lines = [estimate_line(estimate_cost(server, data, **how)), exposure_line(data, server)]
+    return '\n'.join(line for line in lines if line)
 
 # %% ../../nbs/cli/03_commands.ipynb #c021
 @_command
