@@ -68,8 +68,8 @@ def studied(records, q, rivals, seed, names=None):
 def perfect(i):
     "One study of a perfect model: its design and what each section says."
     rng = np.random.default_rng([i, 11])
-    design = dict(items=(3, 3, 5, 8, 3, 5, 8, 30)[i//4 % 8], clustered=bool(i % 2), weighted=bool(i//2 % 2))
-    records, p, _ = people(rng, **design)
+    design = dict(questions=(3, 3, 5, 8, 3, 5, 8, 30)[i//4 % 8], clustered=bool(i % 2), weighted=bool(i//2 % 2))
+    records, p, _ = people(rng, *design.values())
     rough = rng.multinomial(1000, p.mean(0)/p.mean(0).sum(1, keepdims=True))/1000    # what a thousand others said
     found = studied(records, p, {'uniform': np.full(K, 1/K), 'marginal': np.maximum(rough, 1e-3)}, i)
     return {**design, **{name: None if text is None else bool(re.search(CLAIMS[name], text)) for name, text in found.items()}}

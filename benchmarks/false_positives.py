@@ -32,10 +32,10 @@ def hundred(rng, design, draws):
     mean, small = total[..., :-1]/total[..., -1:], [small_sample(v, stratum=stratum if strata > 1 else None) for v in sums[..., -1]]
     far = [wasserstein(mean[..., :K], np.broadcast_to(q, (1 + draws, MANY, K)), range(K)) for q in IMAGES]
     tests = {**{m: mean[..., K + i] for i, m in enumerate(SCORES)}, 'wasserstein': far[0] - far[1]}
-    p = lambda d, centre=False: np.array([p_value(v, centre=centre, df=s['df'], stretch=s['stretch']) for v, s in zip(d.T, small)])
+    p = lambda d: np.array([p_value(v, df=s['df'], stretch=s['stretch']) for v, s in zip(d.T, small)])
     first = K + len(SCORES)
     family = {m: np.column_stack([p(mean[..., first + i*OTHERS + j]) for j in range(OTHERS)]) for i, m in enumerate(kinds)}
-    return {m: p(d, m == 'wasserstein') for m, d in tests.items()}, {m: np.array([holm(row) for row in v]) for m, v in family.items()}
+    return {m: p(d) for m, d in tests.items()}, {m: np.array([holm(row) for row in v]) for m, v in family.items()}
 
 
 def main():
