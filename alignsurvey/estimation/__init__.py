@@ -19,4 +19,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
         'survey_design', 'replicate_design', 'regression_residuals', 'kish_n', 'ratios',
         'means', 'shares'],
     ppi=['ppi_mean', 'worth', 'interviews_for'],
-    raking=['rake']))
+    raking=['rake'],
+    partial_pooling=['mrp', 'multilevel', 'poststratified']))

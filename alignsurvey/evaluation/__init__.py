@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     free_answers=['read_replies', 'evaluate_values'],
     scoring=['evaluate'],
     orders=['average_orders', 'position_bias', 'favoured_position', 'plot_position_bias'],
-    subgroups=['subgroup_scores', 'stereotyping'],
+    subgroups=['subgroup_scores', 'subgroup_excess', 'stereotyping'],
     judging=['judge', 'api_judge', 'lm_judge', 'judge_prompt', 'parse_judgement'],
     judge_scoring=['judge_scores'],
     calibration=[

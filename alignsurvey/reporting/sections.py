@@ -14,7 +14,7 @@ import pandas as pd
 import seaborn as sns
 from dataclasses import dataclass
 from types import SimpleNamespace
-from ..metrics.catalogue import is_lower_better, known_metrics
+from ..metrics.catalogue import known_metrics
 from ..metrics.catalogue import metric_label, metric_name
 from ..estimation.bootstrap import cluster_interval, small_sample
 from ..estimation.tests import benjamini_hochberg, equivalence, holm
@@ -22,8 +22,10 @@ from ..estimation.tests import is_shown, smallest_shown
 from ..estimation.ppi import interviews_for, ppi_mean
 from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
+from ..prediction.baselines import BASELINES
 from ..evaluation.orders import favoured_position, position_bias
 from ..evaluation.subgroups import cell_draws, record_scores, stereotyping
+from ..evaluation.subgroups import OWN_SHARES, subgroup_excess
 from ..evaluation.subgroups import subgroup_metric, subgroup_scores
 from ..evaluation.calibration import corp, plot_reliability, reliability, temperature
 from ..evaluation.structure import coefficients, correlations, missing_answers
@@ -172,11 +174,12 @@ def _compared(s, name):
 
 # %% ../../nbs/reporting/05_sections.ipynb #2f79edf0
 def _notes(rows):
-    "What is noted of predictors, once each; where baselines learned is told elsewhere."
+    "What is noted of predictors, each note once; how many records baselines saw is told elsewhere."
     noted = rows[rows.note.notna() & (rows.predictor != 'noise floor')]
-    noted = noted[~noted.note.str.startswith('from ', na=False)]
+    noted = noted[~noted.note.str.fullmatch(r'from [\d,]+ training records', na=False)]
     noted = noted.drop_duplicates(['predictor', 'note'])
-    return tuple(f'{r.predictor}: {r.note}.' for r in noted.itertuples())
+    whose = noted.groupby('note', sort=False).predictor.agg(', '.join)
+    return tuple(f'{who}: {note}.' for note, who in whose.items())
 
 # %% ../../nbs/reporting/05_sections.ipynb #s010
 def _score_methods(s):
@@ -184,17 +187,18 @@ def _score_methods(s):
     units = ' (of primary sampling units where the records carry them)'
     if s.boot['strata']:
         units = ', or of clusters within strata (Rao & Wu 1988)'
-    learned = ''
-    if len(s.baselines) > 1:
-        learned = ('; commonest answer, training shares, logistic regression and '
-            'gradient boosting on the background variables, tuned inside training')
     return (f'Intervals and tests are those of t on bootstrap standard errors, from '
         f'{s.boot["n_boot"]:,} resamples of respondents{units} (Efron & Tibshirani 1993), shares '
         'near 0 and 1 those of Korn & Graubard (1998), curves percentiles. Comparisons are paired. '
         'Words follow p values that are adjusted within each section (Holm 1979; items Benjamini '
         '& Hochberg 1995); intervals are not adjusted. Not shown is not the same as equal: the '
         'difference that would have been found with a probability of .8 stands beside it.',
-        f'Baselines: equal probabilities{learned}.')
+        f"Baselines: {'; '.join(map(_baseline_method, s.baselines))}.")
+
+def _baseline_method(name):
+    "A baseline in a sentence of methods: its own first sentence."
+    doc = ' '.join((BASELINES[name].__doc__ or 'your own').split())
+    return f"{name}: {doc[0].lower()}{doc[1:].removesuffix('.')}"
 
 # %% ../../nbs/reporting/05_sections.ipynb #15ae9a0c
 def bounds_section(
@@ -400,48 +404,62 @@ def subgroup_section(
     if not s.by:
         return None
     one, how = {s.model: s.frames[s.model]}, dict(min_n=s.min_n, **s.boot)
-    rows = pd.concat([subgroup_scores(s.records, one, by=v, metric=s.error, failure_rule=s.rule,
-        **how) for v in s.by])
-    cells = rows[~rows.group.isin(['worst cell', 'gap'])]
-    plots = _group_plots(s, cells)
-    tables = [('subgroups', _text_table(rows, variable='group_var', group='group'))]
+    scored = dict(metric=s.error, failure_rule=s.rule, **how)
+    worse = subgroup_excess(s.records, one, by=s.by, **scored)
+    raw = pd.concat([subgroup_scores(s.records, one, by=v, **scored) for v in s.by])
+    raw = raw[~raw.group.isin(['worst cell', 'gap'])]
+    tables = [('subgroup_excess', _text_table(worse, variable='group_var', group='group')),
+        ('subgroups', _text_table(raw, variable='group_var', group='group'))]
     apart = [tried(s, 'stereotyping', lambda: stereotyping(s.records, one, by=v, **how))
         for v in s.by]
     if any(a is not None for a in apart):
         tables.append(('stereotyping', _text_table(pd.concat(apart), variable='group_var')))
-    words = (f'Groups with fewer than {s.min_n} respondents are suppressed. Stereotyping: how far '
-        'groups lie apart in the model, over how far they do among people; above 1 is exaggerated.')
-    return Section('Subgroups', _for_whom(s, rows, cells), (words,), tuple(tables), plots,
-        ('Worst group and gap: simultaneous intervals by the max-t bootstrap '
-            '(Romano & Wolf 2005).',))
+    return Section('Subgroups', _for_whom(s, worse), _group_words(s), tuple(tables),
+        _group_plots(s, worse), (f'Subgroups: excess over the {OWN_SHARES}; intervals of all '
+            'groups of all variables, and of their differences, hold together '
+            '(max-t bootstrap, Romano & Wolf 2005).',))
+
+# %% ../../nbs/reporting/05_sections.ipynb #0eab4026
+def _group_words(s):
+    "What the tables of groups are."
+    return (f'Excess: the score less what the shares of the other respondents of the group would '
+        f'score on the same answers; above 0 the model is worse than they. Groups with fewer than '
+        f'{s.min_n} respondents are suppressed.',
+        'Stereotyping: how far groups lie apart in the model, over how far they do among people; '
+        'above 1 is exaggerated.')
 
 # %% ../../nbs/reporting/05_sections.ipynb #s027
-def _group_plots(s, cells):
-    "Each group's score, the worst on top; nothing where none is large enough."
-    drawn = cells[cells.value.notna()]
-    drawn = drawn.sort_values('value', ascending=not is_lower_better(s.error))
+def _group_plots(s, rows):
+    "Each group's excess, the worst on top; nothing where none is large enough."
+    drawn = rows[rows.value.notna() & (rows.group != 'gap')].sort_values('value', ascending=False)
     if not len(drawn):
         return ()
     labels = [f'{r.group_var}: {r.group} (n = {int(r.n):,})' for r in drawn.itertuples()]
-    fig = _dotplot(drawn, labels, [MODEL]*len(drawn), 'Error by group, the worst on top',
-        f'{metric_label(s.error)} of {s.model}; n respondents in each label')
-    alt = f'{metric_name(s.error)} of {s.model} in {len(drawn)} groups, n of each in its label'
-    return (('subgroups', alt, fig, cells),)
+    fig = _dotplot(drawn, labels, [MODEL]*len(drawn), 'Excess by group, the worst on top',
+        f'{metric_name(s.error)} of {s.model} beyond the {OWN_SHARES}; n respondents in each label')
+    alt = (f'{metric_name(s.error)} of {s.model} beyond the {OWN_SHARES} in {len(drawn)} groups, '
+        'n of each in its label')
+    return (('subgroups', alt, fig, drawn),)
 
 # %% ../../nbs/reporting/05_sections.ipynb #s028
-def _for_whom(s, rows, cells):
-    "The worst group and whether groups differ, in words."
-    if cells.value.isna().all():
+def _for_whom(s, rows):
+    "For which groups the model is worse than their own shares, and whether groups differ, in words."
+    gaps = rows[rows.group == 'gap']
+    groups = rows[rows.value.notna() & (rows.group != 'gap')].sort_values('value', ascending=False)
+    if not len(groups):
         return f'No group has {s.min_n} respondents, so none is shown.'
-    gaps, worst = rows[rows.group == 'gap'], rows[rows.group == 'worst cell']
-    if not len(gaps):
-        return 'Only one group is large enough to be shown, so nothing is compared.'
-    r = worst.sort_values('value', ascending=not is_lower_better(s.error)).iloc[0]
-    clear = gaps[gaps.ci_low > 0].group_var
+    names = [f'{r.group_var} {r.group} {_range(r)}' for r in groups.itertuples()]
+    shown = [is_shown(r.p_adj) and r.value > 0 for r in groups.itertuples()]
+    worse = [name for name, is_worse in zip(names, shown) if is_worse]
+    said = f'is worse than the {OWN_SHARES} for ' + ', '.join(worse[:3])
+    if len(worse) > 3:
+        said += f' and {len(worse) - 3} more'
+    if not worse:
+        said = f'is shown to be worse than the {OWN_SHARES} for none, at most for {names[0]}'
+    clear = gaps[[is_shown(q) for q in gaps.p_adj]].group_var
     differ = 'differ by ' + ', '.join(clear) if len(clear) else 'are not shown to differ'
-    group = f"{r.group_var} {r.note.split(';')[0]}"
-    return (f'The worst group is {group}, {metric_name(s.error)} {_range(r)}; groups {differ} '
-        f'({len(gaps)} variables, each interval holds for its groups together).')
+    return (f'In {metric_name(s.error)}, {s.model} {said}; in this, groups {differ} '
+        f'({len(groups)} groups of {groups.group_var.nunique()} variables tried at once).')
 
 # %% ../../nbs/reporting/05_sections.ipynb #c015
 def structure_section(
