@@ -60,3 +60,10 @@ def test_all_of_one_mind():
     people = pd.DataFrame(dict(sex=list('fm')*50, said='yes'))
     found = mrp(people, 'said', ['sex'], options=['no', 'yes'], margins=dict(sex=dict(f=.5, m=.5))).set_index('option')
     assert 0 < found.share['no'] < .03 and found.ci_high['no'] < .1
+
+
+def test_its_intervals_held_in_simulation():
+    found = pd.DataFrame(json.loads((BENCHMARKS/'mrp.json').read_text()))
+    assert len(found) == 8 and found.populations.min() >= 150
+    assert (found.coverage > 93 - 2*found.simulation_error).all() and (found.coverage < 97 + 2*found.simulation_error).all()
+    assert found[found.of == 'cells'].coverage.between(93, 97).all()
