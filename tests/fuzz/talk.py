@@ -6,7 +6,7 @@ A case is made from its target's name and its number, so any of them can be run 
 result, or be refused: a reply by a Fault, a file by ValueError or OSError in one line that names it. Never another
 exception, never more than two seconds, and never a number that is none. Counts are added to what --out holds.
 """
-import argparse, json, math, os, random, sqlite3, sys, tempfile, time, traceback
+import argparse, copy, json, math, os, random, sqlite3, sys, tempfile, time, traceback
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,7 +58,7 @@ def changed(r, value):
         what = r.randrange(4)
         if what == 0: del holder[last]
         elif what == 1: holder[last] = [holder[last]]*r.choice([1, 2, 100])
-        else: holder[last] = r.choice(ODD)
+        else: holder[last] = copy.deepcopy(r.choice(ODD))    # a case must not change the next one
     return value
 
 
