@@ -9,7 +9,10 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    draft=['draft_codebook', 'missing_kind'],
+    draft=['draft_codebook', 'draft_question', 'missing_kind'],
+    metadata=['Metadata', 'Variable', 'clean_wording', 'from_notes', 'merged'],
+    roles=['ROLES', 'guess_role', 'guess_roles', 'is_background'],
+    scales=['guess_scale', 'known_order', 'label_order', 'suspect_codes'],
     codebook=['Codebook', 'Question', 'stance_map'],
     bundled=['find_data', 'data_folder'],
     survey=['Survey', 'coded', 'numeric', 'weights', 'background'],
