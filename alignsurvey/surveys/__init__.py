@@ -13,7 +13,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     metadata=['Metadata', 'Variable', 'clean_wording', 'from_notes', 'merged'],
     roles=['ROLES', 'guess_role', 'guess_roles', 'is_background'],
     scales=['guess_scale', 'known_order', 'label_order', 'suspect_codes'],
-    codebook=['Codebook', 'Question', 'stance_map'],
+    ddi=['read_ddi'], spss=['read_spss'], qualtrics=['read_qsf'], limesurvey=['read_lss'],
+    sheets=['read_sheets', 'write_sheets'], xlsform=['read_xlsform'],
+    importers=['IMPORTERS', 'read_metadata'], spreadsheet=['from_sheets', 'to_sheets'],
+    codebook=['Codebook', 'Question', 'count_decisions', 'stance_map', 'unread_parts'],
     bundled=['find_data', 'data_folder'],
-    survey=['Survey', 'coded', 'numeric', 'weights', 'background'],
+    survey=['Survey', 'draft_survey', 'coded', 'numeric', 'weights', 'background'],
     interviews=['Interviews']))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCALES', 'KINDS', 'OTHER_ROLES', 'SET_KINDS', 'Question', 'in_lang', 'labels', 'positions', 'stance_map', 'Codebook',
-           'read_codebook', 'plain_codebook']
+           'read_codebook', 'plain_codebook', 'unread_parts', 'count_decisions']
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c002
 import dataclasses
@@ -17,6 +17,8 @@ from fastcore.basics import patch
 from ..files.tables import code_text
 from ..files.writing import no_overwrite, written_whole
 from .draft import draft_codebook
+from .sheets import read_sheets, write_sheets
+from .spreadsheet import from_sheets, is_codebook, to_sheets
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c007
 SCALES = ('ordinal', 'nominal', 'numeric', 'open')
@@ -240,6 +242,7 @@ class Codebook:
     sets: dict = field(default_factory=dict)   # name -> kind (multiple, ranking), columns, question
     doubts: dict = field(default_factory=dict) # column -> fields of a draft to be looked at
     guessed: list = field(default_factory=list, compare=False, repr=False) # guesses of a draft
+    unread: list = field(default_factory=list, compare=False, repr=False) # not understood, a draft
 
     @property
     def questions(self):
@@ -290,7 +293,7 @@ def _read_beside(spec, questions, path):
     sets = {str(n): {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
         'question': _by_lang(s.get('question') or str(n), f"{path}: sets: {n!r}: question")}
         for n, s in sets.items()}
-    doubts = {str(c): [str(f) for f in fields or ()] for c, fields in doubts.items()}
+    doubts = {str(c): sorted(map(str, fields or ())) for c, fields in doubts.items()}
     return dict(other={str(c): r for c, r in other.items()}, sets=sets, doubts=doubts)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k018
@@ -330,13 +333,19 @@ _Yaml.add_implicit_resolver(_BOOL, re.compile(r'^(?:true|false)$'), list('tf'))
 # %% ../../nbs/surveys/02_codebook.ipynb #c021
 @patch(cls_method=True)
 def load(cls:Codebook,
-    path, # a codebook.yaml
+    path, # a codebook.yaml, or an .xlsx file that `save` wrote
 )->Codebook:
     "Raises FileNotFoundError or ValueError, naming file, question, field and remedy."
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such codebook: "
-            f"write one with Codebook.draft(frame).save('{path.name}')")
+            "write a draft with `alignsurvey codebook DATA`")
+    if path.suffix.lower() == '.xlsx':
+        sheets = read_sheets(path)
+        if not is_codebook(sheets):
+            raise ValueError(f"{path.name}: is no codebook: it needs the sheets questions and "
+                "lists; an XLSForm goes to `Survey.load` beside its data")
+        return read_codebook(from_sheets(sheets, path.name), path.name)
     try:
         spec = yaml.load(path.read_text(encoding='utf-8'), Loader=_Yaml)
     except yaml.YAMLError as e:
@@ -354,6 +363,9 @@ def _plain(q):
     return {k: v for k, v in d.items() if k == 'scale' or (v and v not in defaults)}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k024
+_WIDTHS = {'questions': (18, 18, 14, 60, 30), 'lists': (18, 28, 10, 10, 14, 40),
+    'survey': (16, 80), 'sets': (18, 12, 40, 40), 'help': (100,)}
+
 def plain_codebook(
     book:Codebook, # any codebook
 )->dict: # contents of a codebook.yaml; `read_codebook` makes the same codebook of them
@@ -368,13 +380,16 @@ def plain_codebook(
 @patch
 def save(
     self:Codebook,
-    path, # where to write, such as mysurvey/codebook.yaml
+    path, # where to write, such as mysurvey/codebook.yaml or codebook.xlsx
     *,
     overwrite=False, # replace a file that is there
 )->Path:
-    "Write the codebook as YAML. Raises FileExistsError."
+    "Write the codebook as YAML, or as a spreadsheet (.xlsx). Raises FileExistsError."
     path = Path(path)
     no_overwrite(path, overwrite)
+    if path.suffix.lower() == '.xlsx':
+        sheets, coloured = to_sheets(plain_codebook(self))
+        return write_sheets(sheets, path, coloured=coloured, widths=_WIDTHS)
     text = yaml.safe_dump(plain_codebook(self), sort_keys=False, allow_unicode=True, width=120)
     with written_whole(path) as part:
         part.write_text(text, encoding='utf-8')
@@ -415,3 +430,39 @@ def guesses(
     table = pd.DataFrame(rows, columns=['question', 'field', 'guess', 'why', 'sure'])
     table['sure'] = [f not in self.doubts.get(c, ()) for c, f in zip(table.question, table.field)]
     return table.sort_values('sure', kind='stable', ignore_index=True)
+
+# %% ../../nbs/surveys/02_codebook.ipynb #k030
+def unread_parts(
+    book:Codebook, # any codebook
+    names=None, # columns that are asked or told; default all questions
+)->list: # a sentence for each part, without a full stop; none where all was read
+    "What no person can have meant as it stands."
+    found = []
+    for name, q in book.questions.items():
+        if names is not None and name not in names:
+            continue
+        if all(text.strip().lower() == name.lower() for text in q.question.values()):
+            found.append(f"the wording of {name!r} is its name")
+        bare = _bare_codes(q)
+        if bare:
+            found.append(f"options of {name!r} are bare codes ({', '.join(bare[:3])})")
+        if book.doubts.get(name):
+            found.append(f"{name!r} is in doubt ({', '.join(book.doubts[name])})")
+    return found
+
+def _bare_codes(q):
+    "Codes that stand for themselves; none where the ends of a scale have words."
+    codes = list(q.options)
+    bare = [c for c in codes if all(text == c for text in q.options[c].values())]
+    are_numbers = [c for c in bare if re.fullmatch(r'-?[0-9.]+', c)]
+    anchored = q.scale == 'ordinal' and codes and not {codes[0], codes[-1]} & set(bare)
+    return [] if anchored else are_numbers
+
+# %% ../../nbs/surveys/02_codebook.ipynb #k031
+def count_decisions(
+    book:Codebook, # a draft
+)->int: # cells of its spreadsheet that are in doubt
+    "How much a person must look at; a list of options that several questions share counts once."
+    sheets, _ = to_sheets(plain_codebook(book))
+    return sum(len(row[0].split(', ')) for title in ('questions', 'lists')
+        for row in sheets[title][1:] if row[0])

@@ -71,7 +71,7 @@ def clean_wording(
     text = _PIPED.sub('…', _TAG.sub('', text))
     text = _SHOUTED.sub(' ', _INSTRUCTION.sub(' ', html.unescape(text)))
     text = ' '.join(text.split())
-    return re.sub(r'\s+([?.,;!])(?=\s|$)', r'\1', text)
+    return re.sub(r'\s+([.,])(?=\s|$)', r'\1', text)
 
 def has_placeholder(
     text:str, # a wording as a file keeps it
