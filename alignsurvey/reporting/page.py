@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from ..files.writing import no_overwrite, written_whole
 from ..metrics.catalogue import metric_name
+from ..surveys.codebook import unread_parts
 from ..tasks.registry import get_task
 from .tables import difference_table, findings, main_metrics, overall
 from .tables import score_table
@@ -135,6 +136,7 @@ def page_warnings(
     "What the codebook warns of, and questions whose wordings were mixed."
     about = survey.codebook.about if survey is not None else {}
     notes = [about['notes']] if about.get('notes') else []
+    notes = [*_unread_note(records, survey), *notes]
     wordings = zip(records['question_id'][:], records['wording'][:])
     mixed = sorted({q for q, w in wordings if w == 'mixed'})
     if not mixed:
@@ -142,6 +144,20 @@ def page_warnings(
     return [f"wording: mixed. The data merge differently worded forms of {', '.join(mixed)}; "
         'the model saw one of them. '
         'Differences between human and model may be differences of wording.', *notes]
+
+# %% ../../nbs/reporting/04_page.ipynb #k001
+def _unread_note(records, survey):
+    "That questions were asked which nobody has read; no sentences where all were, or no survey."
+    if survey is None:
+        return []
+    told = set(survey.codebook.background)
+    parts = unread_parts(survey.codebook, told | set(records.unique('question_id')))
+    if not parts:
+        return []
+    more = ', …' if len(parts) > 3 else ''
+    return [f"Guessed and not confirmed: {len(parts)} parts of what was asked or told were read by "
+        f"nobody: {', '.join(parts[:3])}{more}. The scores below are of these questions as they "
+        'stand.']
 
 # %% ../../nbs/reporting/04_page.ipynb #0541b821
 def _score_plot(scores, models):

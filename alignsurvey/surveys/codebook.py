@@ -413,7 +413,7 @@ def draft(cls:Codebook,
 @patch
 def guesses(
     self:Codebook,
-)->pd.DataFrame: # question, field, guess, why, sure; the unsure first; no rows where none is left
+)->pd.DataFrame: # question, field, guess, why, sure; the unsure first; none where all is read
     """What was guessed in this codebook. A draft that was saved and read again has forgotten its
     reasons."""
     known = {g['question'] for g in self.guessed}
@@ -426,7 +426,8 @@ def guesses(
         unsure = self.doubts.get(name, ())
         rows.append(dict(question=name, field='scale', guess=q.scale, why=why))
         rows.append(dict(question=name, field='part', guess=part, why=why))
-        rows += [dict(question=name, field=f, why=why) for f in unsure if f not in ('scale', 'part')]
+        more = [f for f in unsure if f not in ('scale', 'part')]
+        rows += [dict(question=name, field=f, why=why) for f in more]
     table = pd.DataFrame(rows, columns=['question', 'field', 'guess', 'why', 'sure'])
     table['sure'] = [f not in self.doubts.get(c, ()) for c, f in zip(table.question, table.field)]
     return table.sort_values('sure', kind='stable', ignore_index=True)
@@ -441,13 +442,16 @@ def unread_parts(
     for name, q in book.questions.items():
         if names is not None and name not in names:
             continue
+        doubts = set(book.doubts.get(name, ()))
         if all(text.strip().lower() == name.lower() for text in q.question.values()):
             found.append(f"the wording of {name!r} is its name")
+            doubts -= {'question'}
         bare = _bare_codes(q)
         if bare:
             found.append(f"options of {name!r} are bare codes ({', '.join(bare[:3])})")
-        if book.doubts.get(name):
-            found.append(f"{name!r} is in doubt ({', '.join(book.doubts[name])})")
+            doubts -= {'options'}
+        if doubts:
+            found.append(f"{name!r} is in doubt ({', '.join(sorted(doubts))})")
     return found
 
 def _bare_codes(q):

@@ -143,7 +143,8 @@ def _categories(element, said, column):
         texts = _by_lang(_children(category, 'labl') or _children(category, 'txt'), default)
         texts = {lang: without_code(code, text) for lang, text in texts.items()}
         if not code:
-            said.unread.append(f"{column}: a category without a code: {next(iter(texts.values()), '')}")
+            label = next(iter(texts.values()), '')
+            said.unread.append(f"{column}: a category without a code: {label}")
             continue
         if category.get('missing', '').upper() in ('Y', 'YES', 'TRUE'):
             missing[code] = ''
@@ -203,4 +204,4 @@ def _note_doubles(said, elements):
     twice = [name for name, n in count.items() if name and n > 1]
     if twice:
         shown = ', '.join(twice[:3]) + (', …' if len(twice) > 3 else '')
-        said.unread.append(f"{len(twice)} names stand several times and only the first is taken: {shown}")
+        said.unread.append(f"{len(twice)} names stand several times; the first is taken: {shown}")

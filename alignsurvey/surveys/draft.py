@@ -26,7 +26,8 @@ _NOT_ASKED = (r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not a
 _DONT_KNOW = (r"don'?t know|do not know|doesn'?t know|dk|can'?t (?:say|choose)|"
     r"cannot (?:say|choose)|不知道|说不清|不清楚|"
     r"weiß (?:ich )?nicht|weiss (?:ich )?nicht|kann ich nicht sagen|"
-    r"no sabe|ns|ns/nc|ns/nr|no sé|en osaa sanoa|eos|ne sait pas|je ne sais pas|nsp|vet ikke|veit ikkje|vet ej")
+    r"no sabe|ns|ns/nc|ns/nr|no sé|en osaa sanoa|eos|"
+    r"ne sait pas|je ne sais pas|nsp|vet ikke|veit ikkje|vet ej")
 _REFUSED = (r"refus(?:ed|al|es|e|é)?|refused to answer|ref|rf|declined?(?: to answer)?|"
     r"prefer not to (?:say|answer)|拒绝回答|拒绝|拒答|不愿回答|"
     r"verweigert|verweigerung|antwort verweigert|refus de répondre|a refusé|"
@@ -35,7 +36,8 @@ _NO_ANSWER = (r"no answers?|not answered|no response|non-?response|missing(?: va
     r"not ascertained|not stated|unanswered|blank|无回答|未回答|没有回答|缺失值?|"
     r"keine angaben?|k\.? ?a\.?|fehlend(?:er wert)?|"
     r"no (?:contesta|responde|informa|indica)|sin (?:dato|respuesta|información)|nc|nr|"
-    r"ei vastausta|miss|invalid(?: response)?|multiple responses?|sans réponse|non[- ]réponse|pas de réponse|ubesvart|ikke (?:be)?svart|intet svar")
+    r"ei vastausta|miss|invalid(?: response)?|multiple responses?|"
+    r"sans réponse|non[- ]réponse|pas de réponse|ubesvart|ikke (?:be)?svart|intet svar")
 
 # %% ../../nbs/surveys/01_draft.ipynb #d001
 _WHY = {kind: re.compile(f'(?:{pattern})', re.I) for kind, pattern in dict(
@@ -97,7 +99,8 @@ def _missing(codes, variable):
             found[code] = kind, f"{said} in the file, {about}", True
     labelled = [c for c in variable.options if c not in found]
     for code in suspect_codes([c for c in codes if c not in found], labelled):
-        found[code] = 'unspecified', 'not declared and without a label, but far from the rest', False
+        why = 'not declared and without a label, but far from the rest'
+        found[code] = 'unspecified', why, False
     return found | _below_zero(labelled, found)
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001
@@ -232,7 +235,8 @@ def _draft_scale(column, name, codes, labels, wording, variable):
     shown = codes if is_number else [c.lower() + ' ' for c in codes]
     numbers_only = bool(variable.options) and not texts and is_numbers(codes) and len(codes) > 0
     if numbers_only and variable.scale not in ('nominal', 'ordinal'):
-        return 'numeric', [('scale', 'numeric', 'numbers without labels, but for missing ones', True)]
+        why = 'numbers without labels, but for missing ones'
+        return 'numeric', [('scale', 'numeric', why, True)]
     scale, why, sure = guess_scale(shown, texts, words=words, wording=wording,
         measure=variable.scale, counts=counts)
     if scale in ('ordinal', 'nominal') and len({*codes, *labels}) < 2:

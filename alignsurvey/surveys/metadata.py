@@ -95,7 +95,8 @@ def without_code(
     label:str, # its label
 )->str: # the label without the code that it starts with
     "What a label says besides its own code."
-    found = re.match(rf'\s*[\[(]?{re.escape(code)}[\])]?(?:\s*[.:)=](?!\d)\s*|\s+[-–—]+\s*)(?=\S)', label)
+    after = r'[\])]?(?:\s*[.:)=](?!\d)\s*|\s+[-–—]+\s*)(?=\S)'
+    found = re.match(rf'\s*[\[(]?{re.escape(code)}{after}', label)
     return label[found.end():] if found else label
 
 # %% ../../nbs/surveys/06_metadata.ipynb #k018

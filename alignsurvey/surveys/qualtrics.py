@@ -41,7 +41,7 @@ def read_qsf(
             "export the survey again") from None
     elements = _map(spec).get('SurveyElements')
     payloads = [(_map(e).get('Element'), _map(e).get('Payload')) for e in _map(elements).values()]
-    questions = {_map(p).get('QuestionID'): _map(p) for kind, p in payloads if kind == 'SQ'}
+    questions = {str(_map(p).get('QuestionID')): _map(p) for kind, p in payloads if kind == 'SQ'}
     if not questions:
         raise ValueError(f"{name}: holds no questions: export it in Qualtrics with "
             "Tools, Import/Export, Export survey")

@@ -23,7 +23,8 @@ _PEOPLE = set('''age agea ages agegrp agegroup agecat agecategory sex gender gnd
  ethnic ethnicity ethnicit ethn hispanic latino latina black white nonwhite born birth birthyear
  byear yob yrbrn birthyr dob birthplace birthdate cohort children child childs nchild numchild
  hhsize hhmmb hompop household famsize marital married marst marstat maritl mstatus
- maritalstatus maritals widowed divorced siblings sibs kids citizen citizenship ctzcntr brncntr immigrant immigration
+ maritalstatus maritals widowed divorced siblings sibs kids citizen
+ citizenship ctzcntr brncntr immigrant immigration
  migrant nationality nation language lang mothertongue religion relig denomination denom reliten
  religious rlgdnm faith veteran student smsa foreign foreigner birthcountry'''.split())
 _PLACE = set('''region reg state province prov county country cntry nuts bundesland land city town
@@ -36,8 +37,9 @@ _STATION = set('''educ education edu eduyrs educyrs yearsofeducation schooling s
  rincome salary wage wages earnings earn class socialclass occupation occ occup isco occindex
  prestige industry indus nace employment employed unemployed empstat empl employ wrkstat
  workstatus jobstatus job retired selfemp selfemployed tenure homeowner homeown owner union unmem
- unionmember parttime fulltime profession sector ses sei experience exper uempla uempli mnactic ed ged'''.split())
-# columns of the General Social Survey, ESS, ANES, WVS, ISSP and KnowledgePanel under their own names
+ unionmember parttime fulltime profession sector ses sei experience exper
+ uempla uempli mnactic ed ged'''.split())
+# columns of the General Social Survey, ESS, ANES, WVS and KnowledgePanel by their own names
 _MNEMONICS = set('''rincom coninc conrinc prestg sei xnorcsiz srcbelt hompop babies preteen teens
  adults unrelat earnrs agekdbrn parborn granborn uscitzn fund spwrkstat wrkslf wrkgovt indus
  isco paocc maocc paeduc maeduc speduc mobile famdif incom racecen hhtype dwelown vetyears edlvno
@@ -105,8 +107,8 @@ def _names_background(words):
         p in _BACKGROUND or p in _BESIDE for p in parts)
 
 # %% ../../nbs/surveys/07_roles.ipynb #k014
-_JOINED = '''age first last birth born again income inc college ed educ education race ethnic marital
- status family fam hh house hold household size group grp cat year years yrs yr of sex gender region
+_JOINED = '''age first last birth born again income inc college ed educ education race ethnic
+ marital status family fam hh house hold household size group grp cat year years yrs yr of sex gender region
  state county country city work job emp class level relig religion low high young old kids child
  children father mother pa ma sp spouse rec new num resp real number type current home urban rural
  birthplace degree school immig citizen native'''.split()
@@ -142,7 +144,8 @@ _LENGTH = re.compile(r'\b(?:length|duration|mode|language|date|time|start|end|nu
     r'\bcollection (?:mode|language|date)', re.I)
 
 # %% ../../nbs/surveys/07_roles.ipynb #k018
-_ID = re.compile(r'(?:^|_)id$|^(?:case|resp|respondent|respond|person|pers|serial|household|hh|record|'
+_ID = re.compile(r'(?:^|_)id$|^(?:case|resp|respondent|respond|person|pers|serial|household|hh|'
+    r'record|'
     r'response|participant|subject|unique)_?(?:id|no|nr|num|number)?$|^idno$|^idnum|^uuid$|_?uuid$|'
     r'^rownames$|^serial|caseid|^ids?$|^pid$|^v?id[a-z]?_?\d*$|^idnr$', re.I)
 _WEIGHT = re.compile(r'^w\d{0,2}$|^w_\w{1,10}$|'
@@ -245,7 +248,7 @@ def _left_behind(name, column, wording):
     compact = ''.join(words)
     if compact in _PARADATA or (set(words) & _PARADATA and len(words) < 4):
         return 'paradata', 'its name', True
-    if heading and _LENGTH.search(heading):
+    if _LENGTH.search(heading) or _LENGTH.search(' '.join(words)):
         return 'paradata', 'its label', True
     return None
 

@@ -32,22 +32,24 @@ def read_sheets(
 def _check_zip(raw, name):
     "Raises ValueError where a zip is broken, would unpack to too much, or has a DOCTYPE."
     try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as z:
-            parts = z.infolist()
-            size = sum(p.file_size for p in parts)
-            if size > 2*MAX_BYTES or len(parts) > 2000:
-                raise ValueError(f"{name}: would unpack to {size/2**20:.0f} MiB, and no more than "
-                    f"{2*MAX_BYTES/2**20:.0f} are read: save the sheets alone in a new file")
-            for part in parts:
-                if part.filename.endswith(('.xml', '.rels')):
-                    with z.open(part) as f:
-                        if b'<!DOCTYPE' in f.read(2048):
-                            raise ValueError(f"{name}: defines entities of its own, which are "
-                                "not read: save it anew from a spreadsheet program")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as e:
+        size, has_doctype = _zip_facts(raw)
+    except Exception as e:    # zipfile has an error of its own for each way to be broken
         raise ValueError(f"{name}: is no readable .xlsx file: {_said(e)}; save it again") from None
-    except zipfile.zlib.error as e:
-        raise ValueError(f"{name}: is no readable .xlsx file: {_said(e)}; save it again") from None
+    if size > 2*MAX_BYTES:
+        raise ValueError(f"{name}: would unpack to {size/2**20:.0f} MiB, and no more than "
+            f"{2*MAX_BYTES/2**20:.0f} are read: save the sheets alone in a new file")
+    if has_doctype:
+        raise ValueError(f"{name}: defines entities of its own, which are not read: "
+            "save it anew from a spreadsheet program")
+
+def _zip_facts(raw):
+    "Bytes that it would unpack to; whether one of its parts has a DOCTYPE, None where too large."
+    with zipfile.ZipFile(io.BytesIO(raw)) as z:
+        size = sum(part.file_size for part in z.infolist())
+        if size > 2*MAX_BYTES:
+            return size, None
+        parts = [p for p in z.infolist() if p.filename.endswith(('.xml', '.rels'))]
+        return size, any(b'<!DOCTYPE' in z.open(p).read(2048) for p in parts)
 
 def _said(error):
     return ' '.join(str(error).split())[:150]
@@ -89,15 +91,22 @@ def _read_xls(raw, name):
         return {sheet.name: _trimmed([[_cell(v) for v in sheet.row_values(i)[:MAX_COLUMNS]]
             for i in range(min(sheet.nrows, MAX_ROWS))]) for sheet in book.sheets()}
     except Exception as e:    # whatever it stumbles over, the user gets one sentence
-        raise ValueError(f"{name}: is no readable .xls file: {_said(e)}; save it as .xlsx") from None
+        said = f"is no readable .xls file: {_said(e)}; save it as .xlsx"
+        raise ValueError(f"{name}: {said}") from None
 
 # %% ../../nbs/surveys/13_sheets.ipynb #k011
 _ODD = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]|\\|x005F_|_x[0-9A-Fa-f]{4}_')
 
 def _escaped(text):
     "Text in characters that a spreadsheet keeps."
-    first = lambda odd: ''.join(f'\\x{ord(odd[0]):02x}' if ord(odd[0]) < 256 else f'\\u{ord(odd[0]):04x}')
-    return _ODD.sub(lambda m: '\\\\' if m[0] == '\\' else first(m[0]) + m[0][1:], text)
+    return _ODD.sub(lambda m: _as_python(m[0][0]) + m[0][1:], text)
+
+def _as_python(character):
+    "A character as Python would write it in a string."
+    if character == '\\':
+        return '\\\\'
+    code = ord(character)
+    return f'\\x{code:02x}' if code < 256 else f'\\u{code:04x}'
 
 def _unescaped(text):
     "The text that was escaped."

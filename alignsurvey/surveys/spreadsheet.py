@@ -248,7 +248,8 @@ def _read_code(fields, row, where):
     "One row of a list: an option, a bin's stance, a missing code, or only a position."
     code, (kind, *none) = row.get('code', ''), _split(row.get('kind', '')) or ['option']
     if row.get('position'):
-        fields.setdefault('positions', []).extend(_read_numbers(row['position'], f'{where}: position'))
+        numbers = _read_numbers(row['position'], f'{where}: position')
+        fields.setdefault('positions', []).extend(numbers)
     if not code:
         return
     if kind == 'option':

@@ -27,10 +27,12 @@ _STARTS = re.compile(r'^[ \t]*(?:' + '|'.join(f'(?P<{k}>{v})' for k, v in _COMMA
     r'autorecode|missing|regression|oms|host|begin\s+program)\b)', re.I | re.M)
 
 # %% ../../nbs/surveys/10_spss.ipynb #k009
+_COMMENT = re.compile(r'^[ \t]*(?:\*|comment\b)(?:[^\n]*\n(?![ \t]*\n))*?[^\n]*?'
+    r'(?:\.[ \t]*$|(?=\n[ \t]*\n)|\Z)', re.I | re.M)
+
 def _commands(text):
     "Commands that say what columns mean, as (kind, tokens)."
-    text = re.sub(r'(?m)^[ \t]*(?:\*|comment\b)(?:[^\n]*\n(?![ \t]*\n))*?[^\n]*?(?:\.[ \t]*$|(?=\n[ \t]*\n)|\Z)',
-        '', text, flags=re.I)
+    text = _COMMENT.sub('', text)
     starts = list(_STARTS.finditer(text))
     ends = [s.start() for s in starts[1:]] + [len(text)]
     for start, end in zip(starts, ends):

@@ -109,7 +109,9 @@ def _language(text):
     "The two letters of a form's default language."
     code = re.search(r'\(([a-z]{2})\)', text.lower())
     said = text.lower().strip()
-    return code[1] if code else _LANGUAGES.get(said, said[:2] if said not in ('', 'default') else 'en')
+    if code or said in ('', 'default'):
+        return code[1] if code else 'en'
+    return _LANGUAGES.get(said, said[:2])
 
 # %% ../../nbs/surveys/14_xlsform.ipynb #k014
 _META = set('start end today deviceid subscriberid simserial phonenumber username email audit '

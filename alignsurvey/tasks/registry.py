@@ -6,7 +6,9 @@
 __all__ = ['TASKS', 'get_task', 'task_of', 'task_records', 'parse_answer', 'human_answer', 'is_correct', 'option_of']
 
 # %% ../../nbs/tasks/09_registry.ipynb #c002
+import warnings
 from fastcore.basics import patch
+from ..surveys.codebook import unread_parts
 from ..surveys.survey import Survey
 from ..surveys.interviews import Interviews
 from ..records.schema import FIELDS, SHARE_FORMS
@@ -114,7 +116,22 @@ def _survey_records(survey, name, given):
         small = f' in cells of {ask.min_n} or more' if grouped else ''
         remedy = 'choose other items or a smaller min_n' if grouped else 'choose other items'
         raise ValueError(f"{survey.path}: no answers to make {name} records of{small}: {remedy}")
+    _say_unread(book, {*variables, *made.unique('question_id')}, given['strict'])
     return made
+
+# %% ../../nbs/tasks/09_registry.ipynb #k002
+def _say_unread(book, names, strict):
+    "Warn of questions that nobody has read; with `strict`, raise ValueError."
+    parts = unread_parts(book, names)
+    if not parts:
+        return
+    more = ', …' if len(parts) > 3 else ''
+    said = (f"{book.path}: {len(parts)} parts of what is asked or told were read by nobody: "
+        f"{', '.join(parts[:3])}{more}: correct the codebook, and take what is decided out of "
+        "its doubts")
+    if strict:
+        raise ValueError(said)
+    warnings.warn(said, stacklevel=4)
 
 # %% ../../nbs/tasks/09_registry.ipynb #g010
 _OF_SURVEYS = dict(    # arguments that say nothing to interviews, and their defaults
@@ -159,6 +176,7 @@ def task_records(
     lang='en', # language of prompt, wording and options: en or zh, or what a task of yours has
     answer_form=None, # one of the task's `forms`; default the first of them
     wording=None, # a `Wording` in place of the task's own
+    strict=False, # refuse questions that nobody has read (`unread_parts`); else warn
     verbose=True, # print what was left out
 )->'Dataset': # records, ordered by respondent and item
     """Turn a survey or interviews into records. Raises ValueError naming the item, variable or
@@ -167,6 +185,7 @@ def task_records(
         level=level, items=items, variables=variables, attributes=attributes, stances=stances,
         max_turns=max_turns, by=by, min_n=min_n, respondents=respondents, seed=seed, lang=lang,
         answer_form=answer_form, wording=wording, verbose=verbose)
+    given['strict'] = strict
     for kind, make in _MAKERS.items():
         if isinstance(source, kind):
             return make(source, task, given)
@@ -192,6 +211,7 @@ def records(
     lang='en', # en or zh: language of prompt, wording and options
     answer_form=None, # label_text ("C. too much"), label, text; groups: shares, json_percent too
     wording=None, # a `Wording` in place of the task's own
+    strict=False, # refuse questions that nobody has read (`unread_parts`); else warn
     verbose=True, # print what was left out
 )->'Dataset': # records, ordered by respondent and item
     """Turn a survey into records. Raises ValueError naming the item, variable or argument that
@@ -199,7 +219,8 @@ def records(
     return task_records(
         self, task, level=level, items=items, variables=variables, attributes=attributes,
         stances=stances, max_turns=max_turns, by=by, min_n=min_n, respondents=respondents,
-        seed=seed, lang=lang, answer_form=answer_form, wording=wording, verbose=verbose)
+        seed=seed, lang=lang, answer_form=answer_form, wording=wording, strict=strict,
+        verbose=verbose)
 
 # %% ../../nbs/tasks/09_registry.ipynb #c019d1
 @patch

@@ -1,0 +1,267 @@
+"What archives and platforms hand out: read as it is, refused in a sentence, drafted without a guess that nobody sees."
+import re
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings, strategies as st
+from importer_files import FORMATS, mutated_file
+
+from alignsurvey.surveys import Codebook, Metadata, Survey, Variable, draft_codebook, guess_role, merged, read_metadata
+from alignsurvey.surveys.codebook import count_decisions, plain_codebook, read_codebook, unread_parts
+from alignsurvey.surveys.survey import draft_codebook_of
+
+REAL = Path('/work/shared/reference/metadata')
+real = pytest.mark.skipif(not REAL.exists(), reason='real metadata files are not here')
+
+
+def sentence(call, *parts):
+    with pytest.raises((ValueError, OSError)) as e:
+        call()
+    assert '\n' not in str(e.value) and all(p in str(e.value) for p in parts), str(e.value)
+
+
+def found(path):
+    "What a count of a file by other means would find."
+    said = read_metadata(path)
+    kept = said.variables.values()
+    return dict(variables=len(kept), wordings=sum(bool(v.question) for v in kept), options=sum(len(v.options) for v in kept),
+                missing=sum(len(v.missing) for v in kept), ranges=sum(bool(v.ranges) for v in kept))
+
+
+# --- Real files, against counts of their own elements
+
+@real
+@pytest.mark.parametrize('name', ['Stebandido77__pulso__geih_2024_ddi', 'cessda__cessda.cmv.core__fsd-3271', 'ncrncornell__ced2ar__ssbv602'])
+def test_ddi_against_a_count_of_its_tags(name):
+    path = REAL/f'ddi-codebook/{name}.xml'
+    text = re.sub(r'(?s)<!--.*?-->', '', path.read_text(encoding='utf-8'))
+    first = {}
+    for attributes, body in re.findall(r'(?s)<var\s([^>]*)>(.*?)</var>', text):
+        first.setdefault(re.search(r'\bname="([^"]*)"', attributes)[1].strip(), body)
+    bodies = first.values()
+    got = found(path)
+    assert got['variables'] == got['wordings'] == len(first)
+    categories = [c for b in bodies for c in re.findall(r'(?s)<catgry(?:\s[^>]*)?>.*?</catgry>', b)]
+    assert .98*len(categories) <= got['options'] <= len(categories)
+    declared = sum(bool(re.match(r'<catgry[^>]*missing="Y"', c)) for c in categories)
+    assert .95*declared <= got['missing'] <= declared
+
+
+@real
+@pytest.mark.parametrize('name, variables, options, ranges', [
+    ('Big-Life-Lab__cchsflow-docs__cchs2022_hs_vare', 628, 0, 0), ('Big-Life-Lab__cchsflow-docs__cchs2022_hs_miss', 619, 0, 619),
+    ('WFP-VAM__RAMResourcesScripts__LCS-EN-indicator', 24, 50, 0)])
+def test_spss_syntax_against_counts_by_hand(name, variables, options, ranges):
+    got = found(REAL/f'spss-stata/{name}.sps')
+    assert (got['variables'], got['options'], got['ranges']) == (variables, options, ranges)
+
+
+@real
+def test_every_real_file_is_read_or_refused_in_a_sentence():
+    read = refused = 0
+    for path in sorted(p for p in REAL.rglob('*') if p.is_file() and p.suffix not in ('.md', '.csv', '.sav')):
+        try:
+            said = read_metadata(path)
+            assert len(said.variables) > 1 and all(isinstance(s, str) for s in said.unread)
+            worded = [v for v in said.variables.values() if not v.role]
+            assert sum(bool(v.question) for v in worded) >= .95*len(worded) or path.suffix == '.sps'
+            read += 1
+        except ValueError as e:
+            assert '\n' not in str(e) and path.name in str(e)
+            refused += 1
+    assert read == 28 and refused == 11
+
+
+@real
+def test_no_code_of_a_real_screen_is_left_in_a_wording():
+    for path in [*REAL.glob('qsf/*'), *REAL.glob('limesurvey/*.lss'), *REAL.glob('xlsform/*.xls*')]:
+        for v in read_metadata(path).variables.values():
+            for text in [*v.question.values(), *v.intro.values(), *(t for said in v.options.values() for t in said.values())]:
+                assert not re.search(r'</?(?:p|b|br|div|span|strong)\b|&nbsp;|\$\{[a-z]+://|INSERTANS', text), (path.name, v.name, text[:80])
+
+
+# --- Drafts
+
+NOT_BACKGROUND = 'racerare religimp sexism ageism aged_care incomeineq partytrust educspend regionalism vote party partyid'.split()
+
+
+@pytest.mark.parametrize('name', NOT_BACKGROUND)
+def test_an_attitude_is_no_background(name):
+    assert guess_role(name, pd.Series([1, 2, 3, 1]))[0] == 'item'
+
+
+@pytest.mark.parametrize('name, values, role', [
+    ('yrbrn', [1950, 1980, 1990], 'background'), ('hhinc', [1, 2, 2], 'background'), ('intnum', [7, 7, 9], 'paradata'),
+    ('interview_length', [31, 42, 33], 'paradata'), ('StartDate', ['2020-01-02', '2020-01-03', '2020-01-03'], 'date'),
+    ('empty', [None, None, None], 'ignore'), ('trust', [1, 2, 3], 'item'), ('psu', [1, 1, 2], 'psu')])
+def test_each_column_in_its_role(name, values, role):
+    assert guess_role(name, pd.Series(values))[0] == role
+
+
+def test_spare_weights_are_kept_and_one_choice():
+    frame = pd.DataFrame({'id': [1, 2, 3], 'w_main': [.5, 1, 1.5], 'w_post': [1., 1, 1], 'q': [1, 2, 1]})
+    book = Codebook.draft(frame)
+    assert book.design['weight'] == 'w_main' and book.other == {'w_post': 'spare_weight'} and book.doubts['w_main'] == ['design']
+
+
+@pytest.mark.parametrize('values, missing', [([1, 2, 3, -9, -8], ['-9', '-8']), ([1, 5, 3, 97, 98, 99], ['97', '98', '99']),
+    ([0, 50, 100, 35, 70, 998, 999], ['998', '999']), ([-2, -1, 0, 1, 2], []), ([18, 45, 91, 97], [])])
+def test_missing_codes_that_nobody_declared(values, missing):
+    spec, _ = draft_codebook(pd.DataFrame({'id': range(len(values)), 'q': values}))
+    q = spec['items']['q']
+    assert sorted(q['missing']) == sorted(missing) and not set(missing) & set(q.get('options', {}))
+
+
+def test_a_qualtrics_csv_has_no_header_among_its_respondents(tmp_path):
+    (tmp_path/'q.csv').write_text('ResponseId,trust,Status\nResponse ID,"How much do you trust, the council?",Status\n'
+        '"{""ImportId"":""_recordId""}","{""ImportId"":""QID1""}","{""ImportId"":""status""}"\nR_1,5,0\nR_2,4,0\nR_3,5,0\n')
+    survey = Survey.load(tmp_path/'q.csv', draft_codebook_of(tmp_path/'q.csv'))
+    assert len(survey) == 3 and survey.codebook.items['trust'].question == {'en': 'How much do you trust, the council?'}
+    assert list(survey.codebook.items['trust'].options) == ['4', '5']
+
+
+def test_the_first_source_wins_and_options_come_with_their_missing_codes():
+    one = Metadata('one', {'q': Variable('q', options={'1': {'en': 'yes'}}, missing={'9': 'refused'})})
+    two = Metadata('two', {'q': Variable('q', {'en': 'Yes?'}, options={'2': {'en': 'no'}}, missing={'8': 'dont_know'})})
+    both = merged([one, two]).variables['q']
+    assert (both.question, list(both.options), both.missing) == ({'en': 'Yes?'}, ['1'], {'9': 'refused'})
+
+
+def test_a_survey_with_the_description_of_an_archive(tmp_path, capsys):
+    (tmp_path/'d.csv').write_text('id,trust,age,w\n1,1,30,1\n2,2,40,.5\n3,9,50,2\n')
+    (tmp_path/'d.xml').write_bytes(FORMATS['.xml'])
+    survey = Survey.load(tmp_path/'d.csv', tmp_path/'d.xml')
+    q = survey.codebook.items['trust']
+    assert q.question['en'] == 'How much do you trust the council?' and q.missing == {'9': 'refused'}
+    assert survey.codebook.design['weight'] == 'w' and list(survey.codebook.background) == ['age']
+    assert 'things were guessed' in capsys.readouterr().out
+    (tmp_path/'other.csv').write_text('a,b\n1,2\n')
+    sentence(lambda: Survey.load(tmp_path/'other.csv', tmp_path/'d.xml'), 'd.xml: describes none of the columns')
+    sentence(lambda: Survey.load(tmp_path/'d.csv'), 'alignsurvey codebook')
+
+
+@pytest.mark.parametrize('ending', FORMATS)
+def test_a_description_alone_makes_a_draft(ending, tmp_path):
+    (tmp_path/f'made_up{ending}').write_bytes(FORMATS[ending])
+    book = draft_codebook_of(tmp_path/f'made_up{ending}')
+    for out in 'codebook.yaml', 'codebook.xlsx':
+        again = Codebook.load(book.save(tmp_path/out))
+        assert plain_codebook(again) == plain_codebook(book) and again.items
+
+
+# --- YAML and spreadsheet give back what went in
+
+TEXT = st.text(st.characters(exclude_categories=('Cs',), exclude_characters='\x85\ufeff'), min_size=1, max_size=20)
+SAFE = TEXT.filter(lambda t: t.strip() == t and t)
+NAME = st.from_regex(r'[A-Za-z_][A-Za-z0-9_.#]{0,8}', fullmatch=True)
+LANG = st.dictionaries(st.sampled_from(['en', 'de', 'zh']), SAFE, min_size=1, max_size=3)
+CODE = st.from_regex(r'-?[0-9]{1,3}|[A-Za-z]{1,4}', fullmatch=True).filter(lambda c: c != '-0')
+KIND = st.sampled_from(['not_asked', 'dont_know', 'refused', 'no_answer', 'unspecified'])
+
+
+@st.composite
+def questions(draw):
+    scale = draw(st.sampled_from(['ordinal', 'nominal', 'numeric', 'open']))
+    entry = dict(scale=scale, question=draw(LANG), guessed=draw(st.booleans()))
+    if scale in ('ordinal', 'nominal'):
+        codes = draw(st.lists(CODE, min_size=2, max_size=5, unique=True))
+        entry['options'] = {c: {'en': f'{draw(SAFE)} {i}'} for i, c in enumerate(codes)}
+        entry['pin_last'] = draw(st.lists(st.sampled_from(codes), max_size=2, unique=True))
+        if scale == 'ordinal' and draw(st.booleans()):
+            entry['positions'] = draw(st.lists(st.floats(-9, 9).map(lambda x: round(x, 3)), min_size=len(codes), max_size=len(codes)))
+    if scale == 'numeric' and draw(st.booleans()):
+        entry['bins'] = sorted(draw(st.sets(st.integers(-50, 500), min_size=2, max_size=5)))
+    entry['missing'] = {c: draw(KIND) for c in draw(st.lists(CODE, max_size=3, unique=True)) if c not in entry.get('options', {})}
+    for f in 'intro', 'issue':
+        entry |= {f: draw(LANG)} if draw(st.booleans()) else {}
+    for f in 'family', 'routing', 'wording_note':
+        entry |= {f: draw(SAFE)} if draw(st.booleans()) else {}
+    return {k: v for k, v in entry.items() if v}
+
+
+@st.composite
+def codebooks(draw):
+    names = draw(st.lists(NAME, min_size=2, max_size=7, unique=True))
+    cut = draw(st.integers(0, len(names) - 1))
+    spec = dict(id='x', year=draw(st.integers(1900, 2100)), notes=draw(SAFE),
+                background={n: draw(questions()) for n in names[:cut]}, items={n: draw(questions()) for n in names[cut:]},
+                other={'started': 'date', 'w2': 'spare_weight'}, weight='w1',
+                doubts={n: draw(st.lists(st.sampled_from(['question', 'scale', 'options', 'part', 'missing']), min_size=1, unique=True)) for n in names[::2]})
+    if draw(st.booleans()):
+        spec['sets'] = {draw(NAME): dict(kind='multiple', columns=names, question=draw(LANG))}
+    return read_codebook(spec, 'x.yaml')
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(book=codebooks())
+def test_yaml_and_spreadsheet_give_back_the_codebook(book, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('c')
+    for name in 'c.yaml', 'c.xlsx':
+        again = Codebook.load(book.save(folder/name))
+        assert list(again.questions) == list(book.questions)
+        for f in 'id items background about design other sets doubts'.split():
+            assert getattr(again, f) == getattr(book, f), (name, f)
+
+
+# --- Nothing unread runs silently
+
+def test_questions_that_nobody_read_warn_and_are_refused(tmp_path):
+    frame = pd.DataFrame({'id': range(6), 'female': [0, 1]*3, 'q1': [1, 2, 3]*2})
+    frame.to_csv(tmp_path/'d.csv', index=False)
+    Codebook.draft(frame).save(tmp_path/'codebook.yaml')
+    survey = Survey.load(tmp_path/'d.csv')
+    with pytest.warns(UserWarning, match='read by nobody.*wording of'):
+        survey.records(verbose=False)
+    sentence(lambda: survey.records(strict=True, verbose=False), 'codebook.yaml:', 'read by nobody')
+    assert len(unread_parts(survey.codebook, ['q1'])) == 3
+
+
+@pytest.mark.parametrize('name', ['gss2018', 'ess10no'])
+def test_the_surveys_that_come_along_were_read(name):
+    assert unread_parts(Survey.load(name).codebook) == []
+
+
+def test_equal_lists_are_one_decision():
+    frame = pd.DataFrame({'id': range(4), **{f'q{i}': [1, 2, 3, 2] for i in range(30)}})
+    said = Metadata(variables={f'q{i}': Variable(f'q{i}', {'en': f'Question {i}?'}) for i in range(30)})
+    assert count_decisions(Codebook.draft(frame, said)) == 2    # the list's scale and its labels
+
+
+# --- Hostile files
+
+def test_entities_and_zip_bombs_are_refused(tmp_path):
+    laughs = '<!DOCTYPE x [<!ENTITY a "ha">' + ''.join(f'<!ENTITY a{i} "{"&a" + str(i - 1) + ";" if i else "&a;"}">' for i in range(1, 9)) + ']>'
+    for kind, entity in dict(laughs=laughs, outside='<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
+                             far='<!DOCTYPE x SYSTEM "http://localhost:9/x.dtd">').items():
+        for ending in '.xml', '.lss':
+            (tmp_path/f'{kind}{ending}').write_text(f'<?xml version="1.0"?>{entity}<codeBook>&a;</codeBook>')
+            sentence(lambda: read_metadata(tmp_path/f'{kind}{ending}'), f'{kind}{ending}:')
+    with zipfile.ZipFile(tmp_path/'bomb.xlsx', 'w', zipfile.ZIP_DEFLATED) as z:
+        z.writestr('xl/worksheets/sheet1.xml', b' ' * 200_000_000)
+    sentence(lambda: read_metadata(tmp_path/'bomb.xlsx'), 'would unpack to')
+    with open(tmp_path/'big.xlsx', 'wb') as f:
+        f.truncate(200_000_000)
+    sentence(lambda: read_metadata(tmp_path/'big.xlsx'), '191 MiB')
+
+
+@pytest.mark.parametrize('ending', FORMATS)
+def test_broken_files_end_in_a_draft_or_a_sentence(ending, tmp_path):
+    path, read = tmp_path/f'broken{ending}', 0
+    for seed in range(40):
+        path.write_bytes(mutated_file(ending, seed))
+        try:
+            read_metadata(path)
+            draft_codebook_of(path)
+            read += 1
+        except (ValueError, OSError) as e:
+            assert '\n' not in str(e) and 'Traceback' not in str(e)
+    assert 0 < read < 40
+
+
+def test_routing_in_a_circle_is_kept_as_words(tmp_path):
+    for ending in '.lss', '.xlsx', '.qsf':
+        (tmp_path/f'c{ending}').write_bytes(FORMATS[ending])
+        said = read_metadata(tmp_path/f'c{ending}')
+        assert sum(bool(v.routing) for v in said.variables.values()) >= 2
