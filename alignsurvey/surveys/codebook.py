@@ -179,7 +179,8 @@ def _read_fields(name, entry, where):
         read[k] = {} if entry.get(k) is None else _by_lang(entry[k], f"{where}: {k}")
     for k in 'positions', 'bins':
         read[k] = tuple(entry.get(k) or ())
-    read['pin_last'] = tuple(map(code_text, entry.get('pin_last') or ()))
+    last, order = map(code_text, entry.get('pin_last') or ()), list(options)
+    read['pin_last'] = tuple(sorted(last, key=lambda c: order.index(c) if c in options else 0))
     return {**entry, **read}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k008b

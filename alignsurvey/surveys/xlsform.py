@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from .metadata import Metadata, Variable, clean_wording, has_placeholder
 from .metadata import read_bytes
-from .sheets import read_sheets, write_sheets
+from .sheets import read_sheets
 
 # %% ../../nbs/surveys/14_xlsform.ipynb #k008
 _SPELLINGS = {'relevance': 'relevant', 'list name': 'list_name', 'list_name': 'list_name',
