@@ -160,7 +160,7 @@ def _add_ticks(said, tag, intro, rows, row, survey, common):
     columns = []
     for part in rows:
         column = f"{tag}_{part.get('title', '')}"
-        said.variables[column] = Variable(column, question=survey.texts.get(part['qid'], {}),
+        said.variables[column] = Variable(column, question=survey.texts.get(part.get('qid'), {}),
             intro=intro, options=_TICKED, family=tag, **common)
         columns.append(column)
     if row.get('other') == 'Y':
@@ -173,12 +173,12 @@ def _add_array(said, tag, intro, rows, parts, kind, qid, survey, common):
     "A column a row; of a two-way array a column a cell, of a dual scale two a row."
     across = [p for p in parts if p.get('scale_id') == '1']
     for part in rows:
-        text = survey.texts.get(part['qid'], {})
+        text = survey.texts.get(part.get('qid'), {})
         base = f"{tag}_{part.get('title', '')}"
         columns = {base: (text, '0')}
         if kind in (':', ';') and across:
             columns = {f"{base}_{p.get('title', '')}": (_joined(text,
-                survey.texts.get(p['qid'], {})), '0') for p in across}
+                survey.texts.get(p.get('qid'), {})), '0') for p in across}
         elif kind == '1':
             columns = {f'{base}_{i}': (text, str(i)) for i in (0, 1)}
         for column, (words, scale_id) in columns.items():
