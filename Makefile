@@ -38,7 +38,8 @@ test-servers: $(READY) ## real servers with the embedded model; compiles llama.c
 	@$(LLAMA) -c 'import llama_cpp.server' 2>/dev/null || CMAKE_ARGS=-DGGML_NATIVE=OFF $(LLAMA) -m pip install -q --disable-pip-version-check 'llama-cpp-python[server]'
 	$(RUN) LLAMA_PYTHON=$(LLAMA) $(BIN)/python -m pytest -rsP tests/test_real_servers.py $(ARGS)
 
-fuzz: $(READY) ## mutated replies, journals and cards for as long as one likes: make fuzz ARGS="--cases 100000 --first 0"
+fuzz: $(READY) ## mutated files, replies, journals and cards for as long as one likes: make fuzz ARGS="--cases 100000 --first 0"
+	$(RUN) $(BIN)/python tests/fuzz/run.py --out benchmarks/fuzz.json $(ARGS)
 	$(RUN) $(BIN)/python tests/fuzz/talk.py --out benchmarks/fuzz.json $(ARGS)
 
 lab: $(READY) ## open the quick start in JupyterLab

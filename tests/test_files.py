@@ -3,7 +3,7 @@ import contextlib, importlib.util, math, os, tracemalloc
 from pathlib import Path
 import numpy as np, pandas as pd, pyreadstat, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from alignsurvey.files.tables import LABELLED, guess_encoding, read_table
+from alignsurvey.files.tables import LABELLED, guess_encoding, labelled_table, read_table
 from alignsurvey.surveys.bundled import find_data
 from alignsurvey.surveys.draft import draft_codebook, missing_kind
 from alignsurvey.records.schema import records_hash
@@ -209,9 +209,9 @@ def test_a_sas_catalog_beside_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr(pyreadstat, 'read_sas7bdat', lambda path, **kw: (frame, data))
     monkeypatch.setattr(pyreadstat, 'read_sas7bcat', lambda path, **kw: (None, catalog))
     (tmp_path/'x.sas7bdat').write_bytes(bytes(12) + b'\xc2\xea\x81\x60')
-    assert read_table(tmp_path/'x.sas7bdat')[1].labels == {}
+    assert labelled_table(tmp_path/'x.sas7bdat')[1].labels == {}
     (tmp_path/'x.sas7bcat').touch()
-    notes = read_table(tmp_path/'x.sas7bdat')[1]
+    notes = labelled_table(tmp_path/'x.sas7bdat')[1]
     assert notes.labels == {'q': {'1': 'yes', '2': 'no', '.A': 'refused'}, 's': {'a': 'Oslo', 'b': 'Bergen'}} and notes.is_missing('q', '.A')
 
 

@@ -318,11 +318,11 @@ def push(
     """Upload an adapter or merged model with a card filled from its run.
 
     Example: alignsurvey push adapter owner/gss-adapter --survey gss2018 --scores scores.csv"""
-    import pandas as pd
+    from alignsurvey.files.sheets import read_sheet
     from alignsurvey.reporting.model_card import push
     from alignsurvey.surveys.survey import Survey
     about = Survey.load(survey) if survey else data
-    table = pd.read_csv(scores) if scores else None
+    table = read_sheet(scores) if scores else None
     print(push(folder, repo, data=about, scores=table, licence=licence, private=not public))
 
 # %% ../../nbs/cli/03_commands.ipynb #c019t
@@ -562,9 +562,10 @@ def _scored(records, predictions, train, out, versus, how):
     test, named = _named_predictions(records, predictions)
     learned = read_records(train) if train else None
     from alignsurvey.evaluation.scoring import evaluate
+    from alignsurvey.files.sheets import write_sheet
     from alignsurvey.reporting.tables import score_table
     scores = evaluate(test, named, train=learned, versus=versus, **how)
-    scores.to_csv(out, index=False)
+    write_sheet(scores, out)
     return score_table(scores).to_string(), out
 
 # %% ../../nbs/cli/03_commands.ipynb #c026
@@ -613,10 +614,10 @@ def report(
     --survey gss2018"""
     from alignsurvey.records.reading import read_records
     new_path(out, overwrite)
-    import pandas as pd
+    from alignsurvey.files.sheets import read_sheet
     if not scores.exists():
         raise FileNotFoundError(f"{scores}: no such file: write it with `alignsurvey evaluate`")
-    test, table = read_records(records), pd.read_csv(scores)
+    test, table = read_records(records), read_sheet(scores)
     from alignsurvey.reporting.page import report
     from alignsurvey.reporting.run_cards import run_card
     from alignsurvey.surveys.survey import Survey

@@ -6,7 +6,6 @@
 __all__ = ['DEMOS', 'TRAINING', 'demo_records', 'run_demo']
 
 # %% ../../nbs/cli/02_demo.ipynb #c002
-import json
 from pathlib import Path
 from ..records.orders import reorder
 from ..records.reading import write_records
@@ -21,6 +20,8 @@ from ..evaluation.scoring import evaluate
 from ..reporting.page import report
 from ..reporting.run_cards import run_card
 from ..reporting.tables import score_table
+from ..files.sheets import write_sheet
+from ..files.strict import read_json
 
 # %% ../../nbs/cli/02_demo.ipynb #c005
 DEMOS = dict(
@@ -71,7 +72,7 @@ def _tuned(lm, records, folder, settings):
     "The adapter in `folder` where these very settings and records made it, else a new one."
     card = {}
     if (folder/'sft.json').exists():
-        card = json.loads((folder/'sft.json').read_text())
+        card = read_json(folder/'sft.json')
     same = (card.get('records_hash') == records_hash(records)
         and card.get('base_hash') == lm.base_hash
         and settings.items() <= card.get('recipe', {}).items())
@@ -114,7 +115,7 @@ def run_demo(
     lm = load_model(model)
     predictions = _predictions(lm, splits, out, settings, size['fit'])
     scores = evaluate(splits['test'], predictions, train=splits['train'], seed=seed)
-    scores.to_csv(out/'scores.csv', index=False)
+    write_sheet(scores, out/'scores.csv')
     print(score_table(scores).to_string())
     order = 'shuffled' if get_task(task).reorders else 'as declared'
     card = run_card(splits['test'], splits['train'], task=task, model=lm.name,

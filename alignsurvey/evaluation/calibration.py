@@ -17,7 +17,7 @@ from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..records.answers import refuse_records
 from ..records.splits import check_leakage
 from ..prediction.forecasts import read_forecast
-from .table import typed_scores
+from .table import literal_text, typed_scores
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #c007
 def _events(a, f, draws):
@@ -248,6 +248,7 @@ def _draw_reliability(ax, r, colour):
     return int(((r.ci_low > x) | (r.ci_high < x)).sum())
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #c017a
+@literal_text
 def plot_reliability(
     rows, # frame from `reliability`
     predictors=None, # one or two of them; the last in the model's colour; default the first two

@@ -13,6 +13,7 @@ from ..estimation.tests import is_shown
 from ..records.answers import cluster_draws, read_units
 from ..records.schema import letters
 from ..prediction.predictions import PREDICTION
+from .table import literal_text
 
 # %% ../../nbs/evaluation/06_orders.ipynb #c007
 def _shares(prediction, k):
@@ -194,6 +195,7 @@ def _position_title(rows):
     return f'{far.position} gets {abs(far.excess)*100:.0f} points {more} for its place'
 
 # %% ../../nbs/evaluation/06_orders.ipynb #c014a
+@literal_text
 def plot_position_bias(
     bias, # table from `position_bias`
     *,

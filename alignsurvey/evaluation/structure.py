@@ -6,6 +6,7 @@
 __all__ = ['wide_answers', 'correlations', 'plot_correlations', 'variance_ratio', 'coefficients', 'missing_answers']
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c002
+import re
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 import statsmodels.api as sm
 from scipy import sparse
+from ..files.strict import in_brief
 from ..estimation.bootstrap import chance_p, cluster_interval
 from ..estimation.bootstrap import small_sample
 from ..estimation.design import kish_n
@@ -21,7 +23,7 @@ from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..records.answers import refuse_records
 from ..parsing.options import knows_not
 from ..prediction.forecasts import read_forecast
-from .table import COLUMNS, typed_scores
+from .table import COLUMNS, literal_text, typed_scores
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c007
 def _numbers_of(a, j):
@@ -192,6 +194,7 @@ def correlations(
     return typed_scores(rows)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c012
+@literal_text
 def plot_correlations(
     rows, # frame from `correlations`
     predictor, # whose correlations to draw against people's
@@ -345,9 +348,43 @@ def _fitted(design, w, model):
     some = w > 0
     return np.asarray(_MODELS[model][1](y[some], x[some], w[some]).fit().params)
 
+# %% ../../nbs/evaluation/11_structure.ipynb #c018g
+_FUNCTIONS = {'C', 'I', 'Q', 'Diff', 'Helmert', 'Poly', 'Sum', 'Treatment', 'bs', 'center', 'cr',
+    'standardize', 'abs', 'np.abs', 'np.exp', 'np.log', 'np.log10', 'np.log1p', 'np.sqrt'}
+_ARGUMENTS = {'reference', 'df', 'degree'}
+_PIECE = re.compile(
+    r'(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)|(?P<number>\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)'
+    r'|(?P<text>"[^"\\\n]*"|\'[^\'\\\n]*\')|(?P<sign>[-~+*/:^(),=])|(?P<space> +)')
+
+def _check_formula(formula, columns):
+    "Raises ValueError at a word of a formula that is neither a column nor a known function."
+    if not isinstance(formula, str) or len(formula) > 10_000:
+        raise ValueError(f"formula is {in_brief(formula)}: write text, as in 'natsci ~ age'")
+    at, names = 0, list(map(str, columns))
+    while at < len(formula):
+        piece = _PIECE.match(formula, at)
+        if not piece or not _is_known(piece, formula[piece.end():], names):
+            said = piece[0] if piece else formula[at]
+            raise ValueError(f"formula {in_brief(formula)}: can't use {in_brief(said)}: write "
+                f"columns, + - * / : ** ( ), or {', '.join(sorted(_FUNCTIONS))}; "
+                f"it can name {', '.join(names)}")
+        at = piece.end()
+
+def _is_known(piece, rest, columns):
+    "Whether a word is a column, or a function or argument where it stands; all else is known."
+    name, follows = piece['name'], rest.lstrip()[:1]
+    if not name:
+        return True
+    if follows == '(':
+        return name in _FUNCTIONS
+    if follows == '=':
+        return name in _ARGUMENTS
+    return name in columns
+
 # %% ../../nbs/evaluation/11_structure.ipynb #c018c
 def _designed(formula, frame, model):
     "Outcome, regressors, which respondents they are of, and the regressors' names."
+    _check_formula(formula, frame.columns)
     numbered = frame.assign(**{'\0row': np.arange(len(frame))}).set_index('\0row')
     try:
         made = _MODELS[model][0].from_formula(formula, numbered)

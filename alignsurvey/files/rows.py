@@ -7,13 +7,16 @@ __all__ = ['INFO_FILES', 'each_row', 'read_rows', 'find_datasets', 'read_dataset
 
 # %% ../../nbs/files/02_rows.ipynb #c002
 import json
+import os
 import re
 from collections import Counter
 from itertools import chain, islice
 from pathlib import Path
+from .strict import FileFault, parse_json, read_text, in_brief
 
 # %% ../../nbs/files/02_rows.ipynb #c007
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])', re.DOTALL)    # a string, or a last comma
+# a string, closed or not, or a last comma; ++ and *+ never go back, so that no text is slow
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|,(?=\s*+[\]}])', re.DOTALL)
 _ESCAPE = re.compile(r'\\(.)', re.DOTALL)
 
 # %% ../../nbs/files/02_rows.ipynb #c007b
@@ -39,11 +42,11 @@ def _repaired(text):
 def _parse(text, name, line, repairs):
     "One JSON text that starts in this line of a file; repairs are noted as (line, fault)."
     try:
-        return json.loads(text)
+        return parse_json(text, name, line)
     except json.JSONDecodeError:
         fixed, faults = _repaired(text)
     try:
-        value = json.loads(fixed)
+        value = parse_json(fixed, name, line)
     except json.JSONDecodeError as e:
         raise ValueError(f"{name}: line {line + e.lineno - 1}: is not valid JSON ({e.msg}, "
             f"column {e.colno}): correct the line, or write the file again") from None
@@ -57,9 +60,11 @@ def _has_lines(head):
         return False
     first, _ = _repaired(head[0][1])
     try:
-        return json.loads(first) is not None
+        return parse_json(first) is not None
     except json.JSONDecodeError:
         return False
+    except FileFault:    # JSON, with a fault that is told when its line is read
+        return True
 
 # %% ../../nbs/files/02_rows.ipynb #t010
 def _unwrap(value, name):
@@ -99,7 +104,7 @@ def each_row(
     for i, row in enumerate(_values(path, unwrap, repairs), 1):
         if not isinstance(row, dict):
             raise ValueError(f"{path.name}: record {i} is not an object with fields, "
-                f"but {str(row)[:40]!r}: give each row its fields by name")
+                f"but {in_brief(row, 40)}: give each row its fields by name")
         yield row
     for fault in dict.fromkeys(fault for _, fault in repairs):
         lines = [line for line, f in repairs if f == fault]
@@ -110,7 +115,7 @@ def each_row(
 def _values(path, unwrap, repairs):
     "What stands in a file's lines, or in its one value."
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file: check the path")
+        read_text(path)    # which says why not
     try:
         with path.open(encoding='utf-8-sig') as f:
             lines = ((i, text.rstrip('\n')) for i, text in enumerate(f, 1) if text.strip())
@@ -181,11 +186,23 @@ def _listed(folder):
             continue
         for row in read_rows(info):
             entries.update(row)
-        bad = [name for name, e in entries.items() if not isinstance(e, dict)]
-        if bad:
-            raise ValueError(f"{info.name}: {bad[0]!r}: is not an object: "
-                'write it as {"file_name": "…"}')
+        for name, e in entries.items():
+            _check_listed(info.name, name, e)
     return entries
+
+def _check_listed(where, name, entry):
+    "Raises ValueError where an entry is no object, or its fields are not what they must be."
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where}: {name!r}: is not an object: "
+            'write it as {"file_name": "…"}')
+    file, columns = entry.get('file_name'), entry.get('columns')
+    if file is not None and not (isinstance(file, str) and file and file.isprintable()):
+        raise ValueError(f"{where}: {name!r}: file_name is {in_brief(file)}: "
+            "write the name of a file")
+    if columns is not None and (not isinstance(columns, dict)
+            or not all(isinstance(c, (str, type(None))) for c in columns.values())):
+        raise ValueError(f"{where}: {name!r}: columns is {in_brief(columns)}: "
+            "write a mapping from role to column")
 
 # %% ../../nbs/files/02_rows.ipynb #t019b
 def _json_files(folder):
@@ -217,7 +234,7 @@ def _read_entry(folder, name, entry):
     "Rows of an entry, and the name of its file or folder."
     where = f'{folder.name}: {name!r}'
     _check_entry(where, entry)
-    place = folder/str(entry['file_name'])
+    place = folder/_inside(where, entry['file_name'])
     if not place.exists():
         raise FileNotFoundError(f"{where}: its file {entry['file_name']} is not there: "
             "put it there, or correct the entry")
@@ -245,6 +262,18 @@ def _check_entry(where, entry):
     if more:
         raise ValueError(f"{where}: its column {more[0]!r} has no place in a record: "
             "put its text into the instruction and leave the column out")
+
+# %% ../../nbs/files/02_rows.ipynb #t023c
+_PUBLISHED = 'enitre_pipeline'    # folder of the benchmark's data, as published
+
+def _inside(where, file):
+    "The path of an entry's file, which may not lead out of the folder that lists it."
+    path = Path(os.path.normpath(file))
+    leads_out = path.is_absolute() or bool(path.drive) or path.parts[:1] == ('..',)
+    if leads_out and (path.is_absolute() or _PUBLISHED not in path.parts):
+        raise ValueError(f"{where}: its file {file} lies outside the folder: move it inside, "
+            "or read it by its own path")
+    return path
 
 # %% ../../nbs/files/02_rows.ipynb #t023b
 def _renamed(row, names):

@@ -8,10 +8,10 @@ __all__ = ['POLICIES', 'adapter_hash', 'read_card', 'lineage', 'check_policy', '
 
 # %% ../../nbs/models/06_adapters.ipynb #c002
 import hashlib
-import json
 import shutil
 from pathlib import Path
 from .loading import LM, load_model
+from ..files.strict import read_json
 
 # %% ../../nbs/models/06_adapters.ipynb #c005
 def adapter_hash(
@@ -27,7 +27,7 @@ def read_card(
 )->dict: # what `sft` wrote there; empty where something else made the adapter
     "The card of an adapter."
     card = Path(folder)/'sft.json'
-    return json.loads(card.read_text()) if card.exists() else {}
+    return read_json(card) if card.exists() else {}
 
 # %% ../../nbs/models/06_adapters.ipynb #b4100003
 _STAGE = ('stage', 'policy', 'records', 'records_hash')
@@ -119,7 +119,7 @@ def trained_on(
     if not folder:
         return []
     file = Path(folder)/'trained_on.json'
-    return json.loads(file.read_text()) if file.exists() else []
+    return read_json(file) if file.exists() else []
 
 # %% ../../nbs/models/06_adapters.ipynb #e8cc3f8a
 def remembered(

@@ -12,6 +12,7 @@ from pathlib import Path
 from .embedded import EMBEDDED
 from .loading import LM, adapter_folder, load_model
 from .adapters import adapter_hash, read_card
+from ..files.writing import write_json
 
 # %% ../../nbs/models/07_export.ipynb #c007
 def merge(
@@ -31,7 +32,7 @@ def merge(
     own.model.merge_and_unload().save_pretrained(out)
     own.tokenizer.save_pretrained(out)
     card = public_card(lm, adapter_folder(lm.adapter))
-    (out/'merged.json').write_text(json.dumps(card, indent=1, ensure_ascii=False))
+    write_json(out/'merged.json', card)
     return out
 
 # %% ../../nbs/models/07_export.ipynb #b4200003
@@ -86,7 +87,7 @@ def export_lora(
     config = {**config, 'base_model_name_or_path': public_name(lm.name)}
     (out/'adapter_config.json').write_text(json.dumps(config, indent=1))
     card = public_card(lm, source)
-    (out/'sft.json').write_text(json.dumps(card, indent=1, ensure_ascii=False))
+    write_json(out/'sft.json', card)
     lm.tokenizer.save_pretrained(out)
     return out
 

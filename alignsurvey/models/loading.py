@@ -9,7 +9,6 @@ __all__ = ['LM', 'model_source', 'default_device', 'weights_hash', 'same_base', 
 import dataclasses
 import hashlib
 import importlib.util
-import json
 import os
 import torch
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from .embedded import EMBEDDED, embedded_folder
 from .chat import give_template
+from ..files.strict import read_json
 
 # %% ../../nbs/models/03_loading.ipynb #c008
 @dataclass
@@ -197,7 +197,7 @@ def _with_adapter(lm, adapter):
     try:
         model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
     except (RuntimeError, ValueError) as e:
-        config = json.loads((path/'adapter_config.json').read_text())
+        config = read_json(path/'adapter_config.json')
         wanted = config.get('base_model_name_or_path') or 'another model'
         why = ' '.join(str(e).split())[:100]
         raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {wanted}: "
@@ -212,7 +212,7 @@ def _check_adapter(lm, adapter, path):
             "give the folder that sft wrote")
     if not (path/'sft.json').exists():
         return
-    card = json.loads((path/'sft.json').read_text())
+    card = read_json(path/'sft.json')
     trained_on = card.get('base_hash')    # not there where an adapter of another tool was exported
     if trained_on and not same_base(trained_on, lm.base_hash):
         raise ValueError(

@@ -11,6 +11,7 @@ import re
 import pandas as pd
 from pathlib import Path
 from ..files.rows import read_rows
+from ..files.strict import in_brief
 
 # %% ../../nbs/prediction/10_foreign.ipynb #c010
 def _squeeze(text):
@@ -20,16 +21,27 @@ def _squeeze(text):
 # %% ../../nbs/prediction/10_foreign.ipynb #c010-1
 def _prompt(row):
     "A row's prompt or instruction and input, squeezed; '' where it has none."
-    return _squeeze(row.get('prompt') or (row.get('instruction') or '') + (row.get('input') or ''))
+    if row.get('prompt'):
+        return _squeeze(row['prompt'])
+    return _squeeze(row.get('instruction')) + _squeeze(row.get('input'))
 
 # %% ../../nbs/prediction/10_foreign.ipynb #c010-2
 # ends of a turn, and a character cut in half
-_MARKS = re.compile(r'(<\|[^<>|]+\|>|</s>|<eos>|<end_of_turn>|\ufffd)+$')
+_MARK = re.compile(r'<\|[^<>|]+\|>|</s>|<eos>|<end_of_turn>|\ufffd')
+
+def _unmarked(text):
+    "A text without the marks behind it."
+    end = len(text)
+    for mark in reversed(list(_MARK.finditer(text))):
+        if mark.end() != end:
+            break
+        end = mark.start()
+    return text[:end]
 
 def _label(row):
     "A row's true answer, squeezed, less the thinking before it and the marks behind it."
     text = str(row.get('label', row.get('output')) or '')
-    return _MARKS.sub('', _squeeze(re.split(r'</think>|assistantfinal', text)[-1]))
+    return _unmarked(_squeeze(re.split(r'</think>|assistantfinal', text)[-1]))
 
 # %% ../../nbs/prediction/10_foreign.ipynb #c010-3
 def _agrees(label, answer):
@@ -77,8 +89,9 @@ def _at_ids(rows, ids, name):
     "Positions by record_id."
     at = {record_id: i for i, record_id in enumerate(ids)}
     for i, row in enumerate(rows):
-        if row.get('record_id') not in at:
-            raise ValueError(f"{name}: row {i + 1}: its record_id {row.get('record_id')!r} is not "
+        record_id = row.get('record_id')
+        if not isinstance(record_id, str) or record_id not in at:
+            raise ValueError(f"{name}: row {i + 1}: its record_id {in_brief(record_id)} is not "
                 f"among the {len(ids):,} records: give the records that were asked")
     return [at[row['record_id']] for row in rows]
 

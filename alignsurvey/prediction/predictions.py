@@ -15,7 +15,9 @@ from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from ..files.rows import read_rows
+from ..files.strict import in_brief
 from ..files.writing import no_overwrite, written_whole
+from ..records.fields import read_as
 from ..records.schema import SHARE_FORMS
 from ..parsing.cleaning import split_thinking
 from ..tasks.registry import option_of, parse_answer
@@ -151,6 +153,9 @@ def read_predictions(
     if missing:
         raise ValueError(f"{path.name}: has no field {sorted(missing)[0]!r}: "
             "write it with `alignsurvey predict`")
+    frame = _checked_fields(frame, path.name)
+    if records is not None:    # to be scored, where a contradiction would count
+        _check_choices(frame, path.name)
     fields = list(dict.fromkeys([*PREDICTION, *frame]))
     return frame.reindex(columns=fields).astype(TYPES)
 
@@ -160,8 +165,42 @@ def _parquet(path):
         raise FileNotFoundError(f"{path}: no such file: check the path")
     try:
         return pd.read_parquet(path)
-    except ValueError as e:
-        raise ValueError(f"{path.name}: is not a file of predictions: {e}") from None
+    except (ValueError, TypeError, OSError, NotImplementedError) as e:
+        said = ' '.join(str(e).split())
+        raise ValueError(f"{path.name}: is not a file of predictions: {said}") from None
+
+# %% ../../nbs/prediction/01_predictions.ipynb #c012r-2
+_KINDS = dict(record_id='text', text='text', value='whole', probs='numbers', coverage='number',
+    elicitation='text', status='text', why='text', seconds='number', tokens='whole')
+_NEEDED = ('record_id', 'status')
+
+def _checked_fields(frame, name):
+    "Predictions with each field in one form. Raises ValueError naming file, row and field."
+    frame = frame.copy()
+    for field in [f for f in _KINDS if f in frame]:
+        values = []
+        for i, value in enumerate(frame[field], 1):
+            gone = not isinstance(value, (list, dict, np.ndarray)) and pd.isna(value)
+            if gone and field not in _NEEDED:
+                values.append(None)
+                continue
+            what = f"{name}: row {i}: field {field!r}"
+            values.append(read_as(_KINDS[field], None if gone else value, what))
+        frame[field] = pd.Series(values, index=frame.index, dtype=object)
+    return frame.infer_objects()
+
+# %% ../../nbs/prediction/01_predictions.ipynb #c012r-3
+def _check_choices(frame, name):
+    "Raises ValueError where a value is not the likeliest of the probabilities beside it."
+    if not {'value', 'probs'} <= set(frame):
+        return
+    for i, (value, probs) in enumerate(zip(frame.value, frame.probs), 1):
+        if value is None or probs is None:
+            continue
+        fits = 0 <= value < len(probs) and None not in probs
+        if not fits or probs[value] < max(probs) - 1e-6:
+            raise ValueError(f"{name}: row {i}: value is {value} and probs are {in_brief(probs)}: "
+                "correct the one that is wrong, or leave value out")
 
 # %% ../../nbs/prediction/01_predictions.ipynb #c014
 PACKAGES = ('alignsurvey', 'torch', 'transformers', 'trl', 'peft', 'datasets', 'openai', 'numpy',

@@ -9,6 +9,7 @@ __all__ = ['RULES', 'FOUNDATION', 'STANCES', 'NO_REASON', 'INTERVIEWS', 'guess_l
 import ast
 import json
 import re
+from ..files.strict import in_brief
 
 # %% ../../nbs/records/01_layouts.ipynb #c007
 def _between(text, start, end):
@@ -17,10 +18,26 @@ def _between(text, start, end):
     stop = text.find(end, at + len(start)) if at >= 0 else -1
     return text[at + len(start):stop].strip('\n') if stop >= 0 else None
 
+def _in_line(text, start, end):
+    "The same within the first line that holds both marks and something between them."
+    for line in text.split('\n'):
+        at = line.find(start)
+        stop = line.find(end, at + len(start) + 1) if at >= 0 else -1
+        if stop >= 0:
+            return line[at + len(start):stop]
+    return None
+
 def _listed(text):
     "Values with 、 between them, as the benchmark lists them; inside brackets 、 separates nothing."
-    parts = re.split(r'、(?![^（(]*[）)])', text.strip().rstrip('。.'))
-    return [p.strip() for p in parts if p.strip()]
+    parts, inside = [''], False
+    for piece in reversed(re.split('([、（(）)])', text.strip().rstrip('。.'))):
+        if piece == '、' and not inside:
+            parts.append('')
+            continue
+        if piece in ('（', '(', '）', ')'):    # inside: the next bracket closes
+            inside = piece in ('）', ')')
+        parts[-1] = piece + parts[-1]
+    return [p.strip() for p in reversed(parts) if p.strip()]
 
 # %% ../../nbs/records/01_layouts.ipynb #c010
 RULES = dict(
@@ -32,7 +49,7 @@ def _items(output):
     "The answers in a Python list, or in plain text; and whether it was a list."
     try:
         value = ast.literal_eval(output.strip())
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         value = None
     if isinstance(value, (list, tuple)):
         return [str(v).strip() for v in value], True
@@ -41,7 +58,7 @@ def _items(output):
 # %% ../../nbs/records/01_layouts.ipynb #c010a
 def _attribute_name(row, prompt):
     "The attribute that a row asks for."
-    named = re.search(r'预测被访者的\s*[“"「](.+?)[”"」]', prompt)    # 预测被访者的 “有车”
+    named = re.search(r'预测被访者的\s*[“"「](.{1,300}?)[”"」]', prompt)    # 预测被访者的 “有车”
     name = row.get('field') or (named and named[1])
     if not name:
         raise ValueError("asks for no attribute: give its name in `field`")
@@ -92,26 +109,24 @@ def _object(output):
     "The JSON object in an answer, or None."
     try:
         value = json.loads(output)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 # %% ../../nbs/records/01_layouts.ipynb #c016b
-def _quoted(prompt, pattern):
-    "What stands between quotation marks in a part of the prompt."
-    part = re.search(pattern, prompt)
-    return re.findall(r'[“"「](.+?)[”"」]', part[1]) if part else []
+def _quoted(text):
+    "What stands between quotation marks."
+    return re.findall(r'[“"「](.{1,300}?)[”"」]', text or '')
 
 # %% ../../nbs/records/01_layouts.ipynb #c016a
 def _stance(row, prompt):
     "Fields of a task 3 row."
     said = _object(row['output']) or {}
     answer = str(said.get('predict', row['output'])).strip()
-    shown = _quoted(prompt, r'从(.+?)中选择')    # 从"积极"、"消极"或"中立"中选择
+    shown = _quoted(_in_line(prompt, '从', '中选择'))    # 从"积极"、"消极"或"中立"中选择
     scale = next((s for s in STANCES if set(s) == set(shown) or (not shown and answer in s)), None)
     options = scale or shown or None
-    topic = re.search(r'请判断受访者对(.+?)的倾向', prompt)    # 请判断受访者对停车管理评价的倾向
-    topic = topic and topic[1]
+    topic = _in_line(prompt, '请判断受访者对', '的倾向')    # 请判断受访者对停车管理评价的倾向
     reason = said.get('reason')
     if reason is not None:
         reason = None if str(reason).strip() in NO_REASON else str(reason)
@@ -121,11 +136,7 @@ def _stance(row, prompt):
         answer_form='json', reason=reason)
 
 # %% ../../nbs/records/01_layouts.ipynb #c019
-_SHARE = re.compile(r'''
-    ^(?:[A-Z]{1,2}\s*[.．、)）]\s*)?    # A.
-    (.+?)\s*[:：]\s*                   # 满意:
-    (\d+(?:\.\d+)?)\s*[%％]$          # 45%
-    ''', re.X)
+_LABEL = re.compile(r'[A-Z]{1,2}\s*[.．、)）]\s*')    # A.
 _PERCENT = re.compile(r'\s*\d+(\.\d+)?\s*[%％]\s*')    # "60%"
 
 def _is_percent(value):
@@ -134,17 +145,31 @@ def _is_percent(value):
 def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
+def _stated(line):
+    "Option and share of a line such as `A. 满意: 45%`, or None."
+    at = max(line.rfind(':'), line.rfind('：'))
+    name, percent = line[:at].strip(), line[at + 1:]
+    if at < 1 or not name or not _is_percent(percent):
+        return None
+    label = _LABEL.match(name)
+    if label and label.end() < len(name):
+        name = name[label.end():]
+    return name, _share(percent)
+
+def _share(percent):
+    return float(percent.strip(' %％\t'))/100
+
 # %% ../../nbs/records/01_layouts.ipynb #c019b
 def _shares(output):
     "Shares by option, and the form that states them; None where an answer states no shares."
     said = _object(output)
     if said and all(map(_is_percent, said.values())):
-        return {k: float(v.strip(' %％\t'))/100 for k, v in said.items()}, 'json_percent'
+        return {k: _share(v) for k, v in said.items()}, 'json_percent'
     if said and all(map(_is_number, said.values())):
         return dict(said), 'json_shares'
-    lines = [_SHARE.match(line.strip()) for line in output.splitlines() if line.strip()]
+    lines = [_stated(line.strip()) for line in output.splitlines() if line.strip()]
     if len(lines) > 1 and all(lines):
-        return {m[1]: float(m[2])/100 for m in lines}, 'shares'
+        return dict(lines), 'shares'
     return None
 
 # %% ../../nbs/records/01_layouts.ipynb #c019a
@@ -160,8 +185,11 @@ def _group(output, options):
     if unknown:
         raise ValueError(f"gives a share for {unknown[0]!r}, "
             f"which is not among {', '.join(options)}: correct the answer")
+    if not all(0 <= v <= 2 for v in stated.values()):
+        raise ValueError(f"its shares are {in_brief(list(stated.values()))}: "
+            "write shares between 0 and 1")
     total = sum(stated.values())
-    if abs(total - 1) > .005*len(options) + .011:    # what rounding can't explain
+    if not total or abs(total - 1) > .005*len(options) + .011:    # what rounding can't explain
         raise ValueError(f"its shares sum to {total:.3g} instead of 1: correct the answer")
     return dict(level='group', options=options, answer=None, answer_index=None,
         target=[stated.get(o, 0.)/total for o in options], answer_form=form)

@@ -6,11 +6,10 @@
 __all__ = ['ALPACA', 'export_records']
 
 # %% ../../nbs/records/06_llamafactory.ipynb #c002
-import json
 import re
 from pathlib import Path
-from ..files.rows import read_rows
-from ..files.writing import no_overwrite, written_whole
+from ..files.rows import INFO_FILES, read_rows
+from ..files.writing import no_overwrite, write_json
 from .reading import write_records
 
 # %% ../../nbs/records/06_llamafactory.ipynb #c007
@@ -22,6 +21,9 @@ def _check_name(name):
     if not re.fullmatch(r'[\w.-]+', name):
         raise ValueError(f"name is {name!r}: use letters, digits, - . and _ only, "
             "because LLaMA-Factory splits names at commas")
+    if f'{name}.json'.casefold() in INFO_FILES:
+        raise ValueError(f"name is {name!r}: {name}.json is the list of data sets itself: "
+            "choose another name")
 
 # %% ../../nbs/records/06_llamafactory.ipynb #c007a
 def export_records(
@@ -43,7 +45,6 @@ def export_records(
     no_overwrite(path, overwrite)
     write_records(records, path, overwrite=overwrite)
     entry = {name: dict(file_name=path.name, **ALPACA)}
-    with written_whole(info) as part:
-        # ASCII alone: LLaMA-Factory opens it in the system's encoding
-        part.write_text(json.dumps({**entries, **entry}, indent=2) + '\n', encoding='utf-8')
+    # ASCII alone: LLaMA-Factory opens it in the system's encoding
+    write_json(info, {**entries, **entry}, indent=2, ensure_ascii=True, end='\n')
     return path

@@ -9,15 +9,21 @@ __all__ = ['make_records', 'read_records', 'write_records', 'join_records']
 import hashlib
 import itertools
 import json
+import math
 import re
 from pathlib import Path
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.json import ParseOptions, ReadOptions, open_json
 from tqdm.auto import tqdm
-from ..files.rows import read_dataset
+from ..files.rows import each_row, read_dataset
+from ..files.strict import in_brief
 from ..files.writing import no_overwrite, written_whole
+from .fields import check_answer, tidy_fields
 from .layouts import recognise
-from .schema import FIELDS, FORMS, answer_texts, find_options, option_block
+from .schema import FIELDS, FORMS, answer_texts, find_options, letters
+from .schema import option_block
 
 # %% ../../nbs/records/03_reading.ipynb #c015x1
 def _answer_index(output, options):
@@ -87,9 +93,8 @@ def _derive_ids(r, prompt, source, line, known):
     r['source'] = r['source'] or source
     if r['question_id'] in (None, ''):
         r['question_id'] = 'q' + _short_hash(r['question'] or prompt)
-    r['question_id'] = str(r['question_id'])
-    who = r['respondent_id']
-    r['respondent_id'] = str(f'row{line}' if who is None else who)
+    if r['respondent_id'] is None:
+        r['respondent_id'] = f'row{line}'
     r['family'] = r['family'] or r['question_id']
     task = r['task'] if known.get('source') else None
     parts = [r['source'], r['respondent_id'], task, r['question_id'], known.get('key')]
@@ -98,8 +103,8 @@ def _derive_ids(r, prompt, source, line, known):
 # %% ../../nbs/records/03_reading.ipynb #fbe5a386
 def _complete(row, source, line):
     "A row of a file as a record: published names mapped, its prompt read, ids derived."
-    text = {k: _as_text(row.get(k)) for k in ('instruction', 'input', 'output')}
-    row = {**row, **text}
+    row = tidy_fields(row)
+    row |= {k: _as_text(row.get(k)) for k in ('instruction', 'input', 'output')}
     prompt = row['instruction'] + (f"\n{row['input']}" if row['input'] else '')
     if not prompt.strip():
         raise ValueError("has no instruction: every record needs the text that a model sees")
@@ -119,13 +124,10 @@ def _checked(row, source, where, line):
     "A row as a record; raises ValueError naming the record."
     try:
         r = _complete(row, source, line)
+        check_answer(r)
     except ValueError as e:
         raise ValueError(f"{where}: record {line}: {e}") from None
-    k = len(r['options'] or [])
-    if r['answer_index'] is not None and not 0 <= r['answer_index'] < k:
-        raise ValueError(f"{where}: record {line}: "
-            f"answer_index {r['answer_index']} is not among its {k} options")
-    if not isinstance(r['weight'], (int, float)) or not r['weight'] >= 0:
+    if r['weight'] is None or not 0 <= r['weight'] < math.inf:
         raise ValueError(f"{where}: record {line}: "
             f"weight {r['weight']} is negative or missing: correct it")
     return r
@@ -148,12 +150,30 @@ def _told_apart(ids, prompts, where):
     return ids
 
 # %% ../../nbs/records/03_reading.ipynb #c019b
-def _record_table(records):
-    "Records as a table with all their fields, known ones first."
+def _record_table(records, first, where):
+    "Records, the first of them in this line, as a table with all their fields, known ones first."
     names = dict.fromkeys(FIELDS)
     for r in records:
         names |= dict.fromkeys(k for k in r if k not in _ALIASES)
-    return pa.table({k: [r.get(k) for r in records] for k in names})
+    columns = {}
+    for k in names:
+        values = [r.get(k) for r in records]
+        try:
+            columns[k] = pa.array(values)
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError) as e:
+            said = ' '.join(str(e).split())
+            raise ValueError(f"{where}: records {first} to {first + len(records) - 1}: "
+                f"field {in_brief(k)} can't be one column ({said}): write it in one way") from None
+    return pa.table(columns)
+
+def _one_table(tables, where):
+    "Tables of records as one. Raises ValueError at a field that is of two kinds."
+    try:
+        return pa.concat_tables(tables, promote_options='permissive')
+    except pa.ArrowException as e:
+        said = ' '.join(str(e).split())
+        raise ValueError(f"{where}: a field is of two kinds ({said}): "
+            "write it in one way in all records") from None
 
 # %% ../../nbs/records/03_reading.ipynb #c019bb
 def _records(rows, source, where):
@@ -168,10 +188,10 @@ def _records(rows, source, where):
         for (line, row), r in zip(some, done):
             if not row.get('record_id'):
                 prompts[line - 1] = _short_hash(r['instruction'] + r['input'], 6)
-        tables.append(_record_table(done))
+        tables.append(_record_table(done, some[0][0], where))
     if not ids:
         raise ValueError(f"{where}: has no records: check the file, or loosen what selected them")
-    table = pa.concat_tables(tables, promote_options='permissive')
+    table = _one_table(tables, where)
     place = table.column_names.index('record_id')
     table = table.set_column(place, 'record_id', pa.array(_told_apart(ids, prompts, where)))
     # a fingerprint from the content would take a copy of it
@@ -187,6 +207,98 @@ def make_records(
     where two have one id."""
     return _records(rows, source, source)
 
+# %% ../../nbs/records/03_reading.ipynb #c020b
+_LARGE = 2**23    # bytes from which on a file is worth a second way
+_GIVEN = ('record_id', 'task', 'level', 'source', 'lang', 'respondent_id', 'question_id', 'question',
+    'family', 'wording', 'instruction', 'input', 'output', 'scale', 'answer_form', 'answer')
+
+def _whole_records(path):
+    "Records of a large .jsonl file whose rows are whole answers; None where any row is less."
+    if path.suffix != '.jsonl' or not path.is_file() or path.stat().st_size < _LARGE:
+        return None
+    some = list(itertools.islice(each_row(path), 1000))
+    first = [_checked(row, path.stem, path.name, i) for i, row in enumerate(some, 1)]
+    schema = _record_table(first, 1, path.name).schema
+    how = ParseOptions(explicit_schema=schema, unexpected_field_behavior='error')
+    blocks = []
+    try:
+        with open_json(path, ReadOptions(block_size=2**24), how) as reader:
+            for block in reader:
+                block.validate(full=True)
+                if not _is_whole(block):
+                    return None
+                blocks.append(block.select(schema.names))
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    return _if_apart(pa.Table.from_batches(blocks, schema), path)
+
+# %% ../../nbs/records/03_reading.ipynb #c020c
+def _if_apart(table, path):
+    "Records where each line is one and each has an id of its own, else None."
+    from datasets import Dataset    # takes half a second
+    from datasets.fingerprint import generate_random_fingerprint
+    with open(path, 'rb') as f:
+        lines = sum(bool(line.strip()) for line in f)
+    if lines != len(table) or pc.count_distinct(table['record_id']).as_py() != len(table):
+        return None
+    return Dataset(table, fingerprint=generate_random_fingerprint())
+
+def _every(condition):
+    return pc.all(condition, skip_nulls=False, min_count=0).as_py() is True
+
+# %% ../../nbs/records/03_reading.ipynb #c020d
+def _is_whole(block):
+    "Whether all rows are answers of respondents that choose an option, with nothing to derive."
+    columns = {c: block[c] for c in block.schema.names}
+    kinds = all(pa.types.is_string(columns[c].type) and not columns[c].null_count for c in _GIVEN)
+    listed = columns['options'].type == pa.list_(pa.string()) and not columns['options'].null_count
+    if not (kinds and listed and columns['target'].null_count == len(block)):
+        return False
+    if columns['answer_index'].type != pa.int64() or columns['weight'].type != pa.float64():
+        return False
+    if not _every(pc.and_(pc.equal(columns['task'], 'response'),
+            pc.equal(columns['level'], 'individual'))):
+        return False
+    filled = [pc.not_equal(pc.utf8_trim_whitespace(columns[c]), '') for c in
+        ('record_id', 'source', 'question_id', 'respondent_id', 'family', 'instruction')]
+    weight = pc.and_(pc.is_finite(columns['weight']), pc.greater_equal(columns['weight'], 0))
+    return all(map(_every, [*filled, weight])) and _agrees(columns) and _shows_options(columns)
+
+# %% ../../nbs/records/03_reading.ipynb #c020e
+def _agrees(columns):
+    "Whether index, output and answer name the same option, and each option has a position."
+    options, at = columns['options'], columns['answer_index']
+    size = pc.list_value_length(options).cast(pa.int64())
+    fits = pc.and_(pc.greater_equal(at, 0), pc.less(at, size))
+    if not _every(fits) or options.flatten().null_count or pc.max(size).as_py() > 26:
+        return False
+    if not pa.types.is_null(columns['positions'].type):
+        if not _every(pc.fill_null(pc.equal(pc.list_value_length(columns['positions']), size), True)):
+            return False
+    start = pc.subtract(pc.cumulative_sum(size), size)
+    chosen = options.flatten().take(pc.add(start, at))
+    label = pa.array(letters(26)).take(at)
+    texts = dict(label_text=pc.binary_join_element_wise(label, chosen, '. '), label=label, text=chosen)
+    form, output = columns['answer_form'], columns['output']
+    said = [pc.and_(pc.equal(form, f), pc.equal(output, text)) for f, text in texts.items()]
+    said = pc.or_(pc.or_(said[0], said[1]), said[2])
+    return _every(said) and _every(pc.equal(columns['answer'], chosen))
+
+# %% ../../nbs/records/03_reading.ipynb #c020f
+def _shows_options(columns):
+    "Whether each prompt shows its options; False where there are too many sets of them to look."
+    joined = pc.binary_join(columns['options'], '\x1f')
+    sets = joined.unique().to_pylist()
+    if len(sets) > 200:
+        return False
+    for options in sets:
+        here = pc.equal(joined, options)
+        block = option_block(options.split('\x1f'))
+        shown = [pc.match_substring(columns[c].filter(here), block) for c in ('instruction', 'input')]
+        if not _every(pc.or_(*shown)):
+            return False
+    return True
+
 # %% ../../nbs/records/03_reading.ipynb #c021
 def read_records(
     path, # .json or .jsonl, Alpaca fields alone will do; a folder of data sets; or `folder:name`
@@ -195,6 +307,9 @@ def read_records(
     source=None, # the survey; default: the file's name, one name for the benchmark's interviews
 )->'Dataset': # records, missing fields derived
     "Raises FileNotFoundError, or ValueError naming file, record and remedy, or what is offered."
+    whole = _whole_records(Path(path)) if name is None else None
+    if whole is not None:
+        return whole
     rows, file = read_dataset(path, name)
     if source:
         rows = ({'source': source, **r} for r in rows)

@@ -85,7 +85,7 @@ def share_text(
     return json.dumps(stated, ensure_ascii=False)
 
 # %% ../../nbs/records/02_schema.ipynb #c012
-_OPTION = re.compile(r'^([A-Z]{1,2})[.．、)）]\s*(\S.*?)\s*$')    # "A. too little", "B、幸福"
+_OPTION = re.compile(r'^([A-Z]{1,2})[.．、)）]\s*(\S.*)$')    # "A. too little", "B、幸福"
 
 # %% ../../nbs/records/02_schema.ipynb #c012b
 def find_options(

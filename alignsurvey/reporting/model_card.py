@@ -12,6 +12,7 @@ import yaml
 from pathlib import Path
 from ..models.adapters import read_card
 from ..models.export import public_name
+from ..files.strict import read_json
 
 # %% ../../nbs/reporting/07_model_card.ipynb #c015
 def adapter_card(
@@ -64,7 +65,7 @@ def _about(data, folder):
 # %% ../../nbs/reporting/07_model_card.ipynb #dd82361a
 def _json(path):
     "What a file holds; nothing where it is not there."
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 # %% ../../nbs/reporting/07_model_card.ipynb #m003
 def _head(base, config, licence):
@@ -152,7 +153,7 @@ def _shared(path):
     "A file as it is uploaded: cards and configurations without this machine's folders."
     if path.name not in ('sft.json', 'merged.json', 'adapter_config.json'):
         return str(path)
-    told = json.loads(path.read_text())
+    told = read_json(path)
     for k in 'base', 'base_model_name_or_path':
         if told.get(k):
             told[k] = public_name(told[k])

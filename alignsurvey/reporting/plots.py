@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from ..metrics.catalogue import is_lower_better, metric_label, metric_name
 from .tables import overall
+from ..evaluation.table import literal_text
 
 # %% ../../nbs/reporting/02_plots.ipynb #c013
 HUMAN, MODEL, OTHER = '#0072B2', '#D55E00', '#7F7F7F'    # told apart by the colour-blind too
@@ -28,6 +29,7 @@ def draw_dots(
     ax.errorbar(rows.value, heights, xerr=[below, above], fmt='o', color=colour, ms=5, lw=1.5)
 
 # %% ../../nbs/reporting/02_plots.ipynb #c013a
+@literal_text
 def plot_scores(
     scores, # frame from `evaluate`
     metric='log_score', # which score
@@ -68,6 +70,7 @@ def _draw_item(ax, rows, item, predictor):
     ax.set(title=f"{item} (n = {int(own.n.iloc[0])})", ylim=(len(own) - .5, -.5))
 
 # %% ../../nbs/reporting/02_plots.ipynb #c016a
+@literal_text
 def plot_shares(
     scores, # frame from `evaluate`
     predictor, # whose shares to show beside the human ones
@@ -107,6 +110,7 @@ def _draw_calibration(ax, rows, name, colour):
         xytext=(9, -3), textcoords='offset points')
 
 # %% ../../nbs/reporting/02_plots.ipynb #c019a
+@literal_text
 def plot_calibration(
     scores, # frame from `evaluate`
     predictors, # one or two predictors; the last is drawn in the model's colour

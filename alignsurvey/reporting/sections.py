@@ -34,6 +34,7 @@ from ..evaluation.bounds import relative_gain, split_half
 from .tables import difference_table, number_text, overall, score_table
 from .tables import verdict
 from .plots import MODEL, OTHER, draw_dots, plot_scores, plot_shares
+from ..evaluation.table import literal_text
 
 # %% ../../nbs/reporting/05_sections.ipynb #s001
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _shown_together(*p):
     return [bool(is_shown(x)) for x in adjusted]
 
 # %% ../../nbs/reporting/05_sections.ipynb #s007
+@literal_text
 def _dotplot(rows, labels, colours, title, xlabel):
     "Values with intervals, a row each, the first on top."
     fig, ax = plt.subplots(figsize=(7.5, .32*len(rows) + 1.1))

@@ -18,6 +18,7 @@ from ..evaluation.scoring import evaluate, known_choices, only_rows
 from .page import PAGE_STYLE, describe_records, exhibits, html_table
 from .page import page_warnings, png_text
 from .sections import Study, made_sections
+from ..files.sheets import write_sheet
 
 # %% ../../nbs/reporting/06_study_report.ipynb #f002
 _OWN_SCORES = ('log_score', 'brier', 'accuracy')    # of single answers; the first that is finite
@@ -200,13 +201,13 @@ def _write_numbers(s, sections, folder):
     numbers.mkdir(parents=True, exist_ok=True)
     for old in numbers.glob('*.csv'):
         old.unlink()
-    s.scores.to_csv(folder/'scores.csv', index=False)
+    write_sheet(s.scores, folder/'scores.csv')
     for section in sections:
         for name, _, _, rows in section.plots:
-            rows.dropna(axis=1, how='all').to_csv(numbers/f'{name}.csv', index=False)
+            write_sheet(rows.dropna(axis=1, how='all'), numbers/f'{name}.csv')
         for name, table in section.tables:
             numbered = isinstance(table.index, pd.RangeIndex)
-            table.to_csv(numbers/f'table_{name}.csv', index=not numbered)
+            write_sheet(table, numbers/f'table_{name}.csv', index=not numbered)
 
 # %% ../../nbs/reporting/06_study_report.ipynb #c023
 def full_report(

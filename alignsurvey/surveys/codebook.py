@@ -8,14 +8,16 @@ __all__ = ['SCALES', 'KINDS', 'OTHER_ROLES', 'SET_KINDS', 'Question', 'in_lang',
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c002
 import dataclasses
-import re
+import math
+import numbers
 from dataclasses import dataclass, field
 from pathlib import Path
 import pandas as pd
 import yaml
 from fastcore.basics import patch
+from ..files.strict import parse_yaml, read_text, in_brief
 from ..files.tables import code_text
-from ..files.writing import no_overwrite, written_whole
+from ..files.writing import no_overwrite, write_text
 from .draft import draft_codebook
 from .sheets import read_sheets, write_sheets
 from .spreadsheet import from_sheets, is_codebook, to_sheets
@@ -50,19 +52,39 @@ class Question:
 # %% ../../nbs/surveys/02_codebook.ipynb #c008
 def _by_lang(text, where):
     "Language -> text."
-    if isinstance(text, dict):
-        return {str(lang): str(said) for lang, said in text.items()}
     if isinstance(text, (str, int, float)):
         return {'en': str(text)}
-    raise ValueError(f"{where} is {text!r}: write text, or a mapping from language to text")
+    if not isinstance(text, dict) or not all(isinstance(t, (str, int, float)) for t in text.values()):
+        raise ValueError(
+            f"{where} is {in_brief(text)}: write text, or a mapping from language to text")
+    return {str(lang): str(said) for lang, said in text.items()}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #f7dd8d4c
+def _mapping(value, where, what):
+    "A mapping, empty where nothing is given."
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {in_brief(value)}: write a mapping from {what}")
+    return value
+
+def _by_code(mapping, where):
+    "The same with codes as text. Raises ValueError at a code that is none, or stands twice."
+    read, written = {}, {}
+    for code, value in mapping.items():
+        if code is None:
+            raise ValueError(f"{where}: a code is null: write it in quotation marks")
+        text = code_text(code)
+        first = written.setdefault(text, code)
+        if first is not code:
+            raise ValueError(f"{where}: {first!r} and {code!r} are the same code: keep one")
+        read[text] = value
+    return read
+
 def _option_labels(options, where):
     "Code -> {language: label}."
-    if not isinstance(options, dict):
-        raise ValueError(
-            f"{where} is a {type(options).__name__}: write a mapping from code to label")
-    return {code_text(c): _by_lang(t, f"{where}: code {c!r}") for c, t in options.items()}
+    by_code = _by_code(_mapping(options, where, 'code to label'), where)
+    return {c: _by_lang(t, f"{where}: code {c!r}") for c, t in by_code.items()}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c016
 def in_lang(
@@ -113,11 +135,11 @@ def stance_map(
     """Check what each option stands for. Raises ValueError at a code that is no option, an option
     left out, or fewer than two stances."""
     if not isinstance(stances, dict):
-        raise ValueError(f"{where}: stances is {stances!r}: map each option's code to a stance")
+        raise ValueError(f"{where}: stances is {in_brief(stances)}: map each option's code to a stance")
     said = {}
-    for code, stance in stances.items():
+    for code, stance in _by_code(stances, f"{where}: stances").items():
         place = f"{where}: stances: code {code}"
-        said[code_text(code)] = {} if stance is None else _by_lang(stance, place)
+        said[code] = {} if stance in (None, {}) else _by_lang(stance, place)
     _check_stances(said, list(question.options) or labels(question), where)
     return said
 
@@ -150,7 +172,7 @@ def read(cls:Question,
     _check_fields(entry, where)
     q = cls(name, **_read_fields(name, entry, where))
     _check_question(q, where)
-    if q.stances:
+    if q.stances != {}:
         q = dataclasses.replace(q, stances=stance_map(q, q.stances, where=where))
     return q
 
@@ -158,7 +180,7 @@ def read(cls:Question,
 def _check_fields(entry, where):
     "Raises ValueError where an entry is no mapping, or has a field of another name."
     if not isinstance(entry, dict):
-        raise ValueError(f"{where} is {entry!r}: write its fields, such as question and scale")
+        raise ValueError(f"{where} is {in_brief(entry)}: write its fields, such as question and scale")
     allowed = {f.name for f in dataclasses.fields(Question)} - {'name'}
     for k in entry:
         if k not in allowed:
@@ -168,25 +190,54 @@ def _check_fields(entry, where):
 # %% ../../nbs/surveys/02_codebook.ipynb #k008
 def _read_fields(name, entry, where):
     "An entry's fields in the form that a `Question` keeps them."
-    question = _by_lang(entry.get('question', name), f"{where}: question")
-    scale = entry.get('scale', 'nominal')
-    _check_among(scale, SCALES, f"{where}: scale")
-    options = _option_labels(entry.get('options') or {}, f"{where}: options")
-    missing = {code_text(code): kind for code, kind in (entry.get('missing') or {}).items()}
-    read = dict(question=question, scale=scale, options=options, missing=missing,
-        family=str(entry.get('family') or name))
+    missing = _mapping(entry.get('missing'), f"{where}: missing", 'code to kind of missing')
+    read = dict(
+        question=_by_lang(entry.get('question', name), f"{where}: question"),
+        scale=entry.get('scale', 'nominal'),
+        options=_option_labels(entry.get('options'), f"{where}: options"),
+        missing=_by_code(missing, f"{where}: missing"),
+        stances={} if entry.get('stances') is None else entry['stances'],
+        family=_text(entry, 'family', where) or name,
+        wording_note=_text(entry, 'wording_note', where))
+    _check_among(read['scale'], SCALES, f"{where}: scale")
     for k in 'intro', 'issue':
         read[k] = {} if entry.get(k) is None else _by_lang(entry[k], f"{where}: {k}")
     for k in 'positions', 'bins':
-        read[k] = tuple(entry.get(k) or ())
-    last, order = map(code_text, entry.get('pin_last') or ()), list(options)
-    read['pin_last'] = tuple(sorted(last, key=lambda c: order.index(c) if c in options else 0))
+        read[k] = _numbers(entry.get(k), f"{where}: {k}")
+    last = _list(entry.get('pin_last'), f"{where}: pin_last")
+    last, order = list(map(code_text, last)), list(read['options'])
+    read['pin_last'] = tuple(sorted(last, key=lambda c: order.index(c) if c in order else 0))
+    _check_among(entry.get('guessed', False), (True, False), f"{where}: guessed")
     return {**entry, **read}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k008b
 def _check_among(value, allowed, where):
     if value not in allowed:
-        raise ValueError(f"{where} is {value!r}: use one of {', '.join(allowed)}")
+        raise ValueError(f"{where} is {in_brief(value)}: use one of {', '.join(map(str, allowed))}")
+
+def _text(entry, field, where):
+    "A field that holds one text or number; '' where it is not given."
+    value = entry.get(field)
+    if value is None:
+        return ''
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"{where}: {field} is {in_brief(value)}: write one text")
+    return str(value)
+
+def _numbers(values, where):
+    "A field that holds a list of numbers; none where it is not given."
+    for x in _list(values, where, 'a list of numbers'):
+        if isinstance(x, bool) or not isinstance(x, numbers.Real) or math.isnan(x):
+            raise ValueError(f"{where} has {in_brief(x)} in it: write numbers only")
+    return tuple(values or ())
+
+def _list(values, where, what='a list'):
+    "A field that holds a list; none where it is not given."
+    if values is None:
+        return ()
+    if not isinstance(values, (list, tuple)):
+        raise ValueError(f"{where} is {in_brief(values)}: write {what}")
+    return values
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k010
 def _check_question(q, where):
@@ -202,7 +253,7 @@ def _check_question(q, where):
             f"{where} is {q.scale} and has {len(q.options)} options: list at least two")
     if len(q.bins) == 1 or list(q.bins) != sorted(set(q.bins)):
         raise ValueError(
-            f"{where}: bins {list(q.bins)} must rise: list two cuts or more in order")
+            f"{where}: bins {in_brief(list(q.bins))} must rise: list two cuts or more in order")
     if q.positions and len(q.positions) != len(labels(q)):
         raise ValueError(f"{where} has {len(q.positions)} positions for {len(labels(q))} options: "
             "give one each")
@@ -263,22 +314,33 @@ def read_codebook(
 )->Codebook:
     "A codebook from its contents. Raises ValueError naming file, question, field and remedy."
     _check_spec(spec, path)
-    parts = {k: spec.get(k) or {} for k in ('background', 'items')}
-    for k, v in parts.items():
-        if not isinstance(v, dict):
-            raise ValueError(f"{path}: {k} must map column names to questions")
-    for n in set(parts['background']) & set(parts['items']):
-        raise ValueError(f"{path}: {n!r} is both background and item: keep one")
-    items = {}
-    for n, entry in parts['items'].items():
-        if isinstance(entry, dict):
-            entry = {'intro': spec.get('intro'), **entry}    # the survey's, where it has none
-        items[n] = Question.read(str(n), entry, path)
-    background = {n: Question.read(str(n), e, path) for n, e in parts['background'].items()}
+    background = _entries(spec, 'background', path)
+    items = _entries(spec, 'items', path)
+    for n in background:
+        if n in items:
+            raise ValueError(f"{path}: {n!r} is both background and item: keep one")
+    intro = spec.get('intro')    # the survey's, where an item has none
+    items = {n: {'intro': intro, **e} if isinstance(e, dict) else e for n, e in items.items()}
     about = {k: spec[k] for k in _ABOUT if spec.get(k) is not None}
-    design = {k: spec[k] for k in _DESIGN if spec.get(k)}
+    design = {k: _column(spec, k, path) for k in _DESIGN if spec.get(k)}
+    items, background = _questions(items, path), _questions(background, path)
     beside = _read_beside(spec, {**background, **items}, path)
-    return Codebook(str(spec['id']), items, background, about, design, str(path), **beside)
+    return Codebook(_text(spec, 'id', path), items, background, about, design, str(path), **beside)
+
+def _questions(entries, path):
+    return {n: Question.read(n, entry, path) for n, entry in entries.items()}
+
+def _entries(spec, part, path):
+    "Column -> entry, of background or items."
+    return _by_code(_mapping(spec.get(part), f"{path}: {part}", 'column to question'),
+        f"{path}: {part}")
+
+def _column(spec, field, path):
+    "The column that a field of the design names."
+    value = spec[field]
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"{path}: {field} is {in_brief(value)}: name one column")
+    return code_text(value)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k017
 def _read_beside(spec, questions, path):
@@ -294,7 +356,8 @@ def _read_beside(spec, questions, path):
     sets = {str(n): {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
         'question': _by_lang(s.get('question') or str(n), f"{path}: sets: {n!r}: question")}
         for n, s in sets.items()}
-    doubts = {str(c): sorted(map(str, fields or ())) for c, fields in doubts.items()}
+    doubts = {str(c): sorted(map(str, _list(fields, f"{path}: doubts: {c!r}", 'a list of fields')))
+        for c, fields in doubts.items()}
     return dict(other={str(c): r for c, r in other.items()}, sets=sets, doubts=doubts)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k018
@@ -322,15 +385,6 @@ def _check_spec(spec, path):
     if not spec.get('id'):
         raise ValueError(f"{path}: has no id: add one, such as `id: gss2018`")
 
-# %% ../../nbs/surveys/02_codebook.ipynb #c019
-class _Yaml(yaml.SafeLoader):
-    "SafeLoader that keeps yes, no, on and off as words."
-
-_BOOL = 'tag:yaml.org,2002:bool'
-_Yaml.yaml_implicit_resolvers = {first: [(tag, form) for tag, form in rules if tag != _BOOL]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Yaml.add_implicit_resolver(_BOOL, re.compile(r'^(?:true|false)$'), list('tf'))
-
 # %% ../../nbs/surveys/02_codebook.ipynb #c021
 @patch(cls_method=True)
 def load(cls:Codebook,
@@ -347,11 +401,7 @@ def load(cls:Codebook,
             raise ValueError(f"{path.name}: is no codebook: it needs the sheets questions and "
                 "lists; an XLSForm goes to `Survey.load` beside its data")
         return read_codebook(from_sheets(sheets, path.name), path.name)
-    try:
-        spec = yaml.load(path.read_text(encoding='utf-8'), Loader=_Yaml)
-    except yaml.YAMLError as e:
-        raise ValueError(f"{path}: is not valid YAML: {' '.join(str(e).split())}") from None
-    return read_codebook(spec, path.name)
+    return read_codebook(parse_yaml(read_text(path), path.name), path.name)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c024
 def _plain(q):
@@ -360,8 +410,8 @@ def _plain(q):
     d |= {k: list(d[k]) for k in ('positions', 'bins', 'pin_last')}
     if q.family == q.name:
         d['family'] = ''
-    defaults = ('single', 'unspecified')
-    return {k: v for k, v in d.items() if k == 'scale' or (v and v not in defaults)}
+    defaults = dict(wording='single', blank='unspecified')
+    return {k: v for k, v in d.items() if k == 'scale' or (v and v != defaults.get(k))}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k024
 _WIDTHS = {'questions': (18, 18, 14, 60, 30), 'lists': (18, 28, 10, 10, 14, 40),
@@ -392,9 +442,7 @@ def save(
         sheets, coloured = to_sheets(plain_codebook(self))
         return write_sheets(sheets, path, coloured=coloured, widths=_WIDTHS)
     text = yaml.safe_dump(plain_codebook(self), sort_keys=False, allow_unicode=True, width=120)
-    with written_whole(path) as part:
-        part.write_text(text, encoding='utf-8')
-    return path
+    return write_text(path, text)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c027
 @patch(cls_method=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from ..files.tables import LABELLED, code_text
-from ..files.writing import no_overwrite
+from ..files.writing import no_overwrite, written_whole
 from .bundled import find_data
 from .codebook import Codebook, KINDS, labels
 from .importers import IMPORTERS, describe, read_described, read_metadata
@@ -328,6 +328,7 @@ def save(
     no_overwrite(data, overwrite)
     no_overwrite(book, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    self.frame.to_parquet(data, index=False)
+    with written_whole(data) as part:
+        self.frame.to_parquet(part, index=False)
     self.codebook.save(book, overwrite=overwrite)
     return folder

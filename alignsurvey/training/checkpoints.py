@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from ..files.writing import written_whole
 from .processes import wait_for_all
+from ..files.strict import read_json
 
 # %% ../../nbs/training/02_checkpoints.ipynb #c005
 def claim_folder(
@@ -29,7 +30,7 @@ def claim_folder(
     if overwrite:
         shutil.rmtree(folder, ignore_errors=True)
     if file.exists():
-        there = json.loads(file.read_text())
+        there = read_json(file)
         if there != run:
             raise ValueError(f"{folder.parent}: holds an unfinished run with another "
                 f"{_first_difference(there, run)}: give the settings it began with to go on, "

@@ -6,7 +6,6 @@
 __all__ = ['ready_model', 'lora_config', 'estimate_run', 'estimate_training', 'training_line']
 
 # %% ../../nbs/training/06_cost.ipynb #c002
-import json
 import math
 import time
 import warnings
@@ -22,6 +21,7 @@ from ..models.prefix import can_share, shared_attention
 from ..models.adapters import check_policy, stage_start
 from .recipe import make_recipe
 from .batches import RespondentOrder, layout_of, respondents_of, tokenised
+from ..files.strict import read_json
 
 # %% ../../nbs/training/06_cost.ipynb #c005
 def ready_model(
@@ -48,7 +48,7 @@ def _of_adapter(lm, policy, given):
     "Settings of the run: an adapter that is continued keeps its shape."
     if policy != 'continue':
         return given
-    config = json.loads((Path(lm.adapter)/'adapter_config.json').read_text())
+    config = read_json(Path(lm.adapter)/'adapter_config.json')
     has = dict(rank=config['r'], alpha=config['lora_alpha'], dropout=config['lora_dropout'])
     for name, value in has.items():
         if given.get(name, value) != value:

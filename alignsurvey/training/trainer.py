@@ -6,8 +6,8 @@
 __all__ = ['make_trainer', 'sft_config', 'held_out_score', 'validation_score', 'sft', 'loss_curve']
 
 # %% ../../nbs/training/07_trainer.ipynb #c002
-import dataclasses
 import json
+import dataclasses
 import math
 import shutil
 import time
@@ -32,6 +32,7 @@ from .losses import LOSSES
 from .batches import RespondentOrder, collate_shared, layout_of, part_plan
 from .batches import tokenised
 from .cost import estimate_run, lora_config, ready_model, training_line
+from ..files.writing import write_json
 
 # %% ../../nbs/training/07_trainer.ipynb #c007
 def _ordered_trainer(order, score):
@@ -425,7 +426,7 @@ def _write(trainer, run, whole):
         (new/'trained_on.json').write_text(json.dumps(run.met))
         found = _write_logs(trainer, new)
         card = dict(run.card, adapter_hash=adapter_hash(new), **found)
-        (new/'sft.json').write_text(json.dumps(card, indent=1, ensure_ascii=False))
+        write_json(new/'sft.json', card)
 
 # %% ../../nbs/training/07_trainer.ipynb #b7115d3a
 def _check_weights(trainer, run, whole):

@@ -1,0 +1,72 @@
+"""Fuzz for as long as one likes, and count.
+
+    python tests/fuzz/run.py --cases 10000 --first 0 [--only records] [--out benchmarks/fuzz.json]
+
+Each case is made from its target's name and a number (its seed), so any of them can be run again alone:
+
+    python tests/fuzz/run.py --only records --first 4711 --cases 1
+
+Counts are added to what the file holds of earlier runs with other numbers. Ends with 1 at a violation.
+"""
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from targets import Violation, case, run_case, targets
+
+
+def fuzz(target, numbers, folder):
+    "Counts of one target, and its violations."
+    counts, violations = dict(cases=0, read=0, refused=0), []
+    for i in numbers:
+        name, data = case(target, i)
+        counts['cases'] += 1
+        try:
+            counts[run_case(target, name, data, folder)] += 1
+        except Violation as e:
+            violations.append(dict(target=target.name, case=i, said=str(e)[:300], trace=traceback.format_exc()))
+    return counts, violations
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--cases', type=int, default=1000, help='of each target')
+    parser.add_argument('--first', type=int, default=0, help='number of the first case')
+    parser.add_argument('--only', choices=list(targets()), action='append', help='targets; default all')
+    parser.add_argument('--out', type=Path, help='file to which the counts are added')
+    given = parser.parse_args()
+    run, found, start = {}, [], time.perf_counter()
+    for name in given.only or targets():
+        with tempfile.TemporaryDirectory() as folder:
+            counts, violations = fuzz(targets()[name], range(given.first, given.first + given.cases), folder)
+        run[name] = counts | dict(violations=len(violations))
+        found += violations
+        print(f'{name}: {run[name]}', flush=True)
+        for v in violations[:5]:
+            print(f"  case {v['case']}: {v['said']}", flush=True)
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/2**20
+    told = dict(first=given.first, cases=given.cases, seconds=round(time.perf_counter() - start), peak_gib=round(peak, 2), targets=run)
+    if given.out:
+        runs = json.loads(given.out.read_text())['runs'] if given.out.exists() else []
+        runs = [r for r in runs if r['first'] != told['first'] or r['targets'].keys() != run.keys()] + [told]
+        total = {}
+        for r in runs:
+            for name, counts in r['targets'].items():
+                sums = total.setdefault(name, dict.fromkeys(counts, 0))
+                for k, n in counts.items():
+                    sums[k] += n
+        every = {k: sum(t[k] for t in total.values()) for k in ('cases', 'read', 'refused', 'violations')}
+        given.out.write_text(json.dumps(dict(total=every, targets=total, runs=runs), indent=1) + '\n')
+    if found:
+        print(found[0]['trace'])
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    main()
