@@ -10,12 +10,13 @@ __all__ = ['SCALES', 'KINDS', 'OTHER_ROLES', 'SET_KINDS', 'Question', 'in_lang',
 import dataclasses
 import math
 import numbers
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 import pandas as pd
 import yaml
 from fastcore.basics import patch
-from ..files.strict import parse_yaml, read_text, in_brief
+from ..files.strict import in_brief, parse_yaml, read_text
 from ..files.tables import code_text
 from ..files.writing import no_overwrite, write_text
 from .draft import draft_codebook
@@ -54,7 +55,8 @@ def _by_lang(text, where):
     "Language -> text."
     if isinstance(text, (str, int, float)):
         return {'en': str(text)}
-    if not isinstance(text, dict) or not all(isinstance(t, (str, int, float)) for t in text.values()):
+    known = isinstance(text, dict)
+    if not known or not all(isinstance(t, (str, int, float)) for t in text.values()):
         raise ValueError(
             f"{where} is {in_brief(text)}: write text, or a mapping from language to text")
     return {str(lang): str(said) for lang, said in text.items()}
@@ -135,7 +137,8 @@ def stance_map(
     """Check what each option stands for. Raises ValueError at a code that is no option, an option
     left out, or fewer than two stances."""
     if not isinstance(stances, dict):
-        raise ValueError(f"{where}: stances is {in_brief(stances)}: map each option's code to a stance")
+        raise ValueError(f"{where}: stances is {in_brief(stances)}: "
+            "map each option's code to a stance")
     said = {}
     for code, stance in _by_code(stances, f"{where}: stances").items():
         place = f"{where}: stances: code {code}"
@@ -180,7 +183,8 @@ def read(cls:Question,
 def _check_fields(entry, where):
     "Raises ValueError where an entry is no mapping, or has a field of another name."
     if not isinstance(entry, dict):
-        raise ValueError(f"{where} is {in_brief(entry)}: write its fields, such as question and scale")
+        raise ValueError(f"{where} is {in_brief(entry)}: "
+            "write its fields, such as question and scale")
     allowed = {f.name for f in dataclasses.fields(Question)} - {'name'}
     for k in entry:
         if k not in allowed:
