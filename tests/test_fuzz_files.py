@@ -21,7 +21,7 @@ from alignsurvey.files import read_table
 sys.path.insert(0, str(Path(__file__).with_name('fuzz')))
 from targets import case, run_case, targets
 
-CASES = {'codebooks': 400, 'tables': 400, 'labelled files': 120, 'records': 150, 'records in one value': 120,
+CASES = {'codebooks': 250, 'tables': 200, 'labelled files': 120, 'records': 150, 'records in one value': 120,
     'predictions': 250, 'cards of adapters': 400, 'lists of data sets': 300, 'interviews': 200, 'scores': 200}
 PAST = json.loads((Path(__file__).parent/'fuzz'/'past.json').read_text())
 

@@ -195,11 +195,11 @@ def _check_choices(frame, name):
     if not {'value', 'probs'} <= set(frame):
         return
     for i, (value, probs) in enumerate(zip(frame.value, frame.probs), 1):
-        if value is None or probs is None:
+        if pd.isna(value) or not isinstance(probs, list):
             continue
         fits = 0 <= value < len(probs) and None not in probs
-        if not fits or probs[value] < max(probs) - 1e-6:
-            raise ValueError(f"{name}: row {i}: value is {value} and probs are {in_brief(probs)}: "
+        if not fits or probs[int(value)] < max(probs) - 1e-6:
+            raise ValueError(f"{name}: row {i}: value is {value:g} and probs are {in_brief(probs)}: "
                 "correct the one that is wrong, or leave value out")
 
 # %% ../../nbs/prediction/01_predictions.ipynb #c014

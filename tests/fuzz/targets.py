@@ -366,12 +366,13 @@ def read_predictions_file(path):
 
 # --- cards, lists of data sets, interviews, scores
 
-CARD = dict(model='a', elicitation='score', settings=dict(shard=None, seed=0), records=6, records_hash='ab12', versions={'python': '3.11'})
+CARD = dict(model='a', predictions='p.jsonl', elicitation='score', settings=dict(shard=None, seed=0), records=6, records_hash='ab12', versions={'python': '3.11'})
 
 
 def read_cards(path):
-    for read in (lambda: read_run_card(path), lambda: read_card(path.parent), lambda: trained_on(path.parent)):
-        read()
+    "Each file by its own reader."
+    readers = {'sft.json': lambda: read_card(path.parent), 'trained_on.json': lambda: trained_on(path.parent)}
+    readers.get(path.name, lambda: read_run_card(path))()
 
 
 def read_listed(path):
