@@ -361,7 +361,8 @@ def _as_they_come(call, questions, workers):
 def _replies(questions, judges, lang, log, workers):
     "Replies to each question in order, from the journal where it has them."
     asked = [q for q in questions if q['prompt']]
-    known = log.known({q['key'] for q in asked})
+    kept = log.known({q['key'] for q in asked}, kind=list)
+    known = {k: replies for k, replies in kept.items() if isinstance(replies, list)}
     new = [q for q in asked if q['key'] not in known]
     answered = {q['judge'] for q in asked if q['key'] in known}
     failed = {}

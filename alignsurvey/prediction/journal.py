@@ -128,17 +128,21 @@ def answered(self:Journal, keys)->set: # keys of those that are on disk
 
 # %% ../../nbs/prediction/02_journal.ipynb #c011c-2
 @patch
-def known(self:Journal, keys)->dict: # {key: answer} of those that are on disk
+def known(
+    self:Journal, keys,
+    kind=dict, # of answer: dict of a prediction, list of a judge's replies
+)->dict: # {key: answer} of those that are on disk
     "The answers under these keys."
-    return {k: _answer_of(a) for k, a in _rows_at(self.db, 'key, answer', 'answers', keys)}
+    rows = _rows_at(self.db, 'key, answer', 'answers', keys)
+    return {k: _answer_of(a, kind) for k, a in rows}
 
-def _answer_of(text):
+def _answer_of(text, kind=dict):
     "An answer as it was kept; one that can't be read any more is a failure."
     try:
         answer = json.loads(text)
     except (ValueError, TypeError, RecursionError):
         answer = None
-    return answer if isinstance(answer, dict) else dict(_DAMAGED)
+    return answer if isinstance(answer, kind) else dict(_DAMAGED)
 
 _DAMAGED = dict(status='error', why='damaged in the journal')
 
