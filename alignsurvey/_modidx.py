@@ -2032,6 +2032,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                  'alignsurvey/records/fields.py'),
                                             'alignsurvey.records.fields._check_lengths': ( 'records/fields.html#_check_lengths',
                                                                                            'alignsurvey/records/fields.py'),
+                                            'alignsurvey.records.fields._is_name': ( 'records/fields.html#_is_name',
+                                                                                     'alignsurvey/records/fields.py'),
                                             'alignsurvey.records.fields._list': ( 'records/fields.html#_list',
                                                                                   'alignsurvey/records/fields.py'),
                                             'alignsurvey.records.fields._named': ( 'records/fields.html#_named',

@@ -471,7 +471,7 @@ def _check_columns(path, frame, columns, encoding):
     "Raises ValueError where a wanted column is not there, or nothing is."
     gone = [c for c in columns or () if c not in frame]
     if gone:
-        there = [str(c) for c in _read(path, None, encoding)[0]]
+        there = [' '.join(str(c).split()) for c in _read(path, None, encoding)[0]]
         more = ', …' if len(there) > 12 else ''
         raise ValueError(f"{path.name}: has no column {gone[0]!r}, which the codebook names: "
             f"it has {', '.join(there[:12])}{more}")

@@ -23,6 +23,10 @@ def _text(value):
 def _texts(value):
     return [_text(v) for v in _list(value)]
 
+def _is_name(name):
+    "Whether a field can have this name; Arrow cuts one at a control character."
+    return isinstance(name, str) and name.isprintable()
+
 def _list(value):
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -60,7 +64,7 @@ def _plain_dict(value):
     if not isinstance(value, dict):
         raise TypeError
     for name, v in value.items():
-        if not isinstance(name, str) or not isinstance(v, (str, numbers.Real, type(None))):
+        if not _is_name(name) or not isinstance(v, (str, numbers.Real, type(None))):
             raise TypeError
     return value
 
@@ -105,6 +109,8 @@ def tidy_fields(
     "Raises ValueError naming the first field that is not of its kind."
     tidy = {}
     for field, value in row.items():
+        if not _is_name(field):
+            raise ValueError(f"a field is named {in_brief(field)}: name it in letters")
         read, remedy = _READERS.get(field, (_any, 'write text, numbers or lists of them'))
         if value is not None and not (read is _text and type(value) is str):
             try:
@@ -120,7 +126,9 @@ def _any(value, deep=0):
     if deep > DEEPEST:
         raise TypeError
     if isinstance(value, dict):
-        return {str(k): _any(v, deep + 1) for k, v in value.items()}
+        if not all(map(_is_name, value)):
+            raise TypeError
+        return {k: _any(v, deep + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_any(v, deep + 1) for v in value]
     return value

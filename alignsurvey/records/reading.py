@@ -126,7 +126,8 @@ def _checked(row, source, where, line):
         r = _complete(row, source, line)
         check_answer(r)
     except ValueError as e:
-        raise ValueError(f"{where}: record {line}: {e}") from None
+        said = ' '.join(str(e).split())
+        raise ValueError(f"{where}: record {line}: {said}") from None
     if r['weight'] is None or not 0 <= r['weight'] < math.inf:
         raise ValueError(f"{where}: record {line}: "
             f"weight {r['weight']} is negative or missing: correct it")

@@ -12,6 +12,7 @@ import os
 import random
 import tempfile
 import time
+import warnings
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -444,7 +445,8 @@ def run_case(target, name, data, folder):
     path.write_bytes(data)
     start = time.process_time()
     try:
-        with redirect_stdout(io.StringIO()):
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
             target.read(path)
         end = 'read'
     except Violation:
