@@ -67,7 +67,8 @@ def test_every_metric_is_that_of_the_plain_functions():
     for name in 'accuracy', 'log_score', 'brier', 'rps', 'soft_accuracy': assert got[name] == pytest.approx(np.average([v for v, _ in each[name]], weights=[w for _, w in each[name]]))
     for name in 'macro_f1', 'weighted_f1', 'wasserstein', 'js_divergence', 'total_variation': assert got[name] == pytest.approx(np.mean([v for v, _ in each[name]]))
     assert got['alignment'] == pytest.approx(1 - got['wasserstein'])
-    assert overall(table).note['rps'] == '2 of 3 questions: the others have no ranks'
+    assert overall(table).note['rps'] == ('2 of 3 questions: the others have no ranks; '
+        'RPS counts steps; those of 2 of 2 questions are of unequal length')
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**6), st.sampled_from(['shuffle', 'reverse']))
