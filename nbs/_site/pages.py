@@ -34,6 +34,11 @@ def api_label(name):
     return kind + name.lower().replace(' ', '-')
 
 
+def _is_error(sym):
+    "Errors are made from a sentence, which Python has no signature for."
+    return inspect.isclass(sym) and issubclass(sym, BaseException)
+
+
 def _shown(value):
     "A default as it would be typed; one that is made anew each time is left open."
     text = getattr(value, '__name__', None) or re.sub(r' at 0x\w+', '', repr(value))
@@ -45,7 +50,7 @@ def signature_line(
     name, # how to call it
 )->str: # name and arguments, on several lines where one would be long
     "A signature without types, which the table has."
-    if isinstance(sym, property): return name
+    if isinstance(sym, property) or _is_error(sym): return name
     ps = [p for p in inspect.signature(sym).parameters.values() if p.name not in ('self', 'cls')]
     stars = {inspect.Parameter.VAR_POSITIONAL: '*', inspect.Parameter.VAR_KEYWORD: '**'}
     args = [stars.get(p.kind, '') + p.name + ('' if p.default is EMPTY else f'={_shown(p.default)}') for p in ps]
@@ -82,6 +87,7 @@ def parameters(
 )->str: # a Markdown table
     "Parameters and what comes back, from the comments beside them."
     sym = getattr(sym, 'fget', sym)
+    if _is_error(sym): return ''
     docs = docments(sym, full=True)
     rows = [['Parameter', 'Type', 'Default', 'Meaning']]
     for n, p in docs.items():
