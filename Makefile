@@ -40,7 +40,6 @@ test-servers: $(READY) ## real servers with the embedded model; compiles llama.c
 
 fuzz: $(READY) ## mutated files, replies, journals and cards for as long as one likes: make fuzz ARGS="--cases 100000 --first 0"
 	$(RUN) $(BIN)/python tests/fuzz/run.py --out benchmarks/fuzz.json $(ARGS)
-	$(RUN) $(BIN)/python tests/fuzz/talk.py --out benchmarks/fuzz.json $(ARGS)
 
 lab: $(READY) ## open the quick start in JupyterLab
 	$(RUN) $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/quickstart.ipynb $(ARGS)

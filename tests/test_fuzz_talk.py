@@ -14,7 +14,7 @@ CASES = dict(replies=800, texts=1_500, headers=600, journals=250, cards=500)
 def test_what_comes_from_outside_is_read_right_or_refused(name, tmp_path):
     for number in [*FAILED.get(name, ()), *range(CASES[name])]:
         try: talk.run_case(name, number, tmp_path)
-        except Exception as e: raise AssertionError(f'{name}, case {number}: run it with python tests/fuzz/talk.py --only {name} --first {number} --cases 1') from e
+        except Exception as e: raise AssertionError(f'{name}, case {number}: run it with python tests/fuzz/run.py --only {name} --first {number} --cases 1') from e
 
 
 def test_the_checks_would_notice(tmp_path):

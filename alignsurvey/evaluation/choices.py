@@ -203,13 +203,12 @@ def _interval(a, d, rows, note, alpha, **how):
 # %% ../../nbs/evaluation/04_choices.ipynb #cc6d8db8
 def _own_interval(a, m, d, rows, note, alpha, chance):
     "Interval of a predictor's own score; `chance`: the noise floor's draws of it, or None."
-    share = dict(people=_people(a, rows), answers=kish_n(a.weight[rows])) if m.share else {}
+    share = _share_of(a, rows) if m.share else {}
     found = _interval(a, d, rows, note, alpha, **share)
     if m.centre and found['ci_low'] is not None:
         if chance is not None:
             found |= _reaching_chance(a, m, d, rows, found, alpha, chance)
-        found['ci_low'] = max(found['ci_low'], 0.)
-        found['ci_high'] = min(found['ci_high'], 1.)
+        found |= _within_0_1(found)
     return found
 
 # %% ../../nbs/evaluation/04_choices.ipynb #878a9b69
@@ -236,6 +235,14 @@ def _people(a, rows):
     "Kish's effective n of the respondents behind records."
     first = np.unique(a.respondent[rows], return_index=True)[1]
     return kish_n(a.weight[rows][first])
+
+def _share_of(a, rows):
+    "What the limits of a share rest on."
+    return dict(people=_people(a, rows), answers=kish_n(a.weight[rows]))
+
+def _within_0_1(found):
+    "Both ends of an interval, cut to what shares and distances can be."
+    return dict(ci_low=max(found['ci_low'], 0.), ci_high=min(found['ci_high'], 1.))
 
 def _support(a, rows):
     "Records, and Kish's effective n of their respondents."
@@ -327,7 +334,7 @@ def _floor_rows(a, q_from, floor, alpha):
     def limits(m, question, d, rows, note):
         found = _interval(a, d, rows, note, alpha, smooth=False)
         if found['ci_low'] is not None:
-            found |= dict(ci_low=max(found['ci_low'], 0.), ci_high=min(found['ci_high'], 1.))
+            found |= _within_0_1(found)
         return found
     note = 'what sampling these respondents alone gives'
     if q_from == 'counts':
@@ -405,10 +412,10 @@ def _option_rows(a, j, about, part, total, alpha):
 def _drawn_row(a, about, draws, rows, alpha, share):
     "A row with its interval, and no effective n; `share`: of records that are 0 or 1."
     note = 'nothing left to score' if np.isnan(draws[0]) else None
-    people = dict(people=_people(a, rows), answers=kish_n(a.weight[rows])) if share else {}
+    people = _share_of(a, rows) if share else {}
     found = cluster_interval(draws, alpha, note=note, **people, **clusters_of(a, rows))
     if found['ci_low'] is not None:
-        found |= dict(ci_low=max(found['ci_low'], 0.), ci_high=min(found['ci_high'], 1.))
+        found |= _within_0_1(found)
     return {**about, 'value': draws[0], **found, 'n': len(rows)}
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c033c

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from fastcore.basics import patch
 from .completions import Fault, Reply, as_fault
-from .completions import read_completion, read_json
+from .completions import read_completion, reply_json
 
 # %% ../../nbs/prediction/14_client.ipynb #c007
 PROVIDER = 'https://api.openai.com/v1'    # where no other address is given
@@ -97,7 +97,7 @@ async def ask(
     from httpx2 import Response
     async def post(client):
         response = await client.post(**_post(server, body, Response))
-        return read_completion(read_json(response.content))
+        return read_completion(reply_json(response.content))
     return await _within(post(client), server.timeout)
 
 async def _within(coroutine, seconds):

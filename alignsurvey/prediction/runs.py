@@ -13,7 +13,8 @@ import re
 import numpy as np
 from contextlib import closing
 from pathlib import Path
-from ..files.writing import no_overwrite, written_whole
+from ..files.strict import read_json
+from ..files.writing import no_overwrite, write_json
 from ..records.schema import records_hash
 from ..records.reading import read_records
 from .predictions import check_ending, plain_row, read_predictions
@@ -103,9 +104,7 @@ def write_run(
     card |= dict(run=run, predictions=Path(out).name,
         statuses=predictions.status.value_counts().to_dict(),
         predictions_hash=predictions_hash(predictions))
-    with written_whole(_card_path(out)) as part:
-        text = json.dumps(card, indent=1, ensure_ascii=False) + '\n'
-        part.write_text(text, encoding='utf-8')
+    write_json(_card_path(out), card, end='\n')
     return write_predictions(predictions, out, overwrite=overwrite)
 
 # %% ../../nbs/prediction/09_runs.ipynb #c008b
@@ -118,8 +117,8 @@ def read_run_card(
         raise FileNotFoundError(f"{path}: no such file, so what made {Path(run).name} is not "
             "known: give a run of `alignsurvey predict`")
     try:
-        card = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        card = read_json(path)
+    except ValueError:
         card = None
     fields = dict(model=str, predictions=str, records_hash=str, settings=dict, versions=dict)
     for field, kind in fields.items():

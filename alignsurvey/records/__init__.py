@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     schema=[
         'FIELDS', 'FORMS', 'SHARE_FORMS', 'letters', 'option_block',
         'find_options', 'share_text', 'records_hash'],
-    fields=['tidy_fields', 'check_answer', 'read_as'],
+    fields=['tidy_fields', 'check_agreement', 'read_as'],
     reading=['make_records', 'read_records', 'write_records', 'join_records'],
     orders=['reorder'],
     splits=['check_leakage', 'split_records', 'describe_splits'],

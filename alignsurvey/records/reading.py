@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from ..files.rows import each_row, read_dataset
 from ..files.strict import in_brief
 from ..files.writing import no_overwrite, written_whole
-from .fields import check_answer, tidy_fields
+from .fields import check_agreement, tidy_fields
 from .layouts import recognise
 from .schema import FIELDS, FORMS, answer_texts, find_options, letters
 from .schema import option_block
@@ -124,7 +124,7 @@ def _checked(row, source, where, line):
     "A row as a record; raises ValueError naming the record."
     try:
         r = _complete(row, source, line)
-        check_answer(r)
+        check_agreement(r)
     except ValueError as e:
         said = ' '.join(str(e).split())
         raise ValueError(f"{where}: record {line}: {said}") from None

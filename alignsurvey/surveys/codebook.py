@@ -19,7 +19,6 @@ from fastcore.basics import patch
 from ..files.strict import in_brief, parse_yaml, read_text
 from ..files.tables import code_text
 from ..files.writing import no_overwrite, write_text
-from .draft import draft_codebook
 from .sheets import read_sheets, write_sheets
 from .spreadsheet import from_sheets, is_codebook, to_sheets
 
@@ -457,6 +456,7 @@ def draft(cls:Codebook,
     id:str='mysurvey', # short name of the survey
 )->Codebook: # to edit: every question is marked guessed
     "A first codebook, from what a file says and from column names and values."
+    from alignsurvey.surveys.draft import draft_codebook    # few load a survey to draft one
     spec, guessed = draft_codebook(frame, notes, id=id)
     book = read_codebook(spec, 'draft')
     book.guessed = guessed

@@ -18,11 +18,19 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import talk
 from targets import Violation, case, run_case, targets
 
+NAMES = [*targets(), *talk.TARGETS]
 
-def fuzz(target, numbers, folder):
+
+def fuzz(name, numbers, folder):
     "Counts of one target, and its violations."
+    return talk.fuzz(name, numbers, folder) if name in talk.TARGETS else fuzz_file(targets()[name], numbers, folder)
+
+
+def fuzz_file(target, numbers, folder):
+    "The same for a kind of file."
     counts, violations = dict(cases=0, read=0, refused=0), []
     for i in numbers:
         name, data = case(target, i)
@@ -38,13 +46,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--cases', type=int, default=1000, help='of each target')
     parser.add_argument('--first', type=int, default=0, help='number of the first case')
-    parser.add_argument('--only', choices=list(targets()), action='append', help='targets; default all')
+    parser.add_argument('--only', choices=NAMES, action='append', help='targets; default all')
     parser.add_argument('--out', type=Path, help='file to which the counts are added')
     given = parser.parse_args()
     run, found, start = {}, [], time.perf_counter()
-    for name in given.only or targets():
+    for name in given.only or NAMES:
         with tempfile.TemporaryDirectory() as folder:
-            counts, violations = fuzz(targets()[name], range(given.first, given.first + given.cases), folder)
+            counts, violations = fuzz(name, range(given.first, given.first + given.cases), folder)
         run[name] = counts | dict(violations=len(violations))
         found += violations
         print(f'{name}: {run[name]}', flush=True)

@@ -1,12 +1,10 @@
 """What comes from outside while a model is asked: replies, their texts, headers, journals and cards, mutated.
 
-    python tests/fuzz/talk.py --cases 10000 --first 0 [--only texts] [--out benchmarks/fuzz.json]
-
-A case is made from its target's name and its number, so any of them can be run again alone. It must give a right
+A case is made from its target's name and its number, so any of them can be run again alone by run.py. It must give a right
 result, or be refused: a reply by a Fault, a file by ValueError or OSError in one line that names it. Never another
-exception, never more than two seconds, and never a number that is none. Counts are added to what --out holds.
+exception, never more than two seconds, and never a number that is none.
 """
-import argparse, copy, json, math, os, random, sqlite3, sys, tempfile, time, traceback
+import copy, json, math, os, random, sqlite3, tempfile, time, traceback
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +17,7 @@ import pandas as pd
 
 from alignsurvey.parsing import WHY, clean_reply, parse_reason, split_thinking
 from alignsurvey.prediction.client import pause_after
-from alignsurvey.prediction.completions import Fault, as_fault, as_prediction, read_completion, read_json
+from alignsurvey.prediction.completions import Fault, as_fault, as_prediction, read_completion, reply_json
 from alignsurvey.prediction.cost import run_status
 from alignsurvey.prediction.elicitation import read_run
 from alignsurvey.prediction.journal import Journal
@@ -107,7 +105,7 @@ def replies(r, folder):
     "JSON of a chat completion, changed in its parts or in its bytes."
     if r.random() < .7: content = json.dumps(changed(r, FINE)).encode()
     else: content = spoiled(r, json.dumps(FINE).encode())
-    try: answer = as_prediction(read_completion(read_json(content)), RECORD, r.choice(['score', 'greedy', 'sample']))
+    try: answer = as_prediction(read_completion(reply_json(content)), RECORD, r.choice(['score', 'greedy', 'sample']))
     except Fault as fault:
         assert fault.kind in ('busy', 'silent', 'refused', 'error', 'stop') and fault.why
         return 'refused'
@@ -225,40 +223,11 @@ def run_case(name, number, folder):
     return came
 
 
-def fuzz(name, numbers):
-    "Counts of one target, and what went wrong: (number, traceback)."
-    counts, wrong = dict(cases=0, read=0, refused=0), []
-    with tempfile.TemporaryDirectory() as folder:
-        for number in numbers:
-            counts['cases'] += 1
-            try: counts[run_case(name, number, folder)] += 1
-            except Exception: wrong.append((number, traceback.format_exc()))
-    return counts | dict(violations=len(wrong)), wrong
-
-
-def add_counts(path, told):
-    "Put a run's counts beside those of earlier runs with other numbers."
-    runs = json.loads(path.read_text())['runs'] if path.exists() else []
-    runs = [run for run in runs if run['first'] != told['first'] or run['targets'].keys() != told['targets'].keys()] + [told]
-    total = {}
-    for run in runs:
-        for name, counts in run['targets'].items():
-            sums = total.setdefault(name, dict.fromkeys(counts, 0))
-            for what, n in counts.items(): sums[what] += n
-    every = {what: sum(counts[what] for counts in total.values()) for what in ('cases', 'read', 'refused', 'violations')}
-    path.write_text(json.dumps(dict(total=every, targets=total, runs=runs), indent=1) + '\n')
-
-
-if __name__ == '__main__':
-    given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    given.add_argument('--cases', type=int, default=1000, help='of each target')
-    given.add_argument('--first', type=int, default=0, help='number of the first case')
-    given.add_argument('--only', choices=list(TARGETS), action='append', help='targets; default all')
-    given.add_argument('--out', type=Path, help='file to which the counts are added')
-    given, found, start, run = given.parse_args(), [], time.perf_counter(), {}
-    for name in given.only or TARGETS:
-        run[name], wrong = fuzz(name, range(given.first, given.first + given.cases))
-        found += wrong
-        print(f'{name}: {run[name]}', *(f'  case {number}: {trace.strip().splitlines()[-1][:200]}' for number, trace in wrong[:5]), sep='\n', flush=True)
-    if given.out: add_counts(given.out, dict(first=given.first, cases=given.cases, seconds=round(time.perf_counter() - start), targets=run))
-    if found: sys.exit(found[0][1])
+def fuzz(name, numbers, folder):
+    "Counts of one target, and its violations."
+    counts, violations = dict(cases=0, read=0, refused=0), []
+    for number in numbers:
+        counts['cases'] += 1
+        try: counts[run_case(name, number, folder)] += 1
+        except Exception as e: violations.append(dict(target=name, case=number, said=str(e)[:300], trace=traceback.format_exc()))
+    return counts, violations
