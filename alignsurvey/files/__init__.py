@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     tables=['read_table', 'FileNotes', 'guess_encoding', 'code_text'],
     rows=['read_rows', 'read_dataset', 'each_row', 'find_datasets'],
     writing=['no_overwrite', 'written_whole', 'write_text', 'write_json'],
-    strict=['FileFault', 'read_text', 'read_json', 'parse_json', 'parse_yaml', 'check_csv',
-        'in_brief'],
+    strict=['FileFault', 'read_text', 'read_json', 'parse_json', 'parse_yaml', 'yaml_text',
+        'check_csv', 'in_brief'],
     sheets=['write_sheet', 'read_sheet'],
     apart=['run_apart'],
     hub=['fetch_dataset']))

@@ -8,11 +8,10 @@ __all__ = ['adapter_card', 'push']
 # %% ../../nbs/reporting/07_model_card.ipynb #c002
 import json
 import pandas as pd
-import yaml
 from pathlib import Path
 from ..models.adapters import read_card
 from ..models.export import public_name
-from ..files.strict import read_json
+from ..files.strict import read_json, yaml_text
 
 # %% ../../nbs/reporting/07_model_card.ipynb #c015
 def adapter_card(
@@ -37,7 +36,7 @@ def adapter_card(
     text = f'\n{kind} {base}, fitted to survey answers with alignsurvey.\n'
     for heading, said in parts.items():
         text += f'\n## {heading}\n\n{said}\n'
-    head = yaml.safe_dump(_head(base, config, licence), sort_keys=False, allow_unicode=True)
+    head = yaml_text(_head(base, config, licence))
     return f'---\n{head}---\n\n# {title or folder.name}\n{text}'
 
 # %% ../../nbs/reporting/07_model_card.ipynb #m001

@@ -14,9 +14,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 import pandas as pd
-import yaml
 from fastcore.basics import patch
-from ..files.strict import in_brief, parse_yaml, read_text
+from ..files.strict import in_brief, parse_yaml, read_text, yaml_text
 from ..files.tables import code_text
 from ..files.writing import no_overwrite, write_text
 from .sheets import read_sheets, write_sheets
@@ -444,8 +443,7 @@ def save(
     if path.suffix.lower() == '.xlsx':
         sheets, coloured = to_sheets(plain_codebook(self))
         return write_sheets(sheets, path, coloured=coloured, widths=_WIDTHS)
-    text = yaml.safe_dump(plain_codebook(self), sort_keys=False, allow_unicode=True, width=120)
-    return write_text(path, text)
+    return write_text(path, yaml_text(plain_codebook(self), width=120))
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c027
 @patch(cls_method=True)
