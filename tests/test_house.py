@@ -2,6 +2,8 @@
 import ast
 import functools
 import importlib
+import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -169,3 +171,26 @@ def test_every_exported_name_is_there_once():
         for name in names:
             value = getattr(module, name)
             assert seen.setdefault(name, value) is value, f'{name} means two things'
+
+
+def code_cells():
+    "Each code cell of the pages: page, source, whether it is exported."
+    for path in sorted((ROOT/'nbs').rglob('*.ipynb')):
+        if any(part[0] in '._' for part in path.relative_to(ROOT).parts):
+            continue
+        for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+            source = ''.join(cell['source'])
+            if cell['cell_type'] == 'code':
+                yield path.relative_to(ROOT/'nbs').as_posix(), source, source.startswith('#| export')
+
+
+def test_lines_and_cells_fit_a_page():
+    long, lengths = [], []
+    for page, source, exported in code_cells():
+        most = 100 if exported else 88
+        if exported or page.startswith(('tutorials', 'recipes', 'index')):
+            long += [(page, line) for line in source.split('\n') if len(line) > most and 'http' not in line]
+        if exported:
+            lengths.append(source.count('\n') + 1)
+    assert long == []
+    assert max(lengths) <= 41 and statistics.median(lengths) <= 14    # one line says that it is exported

@@ -426,7 +426,8 @@ def shares(
     where=None, # bool (n,): a domain to stay in
     alpha=.05, # 1 minus the level of the intervals
 )->pd.DataFrame: # a row for each domain and answer: `answer` besides the columns of `ratios`
-    """Weighted shares of each answer, with the limits of `share_interval`. Raises ValueError where nobody answered."""
+    """Weighted shares of each answer, with the limits of `share_interval`. Raises ValueError where
+    nobody answered."""
     y, name = _values(design, y)
     answers = sorted(pd.unique(pd.Series(y).dropna()))
     if not answers:

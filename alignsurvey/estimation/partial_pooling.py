@@ -270,8 +270,8 @@ def mrp(
     weight=None, # column of weights, where the variables leave something to them
     draws=1000, seed=0, alpha=.05, # draws, a multiple of 50; seed; 1 minus the level of intervals
 )->pd.DataFrame: # a row a group and option: group, option, share, se, ci_low, ci_high
-    """Multilevel regression and poststratification. Raises ValueError unless the population is given
-    by cells or by margins, or at an answer that is no option."""
+    """Multilevel regression and poststratification. Raises ValueError unless the population is
+    given by cells or by margins, or at an answer that is no option."""
     if (cells is None) == (margins is None):
         raise ValueError("the population is not given once: give cells, or else margins")
     asked = frame[frame[answer].notna()]

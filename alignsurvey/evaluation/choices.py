@@ -287,7 +287,8 @@ def _uneven_steps(m, a, f):
     uneven = sum(not np.allclose(s, s[0]) for s in steps)
     if not uneven:
         return ''
-    return f'{m.label} counts steps; those of {uneven} of {len(items)} questions are of unequal length'
+    return (f'{m.label} counts steps; those of {uneven} of {len(items)} questions are of unequal '
+        'length')
 
 # %% ../../nbs/evaluation/04_choices.ipynb #ec31f445
 def _chance_level(m, a, f, turns=200):

@@ -98,7 +98,8 @@ def _tagged(name, text):
 _DIMENSION = re.compile(r'''
     (?P<naturalness>
         (?:对话)? 自然 [度性]                                                  # 对话自然度, 自然性
-      | (?: (?: dialog(?:ue)? | conversation(?:al)? ) [\s_-]* )? naturalness   # dialogue_naturalness
+      | (?: (?: dialog(?:ue)? | conversation(?:al)? ) [\s_-]* )?
+        naturalness                                    # dialogue_naturalness
     )
   | (?P<style>
         (?:语言)? 风格 (?:匹配|一致) [度性]?                                   # 风格匹配度
@@ -106,7 +107,7 @@ _DIMENSION = re.compile(r'''
     )
   | (?P<consistency>
         (?:访谈)? 一致 [性度]                                                  # 访谈一致性
-      | (?: interview [\s_-]* )? consistency                                   # interview consistency
+      | (?: interview [\s_-]* )? consistency              # interview consistency
     )''', re.I | re.X)
 
 # %% ../../nbs/evaluation/08_judging.ipynb #c012x1

@@ -16,8 +16,8 @@ from .cleaning import folded, half_width
 
 # %% ../../nbs/parsing/02_lexicon.ipynb #c011
 KNOWS_NOT = r'''
-    (?:really\ |honestly\ ){0,9} (?:don't|do\ not|dont|didn't)\ (?:really\ |honestly\ |actually\ )?know
-                                                  # I honestly don't really know
+    (?:really\ |honestly\ ){0,9} (?:don't|do\ not|dont|didn't)
+        \ (?:really\ |honestly\ |actually\ )?know    # I honestly don't really know
     | not\ (?:really\ |quite\ |too\ |entirely\ |so\ )?sure    # not quite sure
     | unsure                                      # unsure
     | no\ (?:idea|opinion|clue)                   # no idea

@@ -125,6 +125,7 @@ def _split(splitter, text):
             start = m.end()
     return [*parts, text[start:]]
 
+# %% ../../nbs/parsing/06_values.ipynb #v003b
 _BULLET = re.compile(r'''
     \A\s*(?: [-*•]\s+                      # - parents
     | \d{1,2}[.、)]\s*(?=[^\d\s]) )         # 1. parents
@@ -250,7 +251,8 @@ def _without_name(text, name):
     "A reply without the words that name what it answers."
     if not name or text[:1] in '[{':
         return text
-    called = rf'\A\W{{0,40}}(?:被访者|受访者)?的?\W{{0,40}}{re.escape(half_width(name))}["\'”]?\s*(?:应?[是为]|:)\s*'
+    called = (r'\A\W{0,40}(?:被访者|受访者)?的?\W{0,40}' + re.escape(half_width(name))
+        + r'["\'”]?\s*(?:应?[是为]|:)\s*')
     return re.sub(called, '', ANSWER_PREFIX.sub('', text, count=1), flags=re.I)
 
 # %% ../../nbs/parsing/06_values.ipynb #c027b

@@ -106,8 +106,8 @@ def _size_of_trees(codes, y, w):
 
 # %% ../../nbs/prediction/12_baselines.ipynb #c70f3932
 def partly_pooled(x, y, w, new, k):
-    """Multilevel regression on the background variables, poststratified where groups are made of the
-    people predicted (MRP, Gelman & Little 1997); the shares where there are none."""
+    """Multilevel regression on the background variables, poststratified where groups are made of
+    the people predicted (MRP, Gelman & Little 1997); the shares where there are none."""
     if not x.shape[1] or len(np.unique(y)) < 2:
         return marginal(x, y, w, new, k)
     return cell_shares(multilevel(x, y, k, weight=w), new)
@@ -316,7 +316,9 @@ def _new_note(note, a, unseen, rests_on):
     many = f'{len(unseen)} of {len(a.names)} questions not in training'
     if rests_on is None:
         return f'{note}; {many}: uniform'
-    whys = [why if len(rests_on) == 1 else f"{', '.join(of)}: {why}" for why, of in rests_on.items()]
+    whys = list(rests_on)
+    if len(rests_on) > 1:
+        whys = [f"{', '.join(of)}: {why}" for why, of in rests_on.items()]
     return f"{note}; {many}: {'; '.join(whys)}"
 
 # %% ../../nbs/prediction/12_baselines.ipynb #5f5b665d

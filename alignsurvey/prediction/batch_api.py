@@ -185,8 +185,8 @@ def _take(server, submission, records, row_of, elicitation, log, run):
     return held
 
 def _lines(server, file):
-    """Key and line of each request or reply in a provider's file; a line that can't be read is none.
-    Its bytes are split, since only an end of line ends a line."""
+    """Key and line of each request or reply in a provider's file; a line that can't be read is
+    none. Its bytes are split, since only an end of line ends a line."""
     content = reach(server, lambda client: client.files.content(file), seconds=_LONG).content
     for text in content.splitlines():
         try:

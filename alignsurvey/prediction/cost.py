@@ -100,8 +100,8 @@ def _told(record):
 def exposure(
     records, # records to ask
 )->dict: # respondents; alone (those who share a prompt with nobody); smallest (who share the least)
-    """How far respondents can be told apart by their prompts: people who are asked the same question
-    in the same words count as one crowd. Records of groups are about nobody."""
+    """How far respondents can be told apart by their prompts: people who are asked the same
+    question in the same words count as one crowd. Records of groups are about nobody."""
     crowds = defaultdict(set)
     fields = ['source', 'respondent_id', 'question_id', 'instruction', 'input', 'level']
     for r in records.select_columns(fields):
@@ -123,8 +123,9 @@ def exposure_line(
     found = exposure(records)
     if is_here(server.base_url) or not found['respondents']:
         return ''
-    line = (f"sent to {server.base_url or 'the provider'}: what {found['respondents']:,} respondents "
-        f"said of themselves; {found['alone']:,} of them share their prompts with nobody")
+    line = (f"sent to {server.base_url or 'the provider'}: what {found['respondents']:,} "
+        f"respondents said of themselves; {found['alone']:,} of them share their prompts "
+        'with nobody')
     if not found['alone']:
         line += f", and each with at least {found['smallest'] - 1:,} others"
     return line + ': check that the terms of the survey allow it'

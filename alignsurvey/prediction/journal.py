@@ -19,12 +19,14 @@ from filelock import FileLock, Timeout
 from .predictions import PREDICTION, TYPES, draw_keys, merge_draws
 
 # %% ../../nbs/prediction/02_journal.ipynb #c011
-_TABLES = """create table if not exists answers (key text primary key, answer text not null, run text, at real);
+_TABLES = """create table if not exists answers (key text primary key, answer text not null,
+    run text, at real);
 create table if not exists failures (key text primary key, why text not null, run text, at real);
 create table if not exists runs (run text primary key, facts text not null);
-create table if not exists asked (run text, place integer, record_id text not null, key text not null, options integer,
-    primary key (run, place)) without rowid;
-create table if not exists charges (run text, key text not null, asked integer not null, written integer not null, at real);"""
+create table if not exists asked (run text, place integer, record_id text not null,
+    key text not null, options integer, primary key (run, place)) without rowid;
+create table if not exists charges (run text, key text not null, asked integer not null,
+    written integer not null, at real);"""
 
 # %% ../../nbs/prediction/02_journal.ipynb #c011a
 class Journal:

@@ -54,8 +54,8 @@ def prior_answers(
     counts, # how often each person chose each option, (people, K)
     shares, # of all, (K,)
 )->float: # answers that the shares of all count as
-    """The strength of a Dirichlet prior at which each answer is foretold best from the same person's
-    others (leave one out: Mosteller & Wallace 1964)."""
+    """The strength of a Dirichlet prior at which each answer is foretold best from the same
+    person's others (leave one out: Mosteller & Wallace 1964)."""
     others = counts.sum(1, keepdims=True) - 1
     chosen = counts > 0
 
@@ -82,8 +82,8 @@ def likeness(
     wordings, # texts, (n,)
     wording, # a text
 )->np.ndarray: # (n,), 0 where nothing is shared and 1 where all is
-    """Cosine of TF-IDF weights of two to four letters in a row (Salton & Buckley 1988; scikit-learn's
-    `TfidfVectorizer`)."""
+    """Cosine of TF-IDF weights of two to four letters in a row (Salton & Buckley 1988;
+    scikit-learn's `TfidfVectorizer`)."""
     from sklearn.feature_extraction.text import TfidfVectorizer    # slow to import
     pieces = TfidfVectorizer(analyzer='char_wb', ngram_range=(2, 4), sublinear_tf=True)
     x = pieces.fit_transform([*wordings, wording])
@@ -95,7 +95,7 @@ def known_items(
     wordings, # of each of its questions
     respondents, # respondent of each record, (N,)
 )->tuple: # items (wording, options, ordinal, shares) by question; answers (person, question, y)
-    "What training knows of its items, one answer added to each option; answers without weight aside."
+    "What training knows of its items, an answer added to each option; those without weight aside."
     weighed, names = t.weight > 0, short_names(t.names)
     rows = {}
     for j, name in enumerate(names):

@@ -199,8 +199,8 @@ def _check_choices(frame, name):
             continue
         fits = 0 <= value < len(probs) and None not in probs
         if not fits or probs[int(value)] < max(probs) - 1e-6:
-            raise ValueError(f"{name}: row {i}: value is {value:g} and probs are {in_brief(probs)}: "
-                "correct the one that is wrong, or leave value out")
+            raise ValueError(f"{name}: row {i}: value is {value:g} and probs are "
+                f"{in_brief(probs)}: correct the one that is wrong, or leave value out")
 
 # %% ../../nbs/prediction/01_predictions.ipynb #c014
 PACKAGES = ('alignsurvey', 'torch', 'transformers', 'trl', 'peft', 'datasets', 'openai', 'numpy',

@@ -461,8 +461,8 @@ def rough_tokens(
 # %% ../../nbs/prediction/06_server.ipynb #c022x1
 @patch
 async def afford(self:_Run, body):
-    """Set aside the most that a request may cost; gives its tokens, asked and written, or None where
-    the budget has no room for it."""
+    """Set aside the most that a request may cost; gives its tokens, asked and written, or None
+    where the budget has no room for it."""
     asked = math.ceil(rough_tokens(body['messages'][0]['content'])*self.ratio)
     most = asked, most_written(body) or 0
     cost, budget = self.server.price(*most), self.server.budget

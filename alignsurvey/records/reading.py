@@ -210,8 +210,9 @@ def make_records(
 
 # %% ../../nbs/records/03_reading.ipynb #c020b
 _LARGE = 2**23    # bytes from which on a file is worth a second way
-_GIVEN = ('record_id', 'task', 'level', 'source', 'lang', 'respondent_id', 'question_id', 'question',
-    'family', 'wording', 'instruction', 'input', 'output', 'scale', 'answer_form', 'answer')
+_GIVEN = ('record_id', 'task', 'level', 'source', 'lang', 'respondent_id', 'question_id',
+    'question', 'family', 'wording', 'instruction', 'input', 'output', 'scale', 'answer_form',
+    'answer')
 
 def _whole_records(path):
     "Records of a large .jsonl file whose rows are whole answers; None where any row is less."
@@ -274,12 +275,14 @@ def _agrees(columns):
     if not _every(fits) or options.flatten().null_count or pc.max(size).as_py() > 26:
         return False
     if not pa.types.is_null(columns['positions'].type):
-        if not _every(pc.fill_null(pc.equal(pc.list_value_length(columns['positions']), size), True)):
+        placed = pc.equal(pc.list_value_length(columns['positions']), size)
+        if not _every(pc.fill_null(placed, True)):
             return False
     start = pc.subtract(pc.cumulative_sum(size), size)
     chosen = options.flatten().take(pc.add(start, at))
     label = pa.array(letters(26)).take(at)
-    texts = dict(label_text=pc.binary_join_element_wise(label, chosen, '. '), label=label, text=chosen)
+    both = pc.binary_join_element_wise(label, chosen, '. ')
+    texts = dict(label_text=both, label=label, text=chosen)
     form, output = columns['answer_form'], columns['output']
     said = [pc.and_(pc.equal(form, f), pc.equal(output, text)) for f, text in texts.items()]
     said = pc.or_(pc.or_(said[0], said[1]), said[2])
@@ -295,7 +298,8 @@ def _shows_options(columns):
     for options in sets:
         here = pc.equal(joined, options)
         block = option_block(options.split('\x1f'))
-        shown = [pc.match_substring(columns[c].filter(here), block) for c in ('instruction', 'input')]
+        parts = [columns[c].filter(here) for c in ('instruction', 'input')]
+        shown = [pc.match_substring(part, block) for part in parts]
         if not _every(pc.or_(*shown)):
             return False
     return True

@@ -125,8 +125,8 @@ def _would_show(what, low, high, **how):
 
 # %% ../../nbs/reporting/05_sections.ipynb #d8d03fab
 def _shown_together(*p):
-    """Which of a section's claims are shown, Holm's adjustment over all of them; what was not tested
-    is not."""
+    """Which of a section's claims are shown, Holm's adjustment over all of them; what was not
+    tested is not."""
     p = np.array([np.nan if x is None else x for x in p], float)
     adjusted = np.full(len(p), np.nan)
     tested = ~np.isnan(p)
@@ -297,8 +297,8 @@ def _further(each):
     if not len(each):
         return ''
     far = sum(is_shown(p) for p in each.p_adj)
-    said = (f'{far} of {len(each)} items are shown to be further from people than sampling explains '
-        '(false discovery rate 5 %)')
+    said = (f'{far} of {len(each)} items are shown to be further from people than sampling '
+        'explains (false discovery rate 5 %)')
     known = each[each.ci_low.notna()]
     if far or not len(known):
         return f'{said}.'
@@ -445,7 +445,7 @@ def _group_plots(s, rows):
 
 # %% ../../nbs/reporting/05_sections.ipynb #s028
 def _for_whom(s, rows):
-    "For which groups the model is worse than their own shares, and whether groups differ, in words."
+    "For which groups the model is worse than their shares, and whether groups differ, in words."
     gaps = rows[rows.group == 'gap']
     groups = rows[rows.value.notna() & (rows.group != 'gap')].sort_values('value', ascending=False)
     if not len(groups):
@@ -522,8 +522,8 @@ def _correlation_words(row, shown):
 def _coefficient_words(formula, terms, shown):
     "Which coefficients come out otherwise on the model's answers."
     off = list(terms.group[shown])
-    said = (f"In {formula}, {len(off)} of {len(terms)} coefficients are shown to differ from people's"
-        + (': ' + ', '.join(off) if off else ''))
+    said = (f"In {formula}, {len(off)} of {len(terms)} coefficients are shown to differ "
+        "from people's" + (': ' + ', '.join(off) if off else ''))
     known = terms[terms.ci_low.notna() & ~np.array(shown)]
     if not len(known):
         return f'{said}.'
@@ -702,8 +702,8 @@ def _worth(rows):
             f'items, and stand for {most:.0f} at the most in the median item.')
     middle = use.iloc[use['interviews they stand for'].argsort().iloc[len(use)//2]]
     said = f'In {len(use)} of {len(known)} items, {beside} are shown to stand for interviews'
-    return (f'{said}: about {middle["interviews they stand for"]:.0f} ({middle.limits}) in the median '
-        f"one of these. In the other {len(known) - len(use)} this is not shown.")
+    return (f'{said}: about {middle["interviews they stand for"]:.0f} ({middle.limits}) in the '
+        f"median one of these. In the other {len(known) - len(use)} this is not shown.")
 
 # %% ../../nbs/reporting/05_sections.ipynb #s039
 def _trial(t, j, rng, tries, part=.2):

@@ -125,9 +125,9 @@ def _weights_not_looked_at(s):
         return []
     if len(set(s.records['weight'][:])) == 1:
         return ['weights: the records carry none that differ']
-    return ['how weights were made: they are taken as fixed; if they were raked or post-stratified, '
-        'intervals of what the margins foretell are mostly too wide, seldom too narrow; declare '
-        'the margins in a design with calibrated_to, or pass replicate weights']
+    return ['how weights were made: they are taken as fixed; if they were raked or '
+        'post-stratified, intervals of what the margins foretell are mostly too wide, seldom '
+        'too narrow; declare the margins in a design with calibrated_to, or pass replicate weights']
 
 # %% ../../nbs/reporting/06_study_report.ipynb #c021
 _FULL = jinja2.Environment(autoescape=True).from_string('''\

@@ -204,6 +204,7 @@ def _add_rows(said, q, tag, intro, lang, kind, common):
     if not columns:
         _add(said, tag, intro, scale=scale, **common)
 
+# %% ../../nbs/surveys/11_qualtrics.ipynb #k015b
 def _add_side_by_side(said, q, tag, intro, lang, common):
     "A matrix for each of its columns."
     for i, part in _map(q.get('AdditionalQuestions')).items():

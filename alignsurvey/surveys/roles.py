@@ -108,10 +108,10 @@ def _names_background(words):
 
 # %% ../../nbs/surveys/07_roles.ipynb #k014
 _JOINED = '''age first last birth born again income inc college ed educ education race ethnic
- marital status family fam hh house hold household size group grp cat year years yrs yr of sex gender region
- state county country city work job emp class level relig religion low high young old kids child
- children father mother pa ma sp spouse rec new num resp real number type current home urban rural
- birthplace degree school immig citizen native'''.split()
+ marital status family fam hh house hold household size group grp cat year years yrs yr of
+ sex gender region state county country city work job emp class level relig religion low high
+ young old kids child children father mother pa ma sp spouse rec new num resp real
+ number type current home urban rural birthplace degree school immig citizen native'''.split()
 _JOINED += [word for word in _BACKGROUND if len(word) > 3]
 _KNOWN_PART = '|'.join(sorted(_JOINED, key=len, reverse=True))
 _PLAIN = set('first last again fam hh house hold low high young old native home work job'.split())

@@ -24,10 +24,10 @@ _ORDERED = re.compile(r"\b(very|strong\w*|somewhat|fairly|rather|slightly|modera
     r"sehr|eher|nie|selten|oft|immer|jamais|souvent|toujours|tout à fait|plutôt|aldri|"
     r"ofte|alltid|svært|ganske|muy|nada|poco|mucho|siempre|nunca)\b|"
     r"非常|比较|一般|完全|经常|从不|很", re.I)
-_SCHOOLED = re.compile(r"\b(primary|secondary|elementary|high ?school|hs|college|degree|bachelor\w*|"
-    r"master\w*|graduate|post-?grad\w*|university|diploma|grade|doctor\w*|ph\.?d|vocational|"
-    r"compulsory|schooling|lths|lt high school|junior college|gcse|[ao][- ]levels?|tertiary|"
-    r"qualifications?)\b|小学|初中|高中|大学", re.I)
+_SCHOOLED = re.compile(r"\b(primary|secondary|elementary|high ?school|hs|college|degree|"
+    r"bachelor\w*|master\w*|graduate|post-?grad\w*|university|diploma|grade|doctor\w*|"
+    r"ph\.?d|vocational|compulsory|schooling|lths|lt high school|junior college|gcse|"
+    r"[ao][- ]levels?|tertiary|qualifications?)\b|小学|初中|高中|大学", re.I)
 _APART = re.compile(r"\b(employed|unemployed|student|retired|homemaker|housewife|self-?employed|"
     r"married|widowed|divorced|separated|single|never married|catholic|protestant|jewish|muslim|"
     r"christian|orthodox|white|black|asian|hispanic|male|female|labour|democrats?|republicans?|"
@@ -76,10 +76,10 @@ _KNOWN = [[re.compile(rf'(?:{step})\b', re.I) for step in steps] for steps in [
         'always|all the time|almost always'],
     ['very (?:poor|bad)|terrible', 'poor|bad', '(?:only )?fair|average|ok|so-so', 'good',
         'very good', 'excellent'],
-    ['not at all|none|no\\b(?! )', 'not (?:too|very)|a little|only a little|hardly any|low|slightly|'
-        'small|little|minor', 'some(?:what)?|only some|medium|middle|moderate(?:ly)?|average|'
-        'fairly|pretty|quite', 'very|a (?:lot|great deal)|great deal|high|large|much|major|'
-        'a great', 'extremely|completely|very high'],
+    ['not at all|none|no\\b(?! )', 'not (?:too|very)|a little|only a little|hardly any|low|'
+        'slightly|small|little|minor', 'some(?:what)?|only some|medium|middle|'
+        'moderate(?:ly)?|average|fairly|pretty|quite', 'very|a (?:lot|great deal)|great '
+        'deal|high|large|much|major|a great', 'extremely|completely|very high'],
     ['strongly (?:dis|op)\\w+|(?:dis\\w+|oppose)[, ]+strongly|completely dis\\w+',
         'dis\\w+|oppose|somewhat dis\\w+',
         'neither|neutral|undecided|no opinion|not sure', 'agree|approve|favou?r|satisfied|'

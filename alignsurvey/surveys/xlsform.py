@@ -18,9 +18,10 @@ from .sheets import read_sheets
 _SPELLINGS = {'relevance': 'relevant', 'list name': 'list_name', 'list_name': 'list_name',
     'value': 'name', 'command': 'type', 'bind:relevant': 'relevant', 'bind::relevant': 'relevant',
     'caption': 'label', 'read only': 'read_only'}
-_LANGUAGES = dict(english='en', french='fr', français='fr', francais='fr', german='de', deutsch='de',
-    spanish='es', español='es', chinese='zh', arabic='ar', portuguese='pt', swahili='sw',
-    kiswahili='sw', italian='it', russian='ru', ukrainian='uk', turkish='tr', hindi='hi')
+_LANGUAGES = dict(english='en', french='fr', français='fr', francais='fr', german='de',
+    deutsch='de', spanish='es', español='es', chinese='zh', arabic='ar', portuguese='pt',
+    swahili='sw', kiswahili='sw', italian='it', russian='ru', ukrainian='uk', turkish='tr',
+    hindi='hi')
 
 # %% ../../nbs/surveys/14_xlsform.ipynb #k009
 def _header(cell):
