@@ -1,5 +1,7 @@
-"What a notebook cell can't show about the full report: hostile input, designs, predictors that only choose, the command line."
+"What a notebook cell can't show about the full report: hostile input, designs, predictors that only choose, print, the command line."
 import re
+import shutil
+import subprocess
 import numpy as np, pandas as pd, pytest
 from alignsurvey.reporting.study_report import full_report
 from alignsurvey.prediction.predictions import write_predictions
@@ -93,3 +95,30 @@ def test_the_command_line(tmp_path, cli):
     assert cli(*args, cwd=tmp_path)[0] == 2
     code, _, err = cli(*args, '--overwrite', '--validation', 'test.jsonl', cwd=tmp_path)
     assert code == 2 and 'go together' in err
+
+
+BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+
+
+def bare(text):
+    "A text without white space, ligatures or signs that a line end adds."
+    text = text.replace('\ufb01', 'fi').replace('\ufb02', 'fl').replace('\ufb00', 'ff')
+    return re.sub(r'\s', '', text)
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium')
+def test_everything_is_on_paper(tmp_path):
+    "Every metric and every row of every table is printed, and no heading is left alone at a page's foot."
+    from pypdf import PdfReader
+    page = full_report(RECORDS, dict(model=model(RECORDS)), tmp_path/'a', train=people(120, seed=5), **QUICK)
+    ask = [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={tmp_path}/browser', '--no-pdf-header-footer',
+        f'--print-to-pdf={tmp_path}/page.pdf', page.as_uri()]
+    subprocess.run(ask, capture_output=True, timeout=120, check=True)
+    sheets = [sheet.extract_text() for sheet in PdfReader(tmp_path/'page.pdf').pages]
+    printed = bare(' '.join(sheets))
+    for file in (page.parent/'numbers').glob('table_*.csv'):
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        wanted = [*table.columns[1:], *table.to_numpy().ravel()]
+        assert [cell for cell in wanted if bare(cell.removeprefix("'")) not in printed] == [], file.name
+    titles = re.findall('<h2>(.*?)</h2>', page.read_text())
+    assert not {sheet.strip().split('\n')[-1] for sheet in sheets} & set(titles)

@@ -524,10 +524,10 @@ def evaluate(
         'equivalence') = None,
     formula: option(str | None, "regression to run on people's and the model's answers, as in "
         "'natsci ~ age + natroad'") = None,
-    validation: option(Path | None, 'records of validation respondents, for the temperature'
-        ) = None,
+    validation: option(Path | None, 'validation records, for the temperature') = None,
     validation_predictions: option(Path | None, "the model of interest's predictions of them"
         ) = None,
+    paper: option(bool, 'also figures (SVG, PDF) and tables (LaTeX, Word)', '--paper') = False,
     seed: Seed = 0, overwrite: Overwrite = False):
     """Score predictions against what respondents answered, beside baselines.
 
@@ -538,7 +538,8 @@ def evaluate(
     if not full:
         print(*_scored(records, predictions, train, out, versus, how), sep='\n')
         return
-    more = dict(models=read_names(models), by=read_names(by), margin=margin, formula=formula)
+    more = dict(models=read_names(models), by=read_names(by), margin=margin, formula=formula,
+        paper=paper)
     held = _held_out(validation, validation_predictions)
     print(_full(records, predictions, train, out, overwrite, survey, held, how, more))
 
@@ -552,8 +553,17 @@ def _named_predictions(records, predictions):
         name, given, path = typed.partition('=')
         if not given:
             name, path = Path(typed).stem, typed
-        named[name] = read_predictions(path, test)
+        named[name] = _with_card(read_predictions(path, test), path)
     return test, named
+
+def _with_card(predictions, path):
+    "Predictions that know the card of their run, where it lies beside their file."
+    from alignsurvey.prediction.runs import read_run_card
+    try:
+        predictions.attrs['card'] = read_run_card(path)
+    except FileNotFoundError:
+        pass    # made elsewhere: the report says that nothing is known
+    return predictions
 
 # %% ../../nbs/cli/03_commands.ipynb #e9f8937b
 def _scored(records, predictions, train, out, versus, how):
@@ -607,21 +617,23 @@ def report(
     models: option(str | None, 'predictors that are models, with commas, the one of interest last'
         ) = None,
     survey: option(str | None, 'the survey, for source, citation and terms') = None,
+    predictions: option(list[str], 'file of predictions, or name=file, whose card says who '
+        'answered; give it again for another') = [],
     overwrite: Overwrite = False):
     """Write a self-contained HTML report.
 
     Example: alignsurvey report --scores scores.csv --records splits/test.jsonl --models tuned
     --survey gss2018"""
-    from alignsurvey.records.reading import read_records
     new_path(out, overwrite)
     from alignsurvey.files.sheets import read_sheet
     if not scores.exists():
         raise FileNotFoundError(f"{scores}: no such file: write it with `alignsurvey evaluate`")
-    test, table = read_records(records), read_sheet(scores)
+    test, named = _named_predictions(records, predictions)
+    table = read_sheet(scores)
     from alignsurvey.reporting.page import report
-    from alignsurvey.reporting.run_cards import run_card
+    from alignsurvey.reporting.run_cards import model_facts, run_card
     from alignsurvey.surveys.survey import Survey
-    card = run_card(test, scores=scores.name)
+    card = model_facts(named) | run_card(test, scores=scores.name)
     print(report(table, out, records=test, models=read_names(models) or (),
         survey=Survey.load(survey) if survey else None, card=card, overwrite=overwrite))
 

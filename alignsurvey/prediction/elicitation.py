@@ -181,9 +181,9 @@ def _run(ask, records, counts, log, given, how):
     return _named(log, run)
 
 def _named(log, run):
-    "A run's predictions, which know its name: a journal may hold other runs."
+    "A run's predictions, which know its name and card: a journal may hold other runs."
     found = log.predictions(run)
-    found.attrs['run'] = run
+    found.attrs = dict(run=run, card=log.runs()[run])
     return found
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c010-1

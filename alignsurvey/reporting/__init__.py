@@ -11,8 +11,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     tables=['overall', 'score_table', 'main_metrics', 'difference_table', 'findings'],
     plots=['plot_scores', 'plot_shares', 'plot_calibration'],
-    run_cards=['run_card'],
+    run_cards=['run_card', 'model_facts'],
     page=['report'],
     sections=['SECTIONS', 'Section', 'Study'],
     study_report=['full_report'],
+    paper=['write_figures', 'write_tables'],
     model_card=['adapter_card', 'push']))

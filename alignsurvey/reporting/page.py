@@ -9,6 +9,7 @@ __all__ = ['PAGE_STYLE', 'html_table', 'png_text', 'describe_records', 'page_war
 import base64
 import io
 import json
+import re
 from pathlib import Path
 import jinja2
 import matplotlib.pyplot as plt
@@ -24,18 +25,24 @@ from .plots import plot_calibration, plot_scores, plot_shares
 
 # %% ../../nbs/reporting/04_page.ipynb #c025
 PAGE_STYLE = Markup('''\
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
+body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem;\
 color:#222} \
 h1,h2{line-height:1.2} h2{margin-top:2.2rem}
-table{border-collapse:collapse;font-size:.82rem;display:block;overflow-x:auto} \
-th,td{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap;\
+table{border-collapse:collapse;font-size:.75rem;display:block;overflow-x:auto} \
+th,td{padding:.3rem .4rem;border-bottom:1px solid #ddd;text-align:left;\
 font-variant-numeric:tabular-nums}
 thead th{border-bottom:2px solid #888} \
 pre{background:#f6f6f6;padding:1rem;white-space:pre-wrap;font-size:.85rem} \
 img{max-width:100%} tr.model th{color:#B84F00}
 .warn{border-left:4px solid #D55E00;background:#fdf3ec;padding:.7rem 1rem} \
 .note{color:#555;font-size:.9rem} dt{font-weight:600} \
-dd{margin:0 0 .4rem 1rem;overflow-wrap:anywhere}''')
+dd{margin:0 0 .4rem 1rem;overflow-wrap:anywhere}
+@page{size:A4;margin:14mm}
+@media print{body{max-width:none;margin:0;padding:0;font-size:10pt} \
+table{display:table;font-size:6.3pt;width:100%} th,td{padding:1.5pt 2pt} \
+thead{display:table-header-group} tr,img,pre{break-inside:avoid} img{max-height:23cm} \
+h1,h2,summary,dt{break-after:avoid} details::details-content{content-visibility:visible} \
+p:has(+ img){break-after:avoid}}''')
 
 # %% ../../nbs/reporting/04_page.ipynb #c025a
 _PAGE = jinja2.Environment(autoescape=True).from_string('''\
@@ -66,12 +73,14 @@ told to answer as one. No number here licenses replacing respondents.</p>
 (Lin et al. 2025, arXiv 2511.07871).</p></html>''')
 
 # %% ../../nbs/reporting/04_page.ipynb #c025b
+_INTERVAL = re.compile(r'\[([^\s\[\],<]+), ([^\s\[\],<]+)\]')    # which no line end may part
+
 def html_table(
     frame, # to show
     models=(), # names of the rows to mark
 )->Markup:
     "A frame as an escaped HTML table; the model's rows are marked."
-    text = frame.to_html(escape=True, border=0)
+    text = _INTERVAL.sub(r'[\1,&nbsp;\2]', frame.to_html(escape=True, border=0))
     for m in models:
         row = f'<tr>\n      <th>{escape(m)}</th>'
         text = text.replace(row, row.replace('<tr>', '<tr class="model">'))

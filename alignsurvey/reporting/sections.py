@@ -8,6 +8,7 @@ __all__ = ['SECTIONS', 'Study', 'Section', 'tried', 'scores_section', 'bounds_se
            'made_sections']
 
 # %% ../../nbs/reporting/05_sections.ipynb #c002
+import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -78,11 +79,12 @@ class Study:
 class Section:
     "One part of a full report."
     title: str
-    finding: str = ''   # for the abstract; '' where there is none
+    finding: str = ''   # in a sentence or two; '' where there is none
     words: tuple = ()   # sentences
     tables: tuple = ()  # of (name, frame as shown)
     plots: tuple = ()   # of (name, alt text, figure, rows behind it)
     methods: tuple = () # sentences with citations
+    question: str = ''  # that the finding answers on the first screen; '' where it does not
 
 # %% ../../nbs/reporting/05_sections.ipynb #s002
 def tried(
@@ -158,7 +160,8 @@ def scores_section(
     differences = difference_table(s.scores, [s.metric, 'wasserstein'])
     return Section('Scores', _compared(s, name), _notes(rows),
         tables=(('scores', score_table(s.scores)), ('differences', differences)),
-        plots=((f'scores_{s.metric}', alt, drawn, behind),), methods=_score_methods(s))
+        plots=((f'scores_{s.metric}', alt, drawn, behind),), methods=_score_methods(s),
+        question='Is it better than its rivals?')
 
 # %% ../../nbs/reporting/05_sections.ipynb #s009
 def _compared(s, name):
@@ -286,8 +289,9 @@ def items_section(
     each = _above_floor(s)
     alt = (f'Shares of each option, respondents in blue and {s.model} in orange, for the items '
         f'furthest apart; n of each item in its title, up to {int(shares.n.max()):,}')
+    each = each.assign(asked=each.question_id.map(_wordings(s.records)))
     table = _text_table(each.sort_values('value', ascending=False),
-        item='question_id', metric='metric')
+        item='asked', code='question_id', metric='metric')
     return Section('Item by item', _further(each), tables=(('items_above_floor', table),),
         plots=(('shares', alt, plot_shares(s.scores, s.model), shares),))
 
@@ -304,6 +308,15 @@ def _further(each):
         return f'{said}.'
     middle = known.iloc[(known.ci_high - known.ci_low).argsort().iloc[len(known)//2]]
     return f"{said}; {_would_show('in the median item an excess', middle.ci_low, middle.ci_high)}."
+
+# %% ../../nbs/reporting/05_sections.ipynb #s019b
+def _wordings(records, most=90):
+    "Item -> what was asked, cut where it is long."
+    asked = dict(zip(records['question_id'][:], records['question'][:]))
+    short = {item: textwrap.shorten(text or item, most, placeholder=' …')
+        for item, text in asked.items()}
+    return {item: text or item for item, text in short.items()}
+
 
 # %% ../../nbs/reporting/05_sections.ipynb #s019
 _ITEM_DISTANCES = ('wasserstein', 'total_variation')    # the first if any item has ranks
@@ -419,7 +432,7 @@ def subgroup_section(
     return Section('Subgroups', _for_whom(s, worse), _group_words(s), tuple(tables),
         _group_plots(s, worse), (f'Subgroups: excess over the {OWN_SHARES}; intervals of all '
             'groups of all variables, and of their differences, hold together '
-            '(max-t bootstrap, Romano & Wolf 2005).',))
+            '(max-t bootstrap, Romano & Wolf 2005).',), question='For whom is it not?')
 
 # %% ../../nbs/reporting/05_sections.ipynb #0eab4026
 def _group_words(s):
@@ -461,7 +474,20 @@ def _for_whom(s, rows):
     clear = gaps[[is_shown(q) for q in gaps.p_adj]].group_var
     differ = 'differ by ' + ', '.join(clear) if len(clear) else 'are not shown to differ'
     return (f'In {metric_name(s.error)}, {s.model} {said}; in this, groups {differ} '
-        f'({len(groups)} groups of {groups.group_var.nunique()} variables tried at once).')
+        f'({len(groups)} groups of {groups.group_var.nunique()} variables tried at once'
+        f'{_group_power(groups)}).')
+
+# %% ../../nbs/reporting/05_sections.ipynb #s028b
+def _group_power(groups):
+    "What an excess would have had to be, in the group of middling size, to be shown."
+    known = groups[groups.ci_low.notna()]
+    if not len(known):
+        return ''
+    middle = known.loc[(known.ci_high - known.ci_low).sort_values().index[len(known)//2]]
+    found = _would_show('in the median group an excess', middle.ci_low, middle.ci_high,
+        alpha=.05/len(groups))
+    return f'; {found}'
+
 
 # %% ../../nbs/reporting/05_sections.ipynb #c015
 def structure_section(
@@ -646,7 +672,8 @@ def use_section(
         tables=(('use', rows.drop(columns=['lower', 'upper']).map(_short)),),
         methods=('Use: prediction-powered means (PPI++: Angelopoulos, Duchi & Zrnic 2023), '
             f'median of {tries} random splits; limits from those of the correlation of answers '
-            'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni).',))
+            'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni).',),
+        question='What may its answers be used for?')
 
 # %% ../../nbs/reporting/05_sections.ipynb #ee589536
 def _with_limits(rows, t, draws):

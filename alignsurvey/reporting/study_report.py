@@ -17,6 +17,8 @@ from ..prediction.baselines import BASELINES, baseline_predictions
 from ..evaluation.scoring import evaluate, known_choices, only_rows
 from .page import PAGE_STYLE, describe_records, exhibits, html_table
 from .page import page_warnings, png_text
+from .paper import write_figures, write_tables
+from .run_cards import model_facts, run_card
 from .sections import Study, made_sections
 from ..files.sheets import write_sheet
 
@@ -103,8 +105,11 @@ _NEVER = (
 
 def _not_looked_at(s):
     "What no data show, what sections could not do, and what this run had no input for."
-    said = [*_NEVER, *s.skipped]
-    said += _weights_not_looked_at(s)
+    return [*_NEVER, *_of_this_run(s)]
+
+def _of_this_run(s):
+    "What sections could not do, and what this run had no input for."
+    said = [*s.skipped, *_weights_not_looked_at(s)]
     if not any(p is not None for p in s.records['psu'][:]):
         said.append('clusters: the records name no primary sampling units, '
             'so intervals take respondents as drawn one by one')
@@ -137,9 +142,8 @@ _FULL = jinja2.Environment(autoescape=True).from_string('''\
 </style><h1>{{ title }}</h1>
 <p class="warn"><strong>A simulated respondent is not a person.</strong> \
 The model's answers below are not what people think; they are what a model says when it is \
-told to answer as one. No number here licenses replacing respondents.</p>
-<h2>Abstract</h2><p>{{ asked }}</p>\
-{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}<p id="abstract">{{ abstract }}</p>
+told to answer as one. No number here licenses replacing respondents.</p><ol id="answers">{% for question, said in answers %}\
+<li><strong>{{ question }}</strong> {{ said }}</li>{% endfor %}</ol>{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}
 <p class="note">Ranges in brackets are 95 % intervals. \
 “Not shown” means that these data do not decide.</p>
 {% for s in sections %}<h2>{{ s.title }}</h2>\
@@ -169,12 +173,21 @@ def _page(s, sections, survey, card, title):
     first = s.records[0]
     about = survey.codebook.about if survey is not None else {}
     name = about.get('title', first['source'])
-    return _FULL.render(title=title or f'{name}: can {s.model} be defended?', style=PAGE_STYLE,
-        asked=describe_records(s.records), warnings=page_warnings(s.records, survey),
-        abstract=' '.join(x.finding for x in sections if x.finding),
+    return _FULL.render(title=title or f'{name}: can {s.model} answer like its respondents?',
+        style=PAGE_STYLE, answers=_answers(s, sections), warnings=page_warnings(s.records, survey),
         sections=[_shown(x, s.models) for x in sections], not_looked_at=_not_looked_at(s),
         methods=' '.join(sentence for x in sections for sentence in x.methods),
         **exhibits(first, about, card))
+
+# %% ../../nbs/reporting/06_study_report.ipynb #f007b
+def _answers(s, sections):
+    "The first screen: questions in the order in which a reader asks them, and what was found."
+    told = [(x.question, x.finding) for x in sections if x.question and x.finding]
+    missing = [*_of_this_run(s), *_NEVER]
+    unseen = f'{len(missing)} things, listed at the end; of this run: {"; ".join(missing[:2])}.'
+    return [('What was asked of whom?', describe_records(s.records)), *told,
+        ('What was not looked at?', unseen)]
+
 
 # %% ../../nbs/reporting/06_study_report.ipynb #f008
 def _shown(section, models):
@@ -213,7 +226,7 @@ def _write_numbers(s, sections, folder):
 def full_report(
     records, # individual test records with options
     predictions, # name -> prediction frame
-    folder, # folder for report.html, scores.csv and numbers/
+    folder, # folder for report.html, scores.csv, numbers/ and, where asked for, paper/
     *,
     models=None, # predictors that are models, the one of interest last; default all
     train=None, # training records, for the baselines
@@ -228,6 +241,7 @@ def full_report(
     design=None, # `Design` of the respondents, as in `evaluate`
     n_boot=500, seed=0, # resamples; seed
     title=None, # default names the survey
+    paper=False, # also figures as SVG and PDF, tables as LaTeX and Word, in paper/
     overwrite=False, # replace what is there
 )->Path: # report.html
     """Write the full report. Raises FileExistsError, or ValueError for records of groups, names
@@ -239,6 +253,10 @@ def full_report(
         validation=validation, margin=margin, formula=formula, data=data, min_n=min_n)
     sections = list(made_sections(study))
     _write_numbers(study, sections, folder)
+    if paper:
+        write_figures(sections, folder/'paper')
+        write_tables(sections, folder/'paper')
+    card = {**model_facts(predictions), **(card or run_card(records, train))}
     with written_whole(folder/'report.html') as part:
         part.write_text(_page(study, sections, survey, card, title), encoding='utf-8')
     return folder/'report.html'
