@@ -144,7 +144,8 @@ _FULL = jinja2.Environment(autoescape=True).from_string('''\
 The model's answers below are not what people think; they are what a model says when it is \
 told to answer as one. No number here licenses replacing respondents.</p>\
 <ol id="answers">{% for question, said in answers %}\
-<li><strong>{{ question }}</strong> {{ said }}</li>{% endfor %}</ol>{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}
+<li><strong>{{ question }}</strong> {{ said }}</li>{% endfor %}</ol>
+{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}
 <p class="note">Ranges in brackets are 95 % intervals. \
 “Not shown” means that these data do not decide.</p>
 {% for s in sections %}<h2>{{ s.title }}</h2>\
