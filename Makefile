@@ -11,7 +11,7 @@ INSTALL := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 STEP = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-servers fuzz lab docs readme bench lock audit dist help clean
+.PHONY: demo test test-servers fuzz chaos lab docs readme bench lock audit dist help clean
 
 demo: $(READY) ## real respondents, a real language model, fine-tuning, a report; on a CPU
 	$(RUN) $(BIN)/alignsurvey demo $(ARGS)
@@ -40,6 +40,9 @@ test-servers: $(READY) ## real servers with the embedded model; compiles llama.c
 
 fuzz: $(READY) ## mutated files, replies, journals and cards for as long as one likes: make fuzz ARGS="--cases 100000 --first 0"
 	$(RUN) $(BIN)/python tests/fuzz/run.py --out benchmarks/fuzz.json $(ARGS)
+
+chaos: $(READY) ## odd replies, kills, full disks, jumping clocks, two writers; adds to what is known: make chaos ARGS="--seconds 600"
+	$(RUN) $(BIN)/python benchmarks/chaos.py $(ARGS)
 
 lab: $(READY) ## open the quick start in JupyterLab
 	$(RUN) $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/quickstart.ipynb $(ARGS)

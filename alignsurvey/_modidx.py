@@ -1969,6 +1969,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                'alignsurvey/prediction/server.py'),
                                                'alignsurvey.prediction.server._has_port': ( 'prediction/server.html#_has_port',
                                                                                             'alignsurvey/prediction/server.py'),
+                                               'alignsurvey.prediction.server._paid': ( 'prediction/server.html#_paid',
+                                                                                        'alignsurvey/prediction/server.py'),
                                                'alignsurvey.prediction.server._parts_of': ( 'prediction/server.html#_parts_of',
                                                                                             'alignsurvey/prediction/server.py'),
                                                'alignsurvey.prediction.server._price_of': ( 'prediction/server.html#_price_of',

@@ -47,11 +47,11 @@ def count_asked(path):
 
 @contextmanager
 def stub(**settings):
-    "The server in a process of its own: its address, and a callable that tells how often it answered each prompt."
+    "The server in a process of its own: its address, and a callable that tells what it saw."
     process = subprocess.Popen([sys.executable, HERE.parent/'tests'/'stub_server.py', json.dumps(settings)], stdout=subprocess.PIPE, text=True)
     try:
         port = int(process.stdout.readline())
-        yield f'http://127.0.0.1:{port}/v1', lambda: json.load(urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=60))['served']
+        yield f'http://127.0.0.1:{port}/v1', lambda: json.load(urllib.request.urlopen(f'http://127.0.0.1:{port}/', timeout=60))
     finally:
         process.kill()
         process.wait()
@@ -102,11 +102,11 @@ def on_this_machine(records, kills, folder, rng):
 
 
 def on_a_server(records, kills, folder, rng):
-    with stub(latency=.02) as (url, served):
+    with stub(latency=.02) as (url, saw):
         server = connect('stub', base_url=url, concurrency=CONCURRENCY)
         server.probe()
         found = killed(lambda journal: predict(server, records, journal=journal), kills, folder/'run.sqlite', rng, CONCURRENCY)
-        return verdict(*found, [n for p, n in served().items() if p.startswith('You are')], CONCURRENCY)
+        return verdict(*found, [n for p, n in saw()['served'].items() if p.startswith('You are')], CONCURRENCY)
 
 
 def plot(results, path):

@@ -289,3 +289,30 @@ def test_the_dry_run_says_who_could_be_recognised(tmp_path, here, monkeypatch):
     code, out, err = here(*ask, 'https://models.example.org/v1')
     assert code == 0 and 'sent to https://models.example.org/v1: what 12 respondents said of themselves; 12 of them share their prompts with nobody' in out, err
     assert 'sent to' not in here(*ask, 'http://127.0.0.1:9/v1')[1]
+
+
+@pytest.mark.parametrize('status', [302, 401, 403, 404])
+def test_a_no_amid_answers_is_asked_again_and_one_that_stays_stops_the_run(status, tmp_path):
+    said = lambda n: (status, {'Location': 'http://127.0.0.2:9/'}, b'{}')
+    fine = json.dumps(FINE).encode()
+    for lasting, ends in (1, True), (10**6, False):
+        with serve(lambda body, n: said(n) if 4 <= n < 4 + lasting else (200, {}, fine)) as (url, asked):
+            ask = lambda: predict(connect('m', base_url=url, concurrency=1), prompts(8), journal=tmp_path/f'{lasting}.sqlite')
+            if ends: assert set(ask().status) == {'ok'} and len(asked) == 1 + 8 + 1
+            else:
+                with pytest.raises(ConnectionError, match=f'Error code: {status}'): ask()
+                assert len(asked) < 20 and run_status(tmp_path/f'{lasting}.sqlite')[0]['answered'] == 3
+
+
+def test_what_is_cut_off_on_its_way_is_counted_as_paid(tmp_path):
+    "One request is told no for good while others wait for their replies."
+    def reply(body, n):
+        if n == 0: return 200, {}, json.dumps(FINE).encode()
+        if 'person 0.' in body['messages'][0]['content']: return 401, {}, b'{}'
+        time.sleep(1)
+        return 200, {}, json.dumps(FINE).encode()
+    with serve(reply) as (url, asked), pytest.raises(ConnectionError):
+        predict(connect('m', base_url=url, concurrency=4, prices=(100., 100.)), prompts(8), journal=tmp_path/'run.sqlite')
+    sent = sum('person 0.' not in body['messages'][0]['content'] for body, _ in asked[1:])
+    with sqlite3.connect(tmp_path/'run.sqlite') as db: charged, answered = (db.execute(f'select count(*) from {t}').fetchone()[0] for t in ('charges', 'answers'))
+    assert sent == charged + answered and charged > 0

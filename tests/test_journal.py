@@ -37,6 +37,17 @@ def test_killed_runs_repeat_only_what_was_in_flight(tmp_path):
         assert r['differences'] == [] and r['asked'] == 160 and r['asked_twice'] <= r['at_most'], where
 
 
+def test_a_minute_of_everything_that_goes_wrong(tmp_path):
+    out = tmp_path/'chaos.json'
+    done = subprocess.run([sys.executable, ROOT/'benchmarks'/'chaos.py', '--quick', '--out', out], capture_output=True, text=True, timeout=900, env=dict(os.environ, TQDM_DISABLE='1'))
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(out.read_text())
+    faults = told.pop('faults')
+    assert (faults['lost'], faults['doubled'], faults['differences']) == (0, 0, []) and faults['recorded_tokens'] >= faults['billed_tokens']
+    assert faults['kinds'] > 80 and faults['kinds_seen'] > 40 and faults['faulty'] > faults['prompts']/4
+    assert set(told) == {'kills', 'disk', 'clock', 'writers'} and sum(work['times'] for event in told.values() for work in event.values()) >= 5
+
+
 def test_two_runs_share_what_they_share_and_an_edited_record_is_asked_again(tmp_path):
     records, parrot, journal = prompts(20), Parrot(), tmp_path/'run.sqlite'
     predict(parrot, records.select(range(12)), journal=journal)

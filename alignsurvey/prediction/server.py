@@ -395,9 +395,12 @@ async def _work(run, client, requests, elicitation):
             raise run.server.stopped(f'no answer for {run.server.patience:.0f} seconds')
 
 # %% ../../nbs/prediction/06_server.ipynb #c021x1
+_NOES = 3    # in a row to one request: what amid answers may be a slip is meant
+
 async def _settle(run, client, request, elicitation):
     "Ask until there is an answer, a refusal, no more to try, or no more money."
     tries, patience = run.server.tries, run.server.patience
+    noes = 0
     for i in range(tries):
         most = await run.afford(request[2])
         if most is None:
@@ -408,6 +411,9 @@ async def _settle(run, client, request, elicitation):
             run.reserved -= run.server.price(*most)
         if fault is None:
             return
+        noes = noes + 1 if fault.kind == 'stop' else 0
+        if noes == min(tries, _NOES):
+            raise run.server.stopped(fault.said)
         if fault.kind == 'error' or run.traffic.dead:
             break
         if i < tries - 1:
@@ -421,7 +427,8 @@ async def _attempt(run, client, request, elicitation, most):
     await run.traffic.enter()
     start = time.monotonic()
     try:
-        answer = as_prediction(await ask(client, run.server, body), record, elicitation)
+        reply = await _paid(run, client, request, most)
+        answer = as_prediction(reply, record, elicitation)
         run.traffic.note('ok', time.monotonic() - start)
         told = answer['asked'] and answer['written'] is not None
         if told:
@@ -431,13 +438,19 @@ async def _attempt(run, client, request, elicitation, most):
         run.traffic.note(fault.kind)
         if fault.billed:
             await run.keep(key, None, most)
-        if fault.kind == 'stop':
-            raise run.server.stopped(fault.said) from None
         if fault.kind != 'refused':
             return fault
         await run.keep(key, dict(status='refused', why=fault.why, seconds=_since(start)))
     finally:
         await run.traffic.leave()
+
+async def _paid(run, client, request, most):
+    "What a server replies; a request that is cut off on its way may have cost the most."
+    try:
+        return await ask(client, run.server, request[2])
+    except asyncio.CancelledError:
+        run.keep(request[0], None, most)
+        raise
 
 def _since(start):
     return round(time.monotonic() - start, 4)

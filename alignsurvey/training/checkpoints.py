@@ -101,6 +101,9 @@ def watch(
     return Watch()
 
 # %% ../../nbs/training/02_checkpoints.ipynb #b5100006
+_NO_ROOM = ('No space left', 'quota exceeded', 'File too large',
+    'iostream error', 'PytorchStreamWriter')    # torch says no more than that
+
 @contextmanager
 def disk_may_fill(
     folder, # of the run
@@ -110,7 +113,8 @@ def disk_may_fill(
     try:
         yield
     except Exception as e:    # torch, safetensors and tokenizers each have their own
-        if 'No space left' not in str(e) and shutil.disk_usage(folder).free > 2**16:
+        is_full = any(mark in str(e) for mark in _NO_ROOM)
+        if not is_full and shutil.disk_usage(folder).free > 2**16:
             raise
         for checkpoint in _unmarked(folder):
             shutil.rmtree(checkpoint, ignore_errors=True)
