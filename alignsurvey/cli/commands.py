@@ -349,6 +349,8 @@ _Batches = option(bool, "ask by the file where the server offers a batch API: a 
 _Prices = option(str | None,
     'of a million prompt tokens and a million written ones, as in 2.5,10')
 _Budget = option(float | None, 'stop before the run costs more')
+_SendAnyway = option(str | None, 'names of surveys to send to a server elsewhere although their '
+    'terms forbid it, with commas')
 _DryRun = option(bool, 'count tokens and price, and ask nothing', '--dry-run')
 _Tokenizer = option(str | None,
     "--dry-run: the model's tokenizer, a folder or a hub id; default a guess")
@@ -373,13 +375,14 @@ def predict(
     server: _Server = None, key_variable: _Key = 'OPENAI_API_KEY',
     concurrency: _Concurrency = 16, timeout: _Timeout = 60., tries: _Tries = 6,
     batches: _Batches = False, prices: _Prices = None, budget: _Budget = None,
+    send_anyway: _SendAnyway = None,
     dry_run: _DryRun = False, tokenizer: _Tokenizer = None, overwrite: Overwrite = False):
     """Ask a model; a killed run goes on where it stopped.
 
     Example: alignsurvey predict splits/test.jsonl tuned.jsonl --adapter adapter"""
     how = dict(elicitation=elicitation, draws=draws, max_new_tokens=max_new_tokens)
     connection = dict(key_variable=key_variable, concurrency=concurrency, timeout=timeout,
-        tries=tries, budget=budget)
+        tries=tries, budget=budget, send_anyway=read_names(send_anyway))
     if dry_run:
         priced = _server(model, server, prices, batches, **connection)
         print(_priced(priced, records, tokenizer=tokenizer, **how))
@@ -454,6 +457,7 @@ def _priced(server, records, **how):
     from alignsurvey.prediction.cost import estimate_cost, estimate_line, exposure_line
     from alignsurvey.records.reading import read_records
     data = read_records(records)
+    server.check_terms(data)
     lines = [estimate_line(estimate_cost(server, data, **how)), exposure_line(data, server)]
     return '\n'.join(line for line in lines if line)
 
@@ -479,13 +483,14 @@ def reproduce(
     server: option(str | None, 'address of the server, named again: one in a card may be '
         "anyone's") = None,
     key_variable: option(str | None, 'environment variable that holds its key, named again'
-        ) = None):
+        ) = None,
+    send_anyway: _SendAnyway = None):
     """Run it again and compare; exit code 1 where something differs.
 
     Example: alignsurvey reproduce tuned.jsonl"""
     from alignsurvey.prediction.runs import reproduce
     found = reproduce(run, records=records, journal=journal, base_url=server,
-        key_variable=key_variable)
+        key_variable=key_variable, send_anyway=read_names(send_anyway))
     print(*(found['differences'] or [f'{run}: equal in everything but seconds']), sep='\n')
     if found['changed']:
         print('other versions: ' + '; '.join(found['changed']))

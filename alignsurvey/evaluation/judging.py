@@ -250,9 +250,12 @@ def judge(
     workers=1, # calls at a time; above 1 only for a server
 )->pd.DataFrame: # columns of `JUDGEMENT`, one row a turn, judge, repeat and dimension
     """Have turns rated: score is 1 to 5, nan where status is no_turn, no_answer, unparsed or error.
-    Raises ValueError at records that are not there or no free turns, and ConnectionError where a
-    judge never answers."""
+    Raises ValueError at records that are not there or no free turns, or whose terms forbid to send
+    them to a judge elsewhere, and ConnectionError where a judge never answers."""
     judges = ask if isinstance(ask, dict) else {getattr(ask, '__name__', 'judge'): ask}
+    for one in judges.values():
+        if hasattr(one, 'check_terms'):
+            one.check_terms(records)
     turns = _turns(records, predictions, lang)
     questions = _questions(turns, judges, repeats, seed, lang)
     replies = _replies(questions, judges, lang, Journal(journal or ':memory:'), workers)
@@ -431,6 +434,8 @@ def _writer(predictor, name, max_new_tokens):
     def ask(prompt):
         return predictor.write([prompt], max_new_tokens=max_new_tokens)[0]
     ask.__name__ = name
+    if hasattr(predictor, 'check_terms'):
+        ask.check_terms = predictor.check_terms
     return ask
 
 # %% ../../nbs/evaluation/08_judging.ipynb #c025

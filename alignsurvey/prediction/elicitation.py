@@ -89,13 +89,16 @@ def as_predictor(
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c007c-1
 def _asker(lm, records, unseen, batch, max_tokens, per_token):
-    "Who is asked. Raises ValueError where it has been trained on the records."
+    """Who is asked. Raises ValueError where it has been trained on the records, or where their
+    terms forbid to send them there."""
     if not is_predictor(lm):
         from alignsurvey.models.adapters import check_unseen, trained_on
         check_unseen(trained_on(getattr(lm, 'adapter', None)), records, unseen)
     elif per_token:
         raise ValueError(f"{lm.card()['model']}: a server's scores are not by token: "
             "leave per_token out, or load the model on this machine")
+    if hasattr(lm, 'check_terms'):
+        lm.check_terms(records)
     return as_predictor(lm, batch=batch, max_tokens=max_tokens, per_token=per_token)
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c009

@@ -143,7 +143,7 @@ PREDICTORS = dict(local=_local, server=_server)
 
 def predictor_of(
     card, # of a run
-    **named, # base_url and key_variable of a server, where the user has named them again
+    **named, # base_url, key_variable and send_anyway of a server, where the user names them again
 ): # a model, a server or another predictor, as `predict` takes it
     "Who answered, made again. Raises ValueError where no kind of predictor knows the card."
     for from_card in reversed(PREDICTORS.values()):    # a user's own kinds first
@@ -162,6 +162,7 @@ def reproduce(
     lm=None, # who is asked; default whoever answered, made again from the card
     base_url=None, # the server's address, named again where it is not this machine's
     key_variable=None, # environment variable that holds its key, named again likewise
+    send_anyway=(), # surveys to send although their terms forbid it, named again likewise
 )->dict: # differences: one sentence each, empty where all is the same; changed: other versions now
     """Run it again and compare. Raises FileNotFoundError, or ValueError where the records are not
     those of the run, or where the card names a server that was not named again."""
@@ -169,7 +170,7 @@ def reproduce(
     first = read_predictions(_card_path(run).with_name(Path(card['predictions']).name))
     data = _records_of(card, records or card['records_file'])
     if lm is None:
-        named = dict(base_url=base_url, key_variable=key_variable)
+        named = dict(base_url=base_url, key_variable=key_variable, send_anyway=send_anyway)
         lm = predictor_of(card, **{k: v for k, v in named.items() if v})
     differences = _other_identity(lm, card)
     again = predict(lm, data, journal=journal, **card['settings'])

@@ -21,6 +21,7 @@ from itertools import chain, islice
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from tqdm.auto import tqdm
+from ..files.strict import in_brief
 from ..models.chat import user_turn
 from .predictions import draw_keys
 from .predictor import Predictor
@@ -42,6 +43,7 @@ class Server(Predictor):
     prices: tuple = (0., 0.)               # of a million prompt tokens and a million written ones
     budget: float = None                   # most that one run may cost, in the prices' currency
     options: dict = field(default_factory=dict)   # more of each request, such as {'top_p': .9}
+    send_anyway: tuple = ()                # surveys that are sent although their terms forbid it
     facts: dict = None                     # from `probe`: logprobs (how many a token), mode
     keeps_draws = True                     # each draw is an answer of its own in the journal
 
@@ -58,6 +60,7 @@ def connect(
     patience=300., # seconds without any answer, after which the run stops
     prices=(0., 0.), # of a million prompt tokens and a million written ones
     budget=None, # most that one run may cost, in the prices' currency; default no limit
+    send_anyway=(), # name, or names, of surveys to send although their terms forbid it
     **options, # more of each request, such as top_p=.9; None takes one away, as in seed=None
 )->Server:
     """A server, ready for `predict`; nothing is asked yet. Raises ValueError without key and
@@ -67,8 +70,9 @@ def connect(
     if not url and not os.environ.get(key_variable):
         raise ValueError(f"{key_variable} is not set: put the key there, "
             "or give base_url for a server of your own")
+    surveys = (send_anyway,) if isinstance(send_anyway, str) else tuple(send_anyway or ())
     server = Server(model, url, key_variable, concurrency, timeout, tries, patience,
-        tuple(prices), budget, options)
+        tuple(prices), budget, options, surveys)
     _check_address(server)
     _check_limits(server)
     _check_budget(server)
@@ -209,6 +213,7 @@ def from_card(
     *,
     base_url=None, # address, where the user has named it again
     key_variable=None, # environment variable of the key, likewise
+    send_anyway=(), # surveys whose terms forbid it, likewise
 ): # a Server, or None
     """The server that a run asked, made again from its card; None where the card is of another
     kind. Raises ValueError at a card that names a server which the user has not."""
@@ -221,7 +226,7 @@ def from_card(
     named = ('concurrency', 'timeout', 'tries', 'patience', 'prices', 'budget')
     try:
         return connect(card['model'], base_url=base_url or card['base_url'],
-            key_variable=key_variable or card['key_variable'],
+            key_variable=key_variable or card['key_variable'], send_anyway=send_anyway,
             **{k: card[k] for k in named}, **card['options'])
     except (KeyError, TypeError, OverflowError):
         raise ValueError(_NO_SERVER) from None
@@ -250,6 +255,23 @@ def is_here(
         return host == 'localhost' or ipaddress.ip_address(host).is_loopback
     except ValueError:    # a name, or no address at all
         return False
+
+# %% ../../nbs/prediction/06_server.ipynb #c017x4
+@patch
+def check_terms(
+    self:Server, records, # to be asked
+):
+    """Raises ValueError where the terms of a survey forbid to send its records to this server, and
+    `send_anyway` does not name it."""
+    if is_here(self.base_url) or 'sending_forbidden' not in records.column_names:
+        return
+    said = dict(zip(records['source'], records['sending_forbidden']))
+    for source, words in said.items():
+        if words and source not in self.send_anyway:
+            where = urlsplit(self.base_url or PROVIDER).hostname
+            raise ValueError(f"{source}: its terms forbid sending what respondents said to "
+                f"{where} ({in_brief(words)}): ask a model on this machine, or name the survey "
+                f"where you may all the same (send_anyway={source!r}; --send-anyway {source})")
 
 # %% ../../nbs/prediction/06_server.ipynb #c018x1
 @patch

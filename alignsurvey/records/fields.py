@@ -92,7 +92,7 @@ _KINDS = {
     _READ_AS['text']: ('record_id', 'task', 'source', 'lang', 'respondent_id', 'question_id',
         'question', 'family', 'wording', 'answer', 'answer_form', 'rule', 'reason', 'background',
         'history', 'stratum', 'psu', 'wave', 'question_index', 'person_id', 'id', 'field', 'qua',
-        'question_key'),
+        'question_key', 'sending_forbidden'),
     _READ_AS['texts']: ('options', 'choices'),
     _READ_AS['numbers']: ('positions', 'target'),
     _READ_AS['whole']: ('answer_index', 'n'),

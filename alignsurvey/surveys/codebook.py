@@ -277,7 +277,7 @@ def _check_labels(options, where):
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020
 _DESIGN = ('respondent_id', 'weight', 'stratum', 'psu', 'wave')
-_ABOUT = ('title', 'year', 'country', 'source', 'citation', 'terms', 'notes')
+_ABOUT = ('title', 'year', 'country', 'source', 'citation', 'terms', 'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
 OTHER_ROLES = ('spare_weight', 'id', 'date', 'paradata', 'ignore')
 SET_KINDS = ('multiple', 'ranking')
@@ -386,6 +386,10 @@ def _check_spec(spec, path):
             raise ValueError(f"{path}: unknown field {k!r}: use {', '.join(sorted(allowed))}")
     if not spec.get('id'):
         raise ValueError(f"{path}: has no id: add one, such as `id: gss2018`")
+    words = spec.get('sending_forbidden')
+    if words is not None and not (isinstance(words, str) and words.strip()):
+        raise ValueError(f"{path}: sending_forbidden is {in_brief(words)}: quote the sentence of "
+            "the terms that forbids it, or leave it out")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c021
 @patch(cls_method=True)

@@ -117,7 +117,12 @@ def _survey_records(survey, name, given):
         remedy = 'choose other items or a smaller min_n' if grouped else 'choose other items'
         raise ValueError(f"{survey.path}: no answers to make {name} records of{small}: {remedy}")
     _say_unread(book, {*variables, *made.unique('question_id')}, given['strict'])
-    return made
+    return made if grouped else _with_terms(made, book)
+
+def _with_terms(records, book):
+    "Each record says so where the survey's terms forbid to send it elsewhere."
+    words = book.about.get('sending_forbidden')
+    return records.add_column('sending_forbidden', [words]*len(records)) if words else records
 
 # %% ../../nbs/tasks/09_registry.ipynb #k002
 def _say_unread(book, names, strict):
@@ -154,7 +159,7 @@ def _interview_records(talks, name, given):
     if not len(made):
         also = ' and attributes' if 'attributes' in task.takes else ''
         raise ValueError(f"{talks.id}: has nothing to make {name} records of: check speakers{also}")
-    return made
+    return _with_terms(made, talks.survey.codebook) if talks.survey else made
 
 # %% ../../nbs/tasks/09_registry.ipynb #g011
 _MAKERS = {Survey: _survey_records, Interviews: _interview_records}
