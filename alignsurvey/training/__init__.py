@@ -13,4 +13,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     losses=['Loss', 'LOSSES', 'option_loss', 'distribution_loss'],
     recipe=['Recipe', 'make_recipe', 'STAGES'],
     cost=['estimate_training'],
+    rival=['share_scores', 'beside_shares'],
     trainer=['sft', 'loss_curve']))

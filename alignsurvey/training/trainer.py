@@ -31,6 +31,7 @@ from .checkpoints import claim_folder, disk_may_fill, watch, written_beside
 from .losses import LOSSES
 from .batches import RespondentOrder, collate_shared, layout_of, part_plan
 from .batches import tokenised
+from .rival import beside_shares, rival_line, share_scores
 from .cost import estimate_run, lora_config, ready_model, training_line
 from ..files.writing import write_json
 
@@ -238,8 +239,12 @@ def _token_loss(each, rows, records):
 # %% ../../nbs/training/07_trainer.ipynb #e60e680d
 def _log_score(each, rows, records):
     "Mean log score of the chosen option."
+    return _weighted(_chosen_scores(each, rows), records)
+
+def _chosen_scores(each, rows):
+    "Log score of each chosen option."
     chosen = [r['wanted']['chosen'] for r in rows]
-    return _weighted([-p.log_softmax(0)[y].item() for p, y in zip(each, chosen)], records)
+    return [-p.log_softmax(0)[y].item() for p, y in zip(each, chosen)]
 
 # %% ../../nbs/training/07_trainer.ipynb #4964a81e
 def _shares_distance(each, rows, records):
@@ -320,8 +325,11 @@ def sft(
         patience=patience if validate else None)
     _train(run, validate, save_every, told, overwrite)
     first_alone(lambda: _tidy(run.out))
-    return load_model(lm.name, adapter=out, device=str(lm.device), dtype=lm.dtype,
+    tuned = load_model(lm.name, adapter=out, device=str(lm.device), dtype=lm.dtype,
         quantise=lm.quantise)
+    if validation is not None:
+        first_alone(lambda: _tell_rival(tuned, run, records, validation))
+    return tuned
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600013
 @dataclasses.dataclass(frozen=True)
@@ -468,6 +476,19 @@ def _tidy(out):
     if reported.exists():
         shutil.move(reported, out/f'runs-{time.strftime("%Y%m%d-%H%M%S")}')
     shutil.rmtree(out/'checkpoints', ignore_errors=True)
+
+# %% ../../nbs/training/07_trainer.ipynb #b5600023
+def _tell_rival(tuned, run, records, held_out):
+    "Say on the screen and on the card how the model stands beside the training shares."
+    if {_kind(r) for r in held_out} != {'option'}:
+        return
+    rows = list(tokenised(tuned, held_out, 'option'))
+    own = np.array(_chosen_scores(_answer_logprobs(tuned, rows, run.shared), rows))
+    found = beside_shares(own, share_scores(records, held_out), held_out)
+    scores = pd.read_csv(run.out/'validation.csv')
+    print(rival_line(found, falling=scores.score.idxmin() == len(scores) - 1))
+    write_json(run.out/'sft.json', read_card(run.out) | dict(held_out=found))
+
 
 # %% ../../nbs/training/07_trainer.ipynb #c036
 def loss_curve(
