@@ -8,6 +8,7 @@ __all__ = ['known_choices', 'only_rows', 'evaluate']
 # %% ../../nbs/evaluation/05_scoring.ipynb #c002
 import pandas as pd
 from ..tasks.registry import task_of
+from ..tasks.task import always_choice, answer_known
 from .table import typed_scores
 from .groups import evaluate_groups
 from .free_answers import evaluate_values, have_free_beside
@@ -20,7 +21,7 @@ def known_choices(
 )->tuple: # places of those whose human answer can be met, and of these the choices
     "Which records can be scored, and which of them as a choice among options; their task says so."
     known, choice = [], []
-    for i, record in enumerate(_rows(records)):
+    for i, record in enumerate(_rows(_looked_at(records))):
         task = task_of(record)
         if task.known(record):
             known.append(i)
@@ -29,6 +30,13 @@ def known_choices(
     return known, choice
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #f460177f
+def _looked_at(records):
+    "Records without the fields that no task of theirs looks at here."
+    tasks = [task_of(dict(task=name)) for name in set(records['task'][:])]
+    if all(t.known is answer_known and t.choice is always_choice for t in tasks):
+        return records.select_columns(['task', 'options', 'answer_index', 'answer'])
+    return records
+
 def _rows(records, size=10_000):
     "Records as dicts, many at a time: one at a time takes ten times as long."
     for start in range(0, len(records), size):

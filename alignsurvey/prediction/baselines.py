@@ -220,7 +220,7 @@ def baseline_predictions(
 )->dict: # name of a baseline -> predictions
     """Predictions that take no language model; where questions are new, one of those that say the
     same. Raises ValueError where a record is on both sides, or at an unknown name."""
-    by_source = None if train is None else set(test['source']) <= set(train['source'])
+    by_source = None if train is None else set(test['source'][:]) <= set(train['source'][:])
     a = read_answers(test, by_source)
     t = None if train is None else read_answers(train, by_source)
     if t is not None:

@@ -265,7 +265,7 @@ def check_terms(
     `send_anyway` does not name it."""
     if is_here(self.base_url) or 'sending_forbidden' not in records.column_names:
         return
-    said = dict(zip(records['source'], records['sending_forbidden']))
+    said = dict(zip(records['source'][:], records['sending_forbidden'][:]))
     for source, words in said.items():
         if words and source not in self.send_anyway:
             where = urlsplit(self.base_url or PROVIDER).hostname

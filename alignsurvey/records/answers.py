@@ -96,10 +96,11 @@ def _checked_records(records):
 # %% ../../nbs/records/07_answers.ipynb #c008c
 def _combination(f, *columns):
     "An index for each distinct combination; the same whatever the order of rows."
-    key = f[columns[0]].astype(str) + '\0'
-    for c in columns[1:]:
-        key = key + (f[c].fillna('').astype(str) + '\0')
-    return pd.factorize(key, sort=True)[0]
+    index = np.zeros(len(f), dtype=int)
+    for c in columns:
+        codes, names = pd.factorize(f[c].fillna('').astype(str).to_numpy(object), sort=True)
+        index = np.unique(index*len(names) + codes, return_inverse=True)[1]
+    return index
 
 def _person_numbers(f):
     "Respondent, and cluster (PSU where there is one, else the respondent), as indices (N,)."

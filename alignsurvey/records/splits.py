@@ -9,6 +9,7 @@ __all__ = ['UNITS', 'check_leakage', 'split_records', 'describe_splits']
 import hashlib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 # %% ../../nbs/records/05_splits.ipynb #c034
 # of a group record, the group is the respondent
@@ -79,6 +80,12 @@ def _as_list(x):
     return [x] if isinstance(x, str) else list(x or [])
 
 # %% ../../nbs/records/05_splits.ipynb #c035bb
+def _rows_of(table, chosen):
+    "Some rows of a table as records, one behind the other: a selection of them is slow to read."
+    from datasets import Dataset    # takes half a second
+    from datasets.fingerprint import generate_random_fingerprint
+    return Dataset(table.filter(pa.array(chosen)), fingerprint=generate_random_fingerprint())
+
 def split_records(
     records:'Dataset', # records
     by='respondent', # respondent (new people), item (new questions), wave, a group; or several
@@ -98,7 +105,8 @@ def split_records(
     by, stratify = _as_list(by), _as_list(stratify)
     shares = dict(validation=validation, test=test) if validation else dict(test=test)
     sides = np.array([_assigned(records, b, shares, seed, stratify) for b in by])
-    splits = DatasetDict({name: records.select(np.flatnonzero((sides == name).all(0)))
+    table = records.with_format('arrow')[:]
+    splits = DatasetDict({name: _rows_of(table, (sides == name).all(0))
         for name in ('train', *shares)})
     for name, part in splits.items():
         if not len(part):
