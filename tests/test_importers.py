@@ -8,6 +8,7 @@ import pytest
 from hypothesis import Phase, given, settings, strategies as st
 from importer_files import FORMATS, mutated_file
 
+from alignsurvey.surveys.spreadsheet import from_sheets
 from alignsurvey.surveys import Codebook, Metadata, Variable, draft_codebook, guess_role, merged, read_metadata
 from alignsurvey.surveys.codebook import count_decisions, plain_codebook, read_codebook, unread_parts
 from alignsurvey.surveys.survey import draft_codebook_of
@@ -266,3 +267,13 @@ def test_routing_in_a_circle_is_kept_as_words(tmp_path):
         (tmp_path/f'c{ending}').write_bytes(FORMATS[ending])
         said = read_metadata(tmp_path/f'c{ending}')
         assert sum(bool(v.routing) for v in said.variables.values()) >= 2
+
+
+def test_a_key_that_stands_twice_is_refused_in_every_format(tmp_path):
+    path = tmp_path/'x.qsf'
+    path.write_text('{"SurveyEntry": {},\n"SurveyElements": [],\n"SurveyElements": []}')
+    with pytest.raises(ValueError, match="x.qsf: the key 'SurveyElements' stands twice in one object, in lines 2 and 3"):
+        read_metadata(path)
+    sheets = dict(questions=[['name', 'role'], ['q', 'item']], lists=[['list', 'code', 'label']], survey=[['field', 'value'], ['notes', '{"a": 1, "a": 2}']])
+    with pytest.raises(ValueError, match="b.xlsx: survey: notes: the key 'a' stands twice"):
+        from_sheets(sheets, 'b.xlsx')

@@ -143,7 +143,12 @@ def test_an_unfinished_run_is_exported(tmp_path, cli):
         predict(Tired(), records, journal=tmp_path/'run.sqlite')
     code, _, err = cli('export', tmp_path/'run.sqlite', tmp_path/'so_far.parquet')
     assert code == 0, err
-    assert list(pd.read_parquet(tmp_path/'so_far.parquet').record_id) == records['record_id'][:8]
+    assert list(pd.read_parquet(tmp_path/'so_far.parquet').record_id) == records['record_id'][:8] and err == ''
+    predict(Parrot(), prompts(12), journal=tmp_path/'run.sqlite')
+    first, last = Journal(tmp_path/'run.sqlite').runs()
+    code, _, err = cli('export', tmp_path/'run.sqlite', tmp_path/'last.jsonl')
+    assert code == 0 and f'holds 2 runs; this is the last, {last}: name another with --name, {first}' in err
+    assert cli('export', tmp_path/'run.sqlite', tmp_path/'first.jsonl', '--name', first)[2] == ''
     assert cli('export', tmp_path/'none.sqlite', tmp_path/'x.jsonl')[0] == 2
 
 

@@ -192,12 +192,23 @@ def export(
     if source.suffix == '.sqlite':
         from alignsurvey.prediction.elicitation import read_run
         from alignsurvey.prediction.predictions import write_predictions
-        print(write_predictions(read_run(source, name), out, overwrite=overwrite))
+        found = read_run(source, name)
+        _tell_run(source, name, found)
+        print(write_predictions(found, out, overwrite=overwrite))
         return
     from alignsurvey.records.llamafactory import export_records
     from alignsurvey.records.reading import read_records
     data = read_records(source)
     print(export_records(data, out, name=name or 'records', overwrite=overwrite))
+
+def _tell_run(source, name, found):
+    "Say which run of several is taken where none was named."
+    from alignsurvey.prediction.journal import Journal
+    with contextlib.closing(Journal(source)) as log:
+        runs = log.runs()
+    if name is None and len(runs) > 1:
+        print(f"{source}: holds {len(runs)} runs; this is the last, {found.attrs['run']}: name "
+            f"another with --name, {', '.join(list(runs)[:-1])}", file=sys.stderr)
 
 # %% ../../nbs/cli/03_commands.ipynb #c013t
 _Model = option(str, 'smollm2-135m (embedded), a folder, a .gguf file or a hub id')

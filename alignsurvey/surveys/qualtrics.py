@@ -11,6 +11,7 @@ import json
 import re
 from pathlib import Path
 import pandas as pd
+from ..files.strict import parse_json
 from .metadata import Metadata, Variable, clean_wording, has_placeholder
 from .metadata import read_bytes
 
@@ -35,8 +36,8 @@ def read_qsf(
     "Questions of a Qualtrics survey. Raises ValueError where it is none."
     raw, name = read_bytes(path), Path(path).name
     try:
-        spec = json.loads(raw.decode('utf-8', 'replace'))
-    except (ValueError, RecursionError) as e:
+        spec = parse_json(raw.decode('utf-8', 'replace'), name)
+    except json.JSONDecodeError as e:
         raise ValueError(f"{name}: is no .qsf file: {' '.join(str(e).split())}; "
             "export the survey again") from None
     elements = _map(spec).get('SurveyElements')

@@ -8,6 +8,7 @@ __all__ = ['HELP', 'to_sheets', 'from_sheets', 'is_codebook']
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k003
 import json
 import re
+from ..files.strict import parse_json
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k008
 _OF_LIST = ('scale', 'options', 'missing')
@@ -174,7 +175,7 @@ def from_sheets(
                 "draft with `alignsurvey codebook` to see what it needs")
     lists = _read_lists(_dicts(sheets['lists']), name)
     rows = sorted(_dicts(sheets['questions']), key=lambda row: _number(row[1].get('no'), 10**9))
-    spec = {row['field']: _read_value(row.get('value', ''))
+    spec = {row['field']: _read_value(row.get('value', ''), f"{name}: survey: {row['field']}")
         for _, row in _dicts(sheets.get('survey', [])) if row.get('field')}
     spec |= {'other': {}, 'doubts': {}, 'background': {}, 'items': {}}
     for r, row in rows:
@@ -206,12 +207,12 @@ def _number(text, otherwise=None):
         return otherwise
     return int(value) if value.is_integer() and '.' not in text and 'e' not in text else value
 
-def _read_value(text):
+def _read_value(text, where):
     "A field of the survey as it was."
     if re.match(r'\s*["\d\[{-]', text):
         try:
-            return json.loads(text)
-        except ValueError:
+            return parse_json(text, where)
+        except json.JSONDecodeError:
             return text
     return text
 
@@ -290,7 +291,7 @@ def _read_set(row, where):
     "A row of the sheet `sets`."
     text = row.get('columns', '')
     try:
-        columns = json.loads(text) if text.startswith('[') else _split(text)
-    except ValueError:
+        columns = parse_json(text, where) if text.startswith('[') else _split(text)
+    except json.JSONDecodeError:
         raise ValueError(f"{where}: columns is {text!r}: write names with commas") from None
     return dict(kind=row.get('kind', ''), columns=columns, question=_by_lang(row, 'question'))
