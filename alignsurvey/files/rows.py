@@ -251,7 +251,7 @@ def _read_entry(folder, name, entry):
 # %% ../../nbs/files/02_rows.ipynb #t023
 def _check_entry(where, entry):
     "Raises ValueError where an entry says more than which file and which of its columns."
-    if 'file_name' not in entry:
+    if entry.get('file_name') is None:
         raise ValueError(f"{where}: has no file_name: download its data, and name the file")
     form = 'pairs of answers' if entry.get('ranking') else entry.get('formatting') or 'alpaca'
     if form != 'alpaca':
