@@ -44,7 +44,7 @@ def people(rng, items, clustered, weighted, n=N, effect=.5, person=0.):
     words = [f'o{k}' for k in range(K)]
     rows = [dict(task='response', instruction=f'{j}?\nA. o0\nB. o1\nC. o2', output=f'o{v}', options=words, answer_index=int(v), answer_form='text', scale='ordinal', positions=[0., 1., 2.], source='made_up', respondent_id=str(i), question_id=f'q{j}',
         weight=float(w[i]), psu=str(psu[i]) if clustered else None, groups=dict(age=str(age[i]), sex=str(sex[i]))) for (i, j), v in np.ndenumerate(y)]
-    return reorder(make_records(rows)), p, (age, sex)
+    return reorder(make_records(rows), 'shuffle'), p, (age, sex)
 
 
 def said(records, q):

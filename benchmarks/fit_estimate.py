@@ -19,7 +19,7 @@ def one(name):
     from alignsurvey.all import Survey
     respondents, items, settings = RUNS[name]
     gss = Survey.load('gss2018')
-    records = reorder(gss.records('response', items=list(gss.codebook.items)[:items], respondents=respondents, answer_form='text', verbose=False))
+    records = reorder(gss.records('response', items=list(gss.codebook.items)[:items], respondents=respondents, answer_form='text', verbose=False), 'shuffle')
     with tempfile.TemporaryDirectory() as folder:
         sft(load_model(), records, Path(folder)/'a', lr=1e-3, **settings)
         card = json.loads((Path(folder)/'a'/'sft.json').read_text())

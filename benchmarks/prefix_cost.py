@@ -22,7 +22,7 @@ def asked(items, respondents):
     "So many items to each respondent; more than the survey has are asked in a second order of their options."
     if items <= 17: return survey_records(items, respondents)
     once = survey_records(items//2, respondents)
-    return concatenate_datasets([once, reorder(once, seed=1)])
+    return concatenate_datasets([once, reorder(once, 'shuffle', seed=1)])
 
 
 def prompts_of(lm, records): return [prompt_ids(lm, r['instruction'], r['input']) for r in records]

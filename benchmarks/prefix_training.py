@@ -27,7 +27,7 @@ def survey_records(items, respondents):
     for i, who in enumerate(every['respondent_id']):
         if len(kept.setdefault(who, [])) < items: kept[who].append(i)
     full = [v for v in kept.values() if len(v) == items][:respondents]
-    return reorder(every.select(sum(full, [])))
+    return reorder(every.select(sum(full, [])), 'shuffle')
 
 
 def plain_matmul(model, tokens, seconds=1.):

@@ -76,7 +76,7 @@ def answers():
     "Shuffled answers to two items, in two splits."
     made = records('gss2018', items=['natroad', 'natsci'], variables=['age', 'sex', 'degree'],
                    respondents=120, answer_form='text')
-    return split_records(reorder(made), test=.5)
+    return split_records(reorder(made, 'shuffle'), test=.5)
 
 
 @functools.cache
@@ -189,17 +189,22 @@ def each_order():
     long = records('ess10no', items=['lrscale'], respondents=5)
     grouped = records('gss2018', level='group', items=['natsci'], by='degree')
     asked = records('invented_interviews', 'interview', lang='zh')
+    vote = records('ess10no', items=['eu_vote'], respondents=5)
     last = ['about the right amount']
-    yield 'shuffle', reorder(few)
-    yield 'shuffle, seed 1', reorder(few, seed=1)
+    yield 'shuffle', reorder(few, 'shuffle')
+    yield 'shuffle, seed 1', reorder(few, 'shuffle', seed=1)
     yield 'reverse', reorder(few, 'reverse')
     yield 'keep', reorder(few, 'keep', pin_last=last)
     yield 'cyclic', reorder(few, 'cyclic')
     yield 'all', reorder(few, 'all')
     yield 'pinned', reorder(reorder(few, 'keep', pin_last=last), 'all', pin_last=last)
     yield 'long', reorder(long, 'cyclic')
-    yield 'groups', reorder(grouped, seed=2)
-    yield 'dialogue', reorder(asked)
+    yield 'groups', reorder(grouped, 'shuffle', seed=2)
+    yield 'dialogue', reorder(asked, 'shuffle')
+    yield 'default', reorder(few)
+    yield 'default, seed 1', reorder(few, seed=1)
+    yield 'default, nominal', reorder(vote)
+    yield 'default, groups', reorder(grouped, seed=2)
 
 
 def each_split():
@@ -742,7 +747,7 @@ def asked():
     "Six records for the model, and others to train on."
     made = records('gss2018', items=['natroad', 'natsci'], variables=['age', 'sex', 'degree'],
                    respondents=10, answer_form='text')
-    return split_records(reorder(made), test=.3)
+    return split_records(reorder(made, 'shuffle'), test=.3)
 
 
 def prompts():

@@ -2,7 +2,7 @@
 import numpy as np, pandas as pd, pytest
 
 from alignsurvey.evaluation.orders import average_orders, position_bias
-from alignsurvey.records.reading import make_records
+from alignsurvey.records.reading import make_records, read_records, write_records
 from alignsurvey.records.orders import reorder
 
 OPTIONS = ['none', 'some', 'much', 'all']
@@ -56,10 +56,28 @@ def test_failed_orders_are_told_and_left_out():
     got = average_orders(asked, p)
     assert list(got.status) == ['ok', 'refused'] and got.why[0] == '1 of 4 orders failed' and list(got.orders) == [3, 0]
     with pytest.raises(ValueError, match='has no prediction'): average_orders(asked, p.iloc[1:])
-    with pytest.raises(ValueError, match='use shuffle, reverse, keep, cyclic or all'): reorder(survey(1), 'random')
+    with pytest.raises(ValueError, match='use flip, shuffle, reverse, keep, cyclic or all'): reorder(survey(1), 'random')
 
 
 def test_five_options_have_too_many_orders():
     five = make_records([dict(instruction='?\n' + '\n'.join(f'{l}. {o}' for l, o in zip('ABCDE', 'vwxyz')), output='A')], source='made')
     with pytest.raises(ValueError, match='its 5 options have 120 orders: use cyclic, or pin some last'): reorder(five, 'all')
     assert len(reorder(five, 'all', pin_last=['z'])) == 24
+
+
+@pytest.mark.parametrize('scale', ['ordinal', 'unknown', 'nominal'])
+def test_a_scale_is_turned_for_half_and_only_the_nominal_is_shuffled(scale):
+    records = survey(400).map(lambda r: dict(scale=scale), load_from_cache_file=False)
+    shown = pd.Series([tuple(o) for o in reorder(records, pin_last=['none'])['options']]).value_counts()
+    up, down = ('some', 'much', 'all', 'none'), ('all', 'much', 'some', 'none')
+    assert shown[up] + shown[down] == 400 and abs(shown[up] - 200) <= 40 if scale != 'nominal' else len(shown) == 6
+    assert reorder(records.select(range(9))).to_list() == reorder(records).select(range(9)).to_list()
+
+
+def test_what_a_record_pins_stays_last_in_every_order(tmp_path):
+    rows = [dict(r, pinned=['none'] if i else None) for i, r in enumerate(survey(3))]
+    records = read_records(write_records(make_records(rows, source='made'), tmp_path/'r.jsonl'))
+    for how in 'flip', 'shuffle', 'reverse', 'keep':
+        assert [o[-1] for o in reorder(records, how)['options'][1:]] == ['none']*2, how
+    assert len(reorder(reorder(records.select([1]), 'keep'), 'all')) == 6
+    with pytest.raises(ValueError, match="field 'pinned' is 3: write a list of texts"): make_records([dict(rows[1], pinned=3)])

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Overwrite', 'Seed', 'argument', 'option', 'new_path', 'read_names', 'read_prices', 'read_weights', 'read_object',
-           'read_shard', 'run_plugins']
+           'read_where', 'read_shard', 'run_plugins']
 
 # %% ../../nbs/cli/01_arguments.ipynb #c002
 import json
@@ -100,6 +100,22 @@ def read_object(
         raise ValueError(f"{flag} is {text}: give a JSON object, "
             """as in '{"gradient_checkpointing": true}'""")
     return given
+
+# %% ../../nbs/cli/01_arguments.ipynb #f001
+def read_where(
+    typed, # texts such as wave=2016 or country=DE,AT; None for none
+)->dict: # column -> values
+    "Conditions that respondents are to meet. Raises ValueError."
+    conditions = {}
+    for text in typed or ():
+        name, given, values = text.partition('=')
+        if not (name and given and values):
+            raise ValueError(f"--where {text}: give a column and its value, as in wave=2016")
+        if name in conditions:
+            raise ValueError(f"--where {name} is given twice: "
+                "give its values with commas, as in country=DE,AT")
+        conditions[name] = read_names(values)
+    return conditions
 
 # %% ../../nbs/cli/01_arguments.ipynb #c011
 def _own_part():

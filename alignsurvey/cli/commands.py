@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 from .arguments import Overwrite, Seed, argument, new_path, option, read_names
-from .arguments import read_object, read_prices, read_shard, read_weights
+from .arguments import read_object, read_prices, read_shard, read_weights, read_where
 from .arguments import run_plugins
 
 # %% ../../nbs/cli/03_commands.ipynb #c007
@@ -68,6 +68,15 @@ def _before(
         print(f'alignsurvey: {e}', file=sys.stderr)
         raise typer.Exit(2) from None
 
+# %% ../../nbs/cli/03_commands.ipynb #f001
+_Order = option(str | None,
+    'of lettered options: flip (scales kept or turned round by lot, the rest shuffled), shuffle, '
+    'reverse, keep, cyclic or all; default flip where the task has such options')
+_Shuffle = option(bool | None, 'short for --order shuffle; --no-shuffle for --order keep')
+_Where = option(list[str] | None,
+    'only respondents with this value, such as wave=2016 or country=DE,AT; may be given several '
+    'times')
+
 # %% ../../nbs/cli/03_commands.ipynb #c009
 @_command
 def convert(
@@ -87,13 +96,13 @@ def convert(
     respondents: option(int | None, 'how many to draw at random; default all') = None,
     lang: option(str, 'en or zh') = 'en',
     level: option(str, 'individual or group') = 'individual',
-    by: option(str | None, 'level group: background variables to cross, with commas') = None,
+    by: option(str | None, 'level group: variables to cross, with commas; default each') = None,
     min_n: option(int, 'level group: cells with fewer answers are suppressed') = 30,
     answer_form: option(str | None, 'label_text, label or text; for groups also shares, '
         'json_percent or json_shares') = None,
     strict: option(bool, 'refuse questions that nobody has read; default warns', '--strict'
         ) = False,
-    shuffle: option(bool, 'show lettered options in an order drawn for each record') = True,
+    order: _Order = None, shuffle: _Shuffle = None, where: _Where = None,
     seed: Seed = 0, overwrite: Overwrite = False):
     """Turn a survey into records (Alpaca JSON).
 
@@ -103,21 +112,31 @@ def convert(
     named = {name: read_names(text) for name, text in named.items()}
     how = dict(level=level, min_n=min_n, respondents=respondents, seed=seed, lang=lang,
         answer_form=answer_form, strict=strict, **named)
-    print(_converted(survey, out, task, codebook, encoding, shuffle, overwrite, how))
+    order = _order_asked(order, shuffle)
+    print(_converted(survey, out, task, codebook, encoding, where, order, overwrite, how))
 
 # %% ../../nbs/cli/03_commands.ipynb #c009a
-def _converted(survey, out, task, codebook, encoding, shuffle, overwrite, how):
+def _converted(survey, out, task, codebook, encoding, where, order, overwrite, how):
     "Records of a survey, written to a file."
     from alignsurvey.records.orders import reorder
     from alignsurvey.records.reading import write_records
     from alignsurvey.tasks.registry import Survey, get_task, task_records
     given = codebook[0] if codebook and len(codebook) == 1 else codebook or None
-    loaded = Survey.load(survey, given, encoding=encoding)
+    loaded = Survey.load(survey, given, encoding=encoding).where(**read_where(where))
     with _warnings_said('convert'):
         records = task_records(loaded, task, **how)
-    if shuffle and get_task(task).reorders:
-        records = reorder(records, seed=how['seed'])
+    if order or get_task(task).reorders:
+        records = reorder(records, order or 'flip', seed=how['seed'])
     return write_records(records, out, overwrite=overwrite)
+
+def _order_asked(order, shuffle):
+    "The order of the options as it was typed."
+    if order and shuffle is not None:
+        raise ValueError('--order and --shuffle say the same thing: give one of them')
+    if shuffle is None:
+        return order
+    return 'shuffle' if shuffle else 'keep'
+
 
 # %% ../../nbs/cli/03_commands.ipynb #k001
 @contextlib.contextmanager
@@ -337,9 +356,11 @@ def push(
     print(push(folder, repo, data=about, scores=table, licence=licence, private=not public))
 
 # %% ../../nbs/cli/03_commands.ipynb #c019t
-_Elicitation = option(str, 'score (probabilities of the options), greedy (the model writes), '
+_Elicitation = option(str | None,
+    'score (probabilities of the options), greedy (the model writes), '
     'sample (it writes several times), verbalize (it states shares of a group) or auto '
-    '(score, or sample where a server gives no probabilities)')
+    '(score, or sample where a server gives no probabilities); default verbalize where records '
+    'ask for shares, else score')
 _Unseen = option(str,
     'what the adapter must not have been trained on: respondent, item or none')
 _Journal = option(Path | None, 'SQLite file that keeps answers as they come; default: beside OUT')
@@ -375,7 +396,7 @@ def predict(
         'with --server its name for the model') = 'smollm2-135m',
     adapter: option(Path | None, "adapter's folder") = None,
     unseen: _Unseen = 'respondent',
-    elicitation: _Elicitation = 'score',
+    elicitation: _Elicitation = None,
     journal: _Journal = None,
     batch: option(int, 'records at a time, and written to the journal together') = 128,
     per_token: _PerToken = False,

@@ -55,7 +55,7 @@ def demo_records(
         told['answer_form'] = 'text'
     records = task_records(survey, task, items=size['items'], respondents=size['respondents'],
         seed=seed, **told)
-    return reorder(records, seed=seed) if how.reorders else records
+    return reorder(records, 'shuffle', seed=seed) if how.reorders else records
 
 # %% ../../nbs/cli/02_demo.ipynb #c008
 def _folder(out):

@@ -11,7 +11,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     predictions=['read_predictions', 'write_predictions'],
     journal=['Journal', 'join_journals'],
-    elicitation=['predict', 'as_predictor', 'read_run', 'content_keys', 'ELICITATIONS'],
+    elicitation=['predict', 'as_predictor', 'read_run', 'content_keys', 'usual_elicitation',
+        'ELICITATIONS'],
     predictor=['Predictor', 'function_predictor'],
     server=['connect', 'Server'],
     batch_api=['in_batches'],

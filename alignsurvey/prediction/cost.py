@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from ..models.chat import chat_ids, render_chat
 from ..models.embedded import EMBEDDED, embedded_folder
+from .elicitation import usual_elicitation
 from .journal import COUNT_OF_RUN, KEYS_OF_RUN
 from .server import Server, is_here, most_written, rough_tokens
 
@@ -22,13 +23,14 @@ def estimate_cost(
     server:Server, # whose prices hold
     records, # records to ask
     *,
-    elicitation='score', # as in `predict`; auto is priced as sample, the dearer of the two
+    elicitation=None, # as in `predict`; auto is priced as sample, the dearer of the two
     tokenizer=None, # the model's own: smollm2-135m, a folder or a hub id; default a guess
     draws=10, # sample: replies to each record
     max_new_tokens=64, # of a written reply
 )->dict: # requests, prompt_tokens, written_tokens (most), price_from, price_to, counted (how)
     """Tokens and price of a run, before it starts; nothing is asked. Raises FileNotFoundError at a
     tokenizer that can't be loaded."""
+    elicitation = elicitation or usual_elicitation(records)
     count, counted = _counter(tokenizer)
     times = draws if elicitation in ('sample', 'auto') else 1
     asks = 'score' if elicitation == 'score' else 'greedy'

@@ -12,17 +12,17 @@ import random
 from .schema import SHARE_FORMS, answer_texts, option_block, share_text
 
 # %% ../../nbs/records/04_orders.ipynb #c029
-ORDERS = ('shuffle', 'reverse', 'keep', 'cyclic', 'all')
+ORDERS = ('flip', 'shuffle', 'reverse', 'keep', 'cyclic', 'all')
 _SEVERAL = ('cyclic', 'all')    # make several records of one
 
 # %% ../../nbs/records/04_orders.ipynb #c029b
-def _n_orders(how, record_id, options, pin_last):
+def _n_orders(how, record_id, options, pinned):
     "How many records one record becomes."
     if not options:
         raise ValueError(f"{record_id}: has no options to reorder")
     if how not in _SEVERAL:
         return 1
-    free = [o not in pin_last for o in options]
+    free = [o not in pinned for o in options]
     k = sum(free)
     if not all(free[:k]):
         raise ValueError(f"{record_id}: its pinned options don't stand last yet, so its answers "
@@ -35,19 +35,23 @@ def _n_orders(how, record_id, options, pin_last):
     return math.factorial(k)
 
 # %% ../../nbs/records/04_orders.ipynb #c029a
-def _order(how, r, seed, pin_last, turn):
+def _order(how, r, seed, pinned, turn):
     "Which options stand in which places, as indices of the old order."
-    free = [i for i, o in enumerate(r['options']) if o not in pin_last]
-    pinned = [i for i, o in enumerate(r['options']) if o in pin_last]
-    if how == 'shuffle':
+    free = [i for i, o in enumerate(r['options']) if o not in pinned]
+    last = [i for i, o in enumerate(r['options']) if o in pinned]
+    if how == 'shuffle' or (how == 'flip' and r['scale'] == 'nominal'):
         random.Random(f"{seed}/{r['record_id']}").shuffle(free)
-    elif how == 'reverse':
+    elif how == 'reverse' or (how == 'flip' and _is_turned(r, seed)):
         free.reverse()
     elif how == 'cyclic':
         free = free[turn:] + free[:turn]
     elif how == 'all':
         free = list(next(itertools.islice(itertools.permutations(free), turn, None)))
-    return free + pinned
+    return free + last
+
+def _is_turned(r, seed):
+    "Whether the lot turns a record's scale round."
+    return random.Random(f"{seed}/{r['record_id']}").random() < .5
 
 # %% ../../nbs/records/04_orders.ipynb #c029c
 def _shown_in(r, block):
@@ -78,30 +82,39 @@ def _rewrite(r, order):
 
 # %% ../../nbs/records/04_orders.ipynb #c030
 _MOVED = ['record_id', 'instruction', 'input', 'output', 'options', 'answer_index', 'answer_form',
-    'positions', 'target']    # fields that an order changes, or that say how
+    'scale', 'positions', 'target']    # fields that an order changes, or that say how
+
+def _pinned(records, pin_last):
+    "The options of each record that stay last."
+    own = [None]*len(records)
+    if 'pinned' in records.column_names:
+        own = records['pinned'][:]
+    return [{*pin_last, *(mine or ())} for mine in own]
 
 # %% ../../nbs/records/04_orders.ipynb #c030b
 def reorder(
     records:'Dataset', # records with options
-    how='shuffle', # shuffle, reverse, keep (only pinned options move), cyclic or all
+    how='flip', # flip, shuffle, reverse, keep (only pinned options move), cyclic or all
     *,
-    seed=0, # of the shuffle; the same seed gives the same orders
-    pin_last=(), # options that stay last, such as "don't know"
+    seed=0, # of flip and shuffle; the same seed gives the same orders
+    pin_last=(), # options that stay last, such as "don't know", beside those of the codebook
 )->'Dataset': # records in another order; cyclic and all: several of each, ids ending in #0, …
     """Change the displayed order of the options; cyclic shows each option first once, all every
     order of up to 4. Raises ValueError where a record shows none, or too many for all."""
     if how not in ORDERS:
         raise ValueError(f"how is {how!r}: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
-    pairs = zip(records['record_id'][:], records['options'][:])
-    turns = [range(_n_orders(how, record_id, options, pin_last)) for record_id, options in pairs]
+    pins = _pinned(records, pin_last)
+    each = zip(records['record_id'][:], records['options'][:], pins)
+    turns = [range(_n_orders(how, *one)) for one in each]
     which = list(itertools.chain.from_iterable(turns))
     if how in _SEVERAL:
-        records = records.select([i for i, turn in enumerate(turns) for _ in turn])
+        taken = [i for i, turn in enumerate(turns) for _ in turn]
+        records, pins = records.select(taken), [pins[i] for i in taken]
 
     def rewritten(*columns):
         *columns, at = columns
         rows = [dict(zip(_MOVED, values)) for values in zip(*columns)]
-        rows = [_rewrite(r, _order(how, r, seed, pin_last, which[i])) for r, i in zip(rows, at)]
+        rows = [_rewrite(r, _order(how, r, seed, pins[i], which[i])) for r, i in zip(rows, at)]
         if how in _SEVERAL:
             for r, i in zip(rows, at):
                 r['record_id'] += f'#{which[i]}'

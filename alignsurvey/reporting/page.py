@@ -17,6 +17,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from ..files.writing import no_overwrite, written_whole
 from ..metrics.catalogue import metric_name
+from ..records.schema import share_lines
 from ..surveys.codebook import unread_parts
 from ..tasks.registry import get_task
 from .tables import difference_table, findings, main_metrics, overall
@@ -55,7 +56,7 @@ The model's answers below are not what people think; they are what a model says 
 told to answer as one. No number here licenses replacing respondents.</p>
 <h2>What was asked of whom</h2>
 <p>{{ asked }}</p>{% for w in warnings %}<p class="warn">{{ w }}</p>{% endfor %}
-<p>One prompt, as the model saw it, and the answer that the respondent gave:</p><pre>{{ prompt }}
+<p>One prompt, as the model saw it, and {{ gave }}:</p><pre>{{ prompt }}
 
 → {{ answer }}</pre>
 <h2>Scores</h2>{{ table }}
@@ -118,6 +119,14 @@ def _counts_text(frame, task, who):
         said += f": {', '.join(frame.question_id.unique()[:30])}"
     return said
 
+# %% ../../nbs/reporting/04_page.ipynb #f001
+def _whom(records, who):
+    "Respondents or groups, and of which part of a survey where the records say so."
+    if 'population' not in records.column_names:
+        return who
+    parts = [p for p in records.unique('population') if p]
+    return f"{who} ({', or '.join(parts)})" if parts else who
+
 # %% ../../nbs/reporting/04_page.ipynb #c026b
 def describe_records(
     records, # of one task and level
@@ -127,7 +136,7 @@ def describe_records(
     frame = records.select_columns(columns).to_pandas()
     task = get_task(records['task'][0])
     who = 'groups' if records['level'][0] == 'group' else 'respondents'
-    said = _counts_text(frame, task, who)
+    said = _counts_text(frame, task, _whom(records, who))
     said += f'. An answer is {_HOW[frame.answer_form.iloc[0]]}. '
     dialogue = task.counts_items and frame.history.notna().any()
     if dialogue and frame.options.notna().any():
@@ -210,14 +219,19 @@ def exhibits(
     first, # a record
     about, # what the codebook says of its survey
     card, # dict from `run_card`, or None
-)->dict: # prompt, answer, about, card
+)->dict: # prompt, answer, gave (whose answer it is), about, card
     "One prompt with its answer, the source and the run card, as the pages show them."
-    source = {k: about[k] for k in ('source', 'citation', 'terms') if k in about}
+    told = ('population', 'source', 'citation', 'terms')
+    source = {k: about[k] for k in told if k in about}
     plain = {}
     for k, v in (card or {}).items():
         plain[k] = json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v
     prompt = first['instruction'] + (f"\n{first['input']}" if first['input'] else '')
-    return dict(prompt=prompt, answer=first['output'],
+    answer, gave = first['output'], 'the answer that the respondent gave'
+    if first['target'] is not None:
+        answer = answer or share_lines(first['options'], first['target'])
+        gave = f"the shares of the {first['n']:,} people who were asked"
+    return dict(prompt=prompt, answer=answer, gave=gave,
         about=source or dict(source=first['source']), card=plain)
 
 # %% ../../nbs/reporting/04_page.ipynb #c027f

@@ -159,7 +159,7 @@ told to answer as one. No number here licenses replacing respondents.</p>\
 <h2>What was not looked at</h2>\
 <ul>{% for n in not_looked_at %}<li>{{ n }}</li>{% endfor %}</ul>
 <h2>Methods</h2><p>{{ methods }}</p>
-<h2>One prompt</h2><pre>{{ prompt }}
+<h2>One prompt, and {{ gave }}</h2><pre>{{ prompt }}
 
 → {{ answer }}</pre>
 <h2>Source, citation, terms</h2>\

@@ -18,5 +18,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     importers=['IMPORTERS', 'read_metadata'], spreadsheet=['from_sheets', 'to_sheets'],
     codebook=['Codebook', 'Question', 'count_decisions', 'stance_map', 'unread_parts'],
     bundled=['find_data', 'data_folder'],
-    survey=['Survey', 'draft_survey', 'coded', 'numeric', 'weights', 'background'],
+    survey=['Survey', 'draft_survey', 'coded', 'numeric', 'weights', 'background', 'whom'],
+    where=['meets', 'meets_all'],
     interviews=['Interviews']))

@@ -277,7 +277,8 @@ def _check_labels(options, where):
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020
 _DESIGN = ('respondent_id', 'weight', 'stratum', 'psu', 'wave')
-_ABOUT = ('title', 'year', 'country', 'source', 'citation', 'terms', 'sending_forbidden', 'notes')
+_ABOUT = ('title', 'year', 'country', 'population', 'source', 'citation', 'terms',
+    'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
 OTHER_ROLES = ('spare_weight', 'id', 'date', 'paradata', 'ignore')
 SET_KINDS = ('multiple', 'ranking')

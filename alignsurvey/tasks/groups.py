@@ -11,7 +11,7 @@ import pandas as pd
 from itertools import combinations
 from tqdm.auto import tqdm
 from ..surveys.codebook import in_lang
-from ..surveys.survey import background, weights
+from ..surveys.survey import background, weights, whom
 from ..records.schema import SHARE_FORMS, share_text
 from .items import all_columns, chosen_names, item_fields, make_id, record_table
 
@@ -24,7 +24,9 @@ def crossings(
 
 # %% ../../nbs/tasks/03_groups.ipynb #c015b
 def _crossed(by, allowed, where):
-    "`by` as a list of lists of background variables."
+    "`by` as a list of lists of background variables; None: each by itself."
+    if by is None:
+        by = [[name] for name in allowed]
     if not by:
         raise ValueError("by is empty: name the background variables that make the groups, "
             "such as by=['sex', 'degree']")
@@ -106,7 +108,7 @@ def group_tables(
             small += few
     if ask.verbose:
         many = 's' if len(by) > 1 else ''
-        print(f"{survey.codebook.id}: {sum(map(len, parts)):,} group records from {len(by)} "
+        print(f"{whom(survey.codebook)}: {sum(map(len, parts)):,} group records from {len(by)} "
             f"crossing{many} of {', '.join(names)}; {small:,} cells with fewer than "
             f"{ask.min_n} answers suppressed")
     return parts

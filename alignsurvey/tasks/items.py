@@ -14,7 +14,7 @@ import pyarrow as pa
 from itertools import chain
 from tqdm.auto import tqdm
 from ..surveys.codebook import KINDS, in_lang, labels, positions
-from ..surveys.survey import Survey, background, coded, weights
+from ..surveys.survey import Survey, background, coded, weights, whom
 from ..records.schema import FIELDS, answer_texts
 
 # %% ../../nbs/tasks/02_items.ipynb #i004
@@ -200,7 +200,7 @@ def account(
     skipped = len(survey.codebook.items) - len(answers)
     if skipped:
         said += f'; {skipped} items not asked for or without options'
-    return (f'{survey.codebook.id}: {made:,} records of {len(survey):,} respondents '
+    return (f'{whom(survey.codebook)}: {made:,} records of {len(survey):,} respondents '
         f'and {len(answers)} items; left out: {said}')
 
 # %% ../../nbs/tasks/02_items.ipynb #c018

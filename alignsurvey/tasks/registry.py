@@ -8,7 +8,7 @@ __all__ = ['TASKS', 'get_task', 'task_of', 'task_records', 'parse_answer', 'huma
 # %% ../../nbs/tasks/09_registry.ipynb #c002
 import warnings
 from fastcore.basics import patch
-from ..surveys.codebook import unread_parts
+from ..surveys.codebook import in_lang, unread_parts
 from ..surveys.survey import Survey
 from ..surveys.interviews import Interviews
 from ..records.schema import FIELDS, SHARE_FORMS
@@ -117,12 +117,7 @@ def _survey_records(survey, name, given):
         remedy = 'choose other items or a smaller min_n' if grouped else 'choose other items'
         raise ValueError(f"{survey.path}: no answers to make {name} records of{small}: {remedy}")
     _say_unread(book, {*variables, *made.unique('question_id')}, given['strict'])
-    return made if grouped else _with_terms(made, book)
-
-def _with_terms(records, book):
-    "Each record says so where the survey's terms forbid to send it elsewhere."
-    words = book.about.get('sending_forbidden')
-    return records.add_column('sending_forbidden', [words]*len(records)) if words else records
+    return _with_more(made, book, ask.lang)
 
 # %% ../../nbs/tasks/09_registry.ipynb #k002
 def _say_unread(book, names, strict):
@@ -137,6 +132,27 @@ def _say_unread(book, names, strict):
     if strict:
         raise ValueError(said)
     warnings.warn(said, stacklevel=4)
+
+# %% ../../nbs/tasks/09_registry.ipynb #f002
+_OF_SURVEY = dict(individual=('population', 'sending_forbidden'), group=('population',))
+
+def _with_more(made, book, lang):
+    "Records with fields of their own for what only some codebooks say."
+    more, pins = {}, {}
+    for name in made.unique('question_id'):
+        q = book.questions.get(name)
+        if q is not None and q.pin_last:
+            pins[name] = [in_lang(q.options[code], lang) for code in q.pin_last]
+    if pins:
+        more['pinned'] = [pins.get(name) for name in made['question_id'][:]]
+    for field in _OF_SURVEY[made['level'][0]]:
+        if book.about.get(field):
+            more[field] = [str(book.about[field])]*len(made)
+    told = made
+    for field, values in more.items():
+        told = told.add_column(field, values)
+    told._folder = getattr(made, '_folder', None)    # lives as long as the records
+    return told
 
 # %% ../../nbs/tasks/09_registry.ipynb #g010
 _OF_SURVEYS = dict(    # arguments that say nothing to interviews, and their defaults
@@ -174,7 +190,7 @@ def task_records(
     attributes=None, # role: what to predict, names or {name: rule}; default all that can be
     stances=None, # stance: {item: {code: stance}}, or 'thirds' of scales; default the codebook's
     max_turns=None, # role, interview: longest dialogue shown, in turns; default all of it
-    by=None, # level group: a variable, a list to cross, or a list of such lists
+    by=None, # level group: a variable, a list to cross, or a list of such lists; default each alone
     min_n=30, # level group: cells with fewer answers are suppressed
     respondents=None, # how many respondents to draw at random; default all
     seed=0, # of that draw
@@ -209,7 +225,7 @@ def records(
     attributes=None, # role: variables to predict; default all with options or whole numbers
     stances=None, # stance: {item: {code: stance}}, or 'thirds' of scales; default the codebook's
     max_turns=None, # role, interview: longest dialogue shown, an answer is two; default all of it
-    by=None, # level group: a variable, a list to cross, or a list of such lists (`crossings`)
+    by=None, # level group: a variable, a list to cross, or such lists (`crossings`); default each
     min_n=30, # level group: cells with fewer answers are suppressed
     respondents=None, # how many respondents to draw at random; default all
     seed=0, # of that draw
