@@ -1,11 +1,11 @@
 "What archives and platforms hand out: read as it is, refused in a sentence, drafted without a guess that nobody sees."
 import re
 import zipfile
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import Phase, given, settings, strategies as st
+from conftest import REFERENCE
 from importer_files import FORMATS, mutated_file
 
 from alignsurvey.surveys.spreadsheet import from_sheets
@@ -14,7 +14,7 @@ from alignsurvey.surveys.codebook import count_decisions, plain_codebook, read_c
 from alignsurvey.surveys.survey import draft_codebook_of
 from alignsurvey.tasks import Survey
 
-REAL = Path(__file__).resolve().parents[2]/'shared'/'reference'/'metadata'
+REAL = REFERENCE/'metadata'
 real = pytest.mark.skipif(not REAL.exists(), reason='real metadata files are not here')
 
 
@@ -175,6 +175,8 @@ def questions(draw):
             entry['positions'] = draw(st.lists(st.floats(-9, 9).map(lambda x: round(x, 3)), min_size=len(codes), max_size=len(codes)))
     if scale == 'numeric' and draw(st.booleans()):
         entry['bins'] = sorted(draw(st.sets(st.integers(-50, 500), min_size=2, max_size=5)))
+    if scale == 'numeric' and draw(st.booleans()):
+        entry['range'] = draw(st.sampled_from([[0, 100], [-3, 3, 1], [0, 24, .5]]))
     entry['missing'] = {c: draw(KIND) for c in draw(st.lists(CODE, max_size=3, unique=True)) if c not in entry.get('options', {})}
     for f in 'intro', 'issue':
         entry |= {f: draw(LANG)} if draw(st.booleans()) else {}

@@ -43,7 +43,9 @@ def _weighted_means(total):
 # %% ../../nbs/evaluation/04_choices.ipynb #c015
 def _scored_items(m, a, f):
     "Items that a metric can score for a predictor, and why not the others."
-    every = list(range(len(a.names)))
+    every = [j for j in range(len(a.names)) if _is_about(m, a.scales[j])]
+    if not every:
+        return [], ''
     ranked = [j for j in every if a.positions[j] is not None]
     if 'probs' in m.needs and not f.stated:
         return [], 'no probabilities: this predictor only chose'
@@ -56,6 +58,15 @@ def _scored_items(m, a, f):
     if ranked:
         return ranked, f'{len(ranked)} of {len(every)} questions: the others have no ranks'
     return [], '' if set(a.scales) == {'nominal'} else 'scale unknown: no codebook gives ranks'
+
+# %% ../../nbs/evaluation/04_choices.ipynb #f001
+def _is_about(m, scale):
+    """Whether a metric says anything of items of this scale: numbers have scores of their own, and
+    share with options what compares distributions on a scale, or counts failures."""
+    if scale != 'numeric':
+        return 'number' not in m.needs
+    on_scale = m.level == 'group' and 'positions' in m.needs
+    return 'number' in m.needs or on_scale or m.over in ('all', 'covered')
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c015b
 def item_answers(
@@ -148,6 +159,7 @@ def noise_floor_draws(
         each = {}
         for j, pair in enumerate(pairs):
             ranks = a.positions[j] is not None or 'positions' not in m.needs
+            ranks = ranks and _is_about(m, a.scales[j])
             if m.level == 'group' and ranks and not np.isnan(pair).all():
                 each[a.names[j]] = _values(m, pair, a.positions[j])
         if each:
@@ -257,7 +269,7 @@ def _own_note(m, a, f, own, floor):
     elif f.failures and m.over in ('judged', 'answered'):
         lost = f'{f.failures} {_how_counted(m, f)}'
     told = (f.note, _scored_items(m, a, f)[1], lost, _near_floor(m, own, floor),
-        _uneven_steps(m, a, f), _chance_level(m, a, f))
+        _uneven_steps(m, a, f), _several_units(m, a, f), _chance_level(m, a, f))
     return '; '.join(filter(None, told))
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030s0
@@ -289,6 +301,14 @@ def _uneven_steps(m, a, f):
         return ''
     return (f'{m.label} counts steps; those of {uneven} of {len(items)} questions are of unequal '
         'length')
+
+# %% ../../nbs/evaluation/04_choices.ipynb #f002
+def _several_units(m, a, f):
+    "What to say of a mean over numbers that are not of one range."
+    items = _scored_items(m, a, f)[0] if 'number' in m.needs and not m.share else []
+    if len({(a.positions[j][0], a.positions[j][-1]) for j in items}) < 2:
+        return ''
+    return 'a mean over numbers of different ranges: read it question by question'
 
 # %% ../../nbs/evaluation/04_choices.ipynb #ec31f445
 def _chance_level(m, a, f, turns=200):
@@ -385,8 +405,11 @@ def _adjust(table):
 def _share_rows(a, forecasts, how):
     "Share of each option: respondents', then each predictor's, of the records it may be scored on."
     parts, whose = [], []
-    for j, options in enumerate(a.options):
-        rows = np.flatnonzero(a.item == j)
+    listed = [j for j, scale in enumerate(a.scales) if scale != 'numeric']    # not number by number
+    if not listed:
+        return []
+    for j in listed:
+        options, rows = a.options[j], np.flatnonzero(a.item == j)
         answers = np.eye(len(options))[a.y[rows]]
         parts.append(_Part(rows, a.weight[rows], answers))
         whose.append((j, dict(predictor='human')))
@@ -516,7 +539,7 @@ def score_choices(
     rows = _metric_rows(a, forecasts, scored, versus, models, how)
     rows += _share_rows(a, forecasts.values(), how)
     for f in forecasts.values():
-        if f.stated:
+        if f.stated and set(a.scales) != {'numeric'}:
             rows += _calibration_rows(a, f, how)
     return _adjust(typed_scores(rows).assign(task=records['task'][0]))
 

@@ -7,9 +7,11 @@ __all__ = ['METRICS', 'ItemAnswers', 'Metric', 'mean_metric', 'record_metric', '
            'metric_label', 'metric_name', 'is_lower_better', 'shown_metrics', 'headline_metrics']
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c002
+import functools
 import numpy as np
 from dataclasses import dataclass
 from .distances import js_divergence, total_variation, wasserstein
+from .scores import absolute_errors, covered_scores, crps_scores
 from .scores import brier_scores, f1_by_class, log_scores, rps_scores
 from .scores import confidence_bin, top_option
 
@@ -35,7 +37,7 @@ class Metric:
     record: object = None     # `ItemAnswers` -> contributions (n, F); None: scored elsewhere
     value: object = None      # weighted means (..., F), positions (K,) or None -> scores (...)
     level: str = 'individual' # or 'group': compares shares
-    needs: tuple = ()         # of 'probs', 'log' (finite logarithms) and 'positions'
+    needs: tuple = ()         # of 'probs', 'log' (finite logarithms), 'positions', 'number'
     over: str = 'answered'    # records: also 'judged' (failures may be wrong), 'covered', 'all'
     pooled: bool = True       # overall from all records together; False: mean over questions
     centre: bool = False      # resampling alone makes it larger, as it does a distance
@@ -54,7 +56,7 @@ class Metric:
 # %% ../../nbs/metrics/05_catalogue.ipynb #c010w
 _WORDS = dict(better=('lower', 'higher', None), level=('individual', 'group'),
     over=('answered', 'judged', 'covered', 'all'))
-_NEEDS = ('probs', 'log', 'positions')
+_NEEDS = ('probs', 'log', 'positions', 'number')
 
 def _check_words(m):
     "Refuse names and words that no table knows."
@@ -234,6 +236,15 @@ def _rps_scores(answers):
 def _failures(answers):
     return answers.failed
 
+def _crps_scores(answers):
+    return crps_scores(answers.y, answers.q, answers.positions)
+
+def _absolute_errors(answers):
+    return absolute_errors(answers.y, answers.q, answers.positions)
+
+def _covered(answers, level):
+    return covered_scores(answers.y, answers.q, answers.positions, level)
+
 # %% ../../nbs/metrics/05_catalogue.ipynb #a7e51391
 def _coverage(answers):
     return np.nan_to_num(answers.coverage)
@@ -266,6 +277,16 @@ _CHOICES = (
     mean_metric('failed', 'failed', _failures, over='all', share=True, column=None),
     mean_metric('coverage', 'coverage', _coverage, over='covered', column=None))
 
+_NUMBERS = (
+    mean_metric('crps', 'CRPS', _crps_scores, better='lower', needs=('number',),
+        by_subgroup=True, pooled=False, column=20, headline=2),
+    mean_metric('absolute_error', 'MAE', _absolute_errors, better='lower', needs=('number',),
+        by_subgroup=True, pooled=False, column=21, headline=2),
+    mean_metric('covered_50', 'in 50 % interval', functools.partial(_covered, level=.5),
+        needs=('number', 'probs'), share=True, column=22),
+    mean_metric('covered_90', 'in 90 % interval', functools.partial(_covered, level=.9),
+        needs=('number', 'probs'), share=True, column=23))
+
 # %% ../../nbs/metrics/05_catalogue.ipynb #c036
 _TEXTS = (
     Metric('overlap', 'overlap of reasons', 'higher', column=10),
@@ -277,7 +298,7 @@ _TEXTS = (
     Metric('distinct_2', 'distinct-2', column=16),
     Metric('nonresponse', 'human nonresponse', column=None))
 
-METRICS = {m.name: m for m in (*_CHOICES, *_TEXTS)}
+METRICS = {m.name: m for m in (*_CHOICES, *_NUMBERS, *_TEXTS)}
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c040
 def known_metrics(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['accuracy', 'accuracy_scores', 'soft_accuracy', 'soft_accuracy_scores', 'f1', 'f1_left_out', 'confusion',
-           'f1_by_class', 'log_score', 'log_scores', 'brier', 'brier_scores', 'rps', 'rps_scores', 'top_option',
-           'confidence_bin', 'ece']
+           'f1_by_class', 'log_score', 'log_scores', 'brier', 'brier_scores', 'rps', 'rps_scores', 'crps_scores',
+           'quantiles', 'absolute_errors', 'covered_scores', 'top_option', 'confidence_bin', 'ece']
 
 # %% ../../nbs/metrics/02_scores.ipynb #c002
 import numpy as np
@@ -257,6 +257,52 @@ def rps_scores(
     cumulated = np.cumsum(q @ np.eye(len(ranks))[rank], axis=1)
     gap = cumulated - (rank[y][:, None] <= np.arange(len(ranks)))
     return (gap[:, :-1]**2).sum(1) / (len(ranks) - 1)
+
+# %% ../../nbs/metrics/02_scores.ipynb #f002
+def crps_scores(
+    y, # human answers, indices of numbers, shape (n,)
+    q, # probability of each number, shape (n, K)
+    numbers, # the numbers, shape (K,), rising
+): # scores in the unit of the numbers, 0 best, shape (n,)
+    """Area between the forecast's distribution function and the step at the answer, squared
+    (Gneiting & Raftery 2007, eq. 20). Raises ValueError at indices or shares out of range."""
+    y, q = _forecasts(y, q)
+    x = checked_positions(numbers, q.shape[1], 'crps', 'log_score')
+    step = np.arange(q.shape[1]) >= y[:, None]
+    return ((q.cumsum(1) - step)**2)[:, :-1] @ np.diff(x)
+
+# %% ../../nbs/metrics/02_scores.ipynb #f003
+def quantiles(
+    q, # probability of each number, shape (n, K)
+    numbers, # the numbers, shape (K,), rising
+    level, # from 0 to 1
+): # smallest number that is reached with this probability, shape (n,)
+    "A quantile of each forecast: the inverse of its distribution function (Hyndman & Fan 1996, 1)."
+    reached = np.asarray(q, float).cumsum(1) >= level - 1e-12
+    return np.asarray(numbers, float)[reached.argmax(1)]
+
+def absolute_errors(
+    y, # human answers, indices of numbers, shape (n,)
+    q, # probability of each number, shape (n, K)
+    numbers, # the numbers, shape (K,), rising
+): # in the unit of the numbers, shape (n,)
+    "How far the forecast's median is from the answer. Raises ValueError as `crps_scores` does."
+    y, q = _forecasts(y, q)
+    x = checked_positions(numbers, q.shape[1], 'absolute_error', 'log_score')
+    return abs(quantiles(q, x, .5) - x[y])
+
+# %% ../../nbs/metrics/02_scores.ipynb #f004
+def covered_scores(
+    y, # human answers, indices of numbers, shape (n,)
+    q, # probability of each number, shape (n, K)
+    numbers, # the numbers, shape (K,), rising
+    level, # of the interval, such as .9
+): # 1.0 where the answer lies in the middle interval, ends included, shape (n,)
+    "Whether an interval of this level holds the answer. Raises ValueError as `crps_scores` does."
+    y, q = _forecasts(y, q)
+    x = checked_positions(numbers, q.shape[1], 'covered', 'log_score')
+    low, high = (quantiles(q, x, p) for p in ((1 - level)/2, (1 + level)/2))
+    return ((low <= x[y]) & (x[y] <= high)).astype(float)
 
 # %% ../../nbs/metrics/02_scores.ipynb #c063t
 def top_option(

@@ -24,7 +24,7 @@ class Answers:
     names: list            # J question ids
     options: list          # J tuples of option texts
     positions: list        # J arrays of ordinal positions; None where there are none
-    scales: list           # J scales: ordinal, nominal or unknown
+    scales: list           # J scales: ordinal, nominal, numeric or unknown
     shown: np.ndarray      # where each option was displayed, (N, K), -1 past the last option
     y: np.ndarray          # the answer, (N,)
     weight: np.ndarray     # (N,)
@@ -287,7 +287,8 @@ def read_answers(
     if by_source is None:
         by_source = f.source.nunique() > 1
     item, names = pd.factorize(f.source + '/' + f.question_id if by_source else f.question_id)
-    ranked = [s == 'ordinal' and x is not None for s, x in zip(f.scale, f.positions)]
+    ordered = f.scale.isin(['ordinal', 'numeric'])
+    ranked = [o and x is not None for o, x in zip(ordered, f.positions)]
     grid, texts = _sorted_options(f, ranked)
     first = np.unique(item, return_index=True)[1]
     _check_questions(f, ranked, grid, item, first)

@@ -32,14 +32,14 @@ def option_block(
 # %% ../../nbs/records/02_schema.ipynb #c007b
 def answer_texts(
     options, # response options in displayed order
-    form, # label_text, label or text; json of a stance, list of an attribute
+    form, # label_text, label or text; number; json of a stance, list of an attribute
 )->list: # what a model would answer to choose each option
     "The K possible answers. Raises ValueError at an unknown form."
     if form == 'json':
         return [json.dumps({'predict': o}, ensure_ascii=False) for o in options]
     if form == 'list':
         return [repr([o]) for o in options]
-    if form == 'text':
+    if form in ('text', 'number'):
         return list(options)
     labels = letters(len(options))
     if form == 'label':

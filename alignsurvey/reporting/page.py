@@ -100,7 +100,7 @@ def png_text(
 
 # %% ../../nbs/reporting/04_page.ipynb #c026
 _HOW = dict(label_text='a letter and its text', label='a letter', text="an option's text",
-    json='a stance in JSON', list='a list of values', free='a turn of speech',
+    number='a number', json='a stance in JSON', list='a list of values', free='a turn of speech',
     shares='the share of each option, one a line',
     json_percent='the percentage of each option in JSON',
     json_shares='the share of each option in JSON')
@@ -108,6 +108,8 @@ _HOW = dict(label_text='a letter and its text', label='a letter', text="an optio
 def _counts_text(frame, task, who):
     "How many answers, of how many people, to how many items."
     ks = sorted({len(o) for o in frame.options if o is not None})
+    if frame.answer_form.iloc[0] == 'number':
+        ks = []
     n = frame.respondent_id.nunique()
     said = f"{len(frame):,} {task.noun} of {n:,} held-out {who}{task.aside}"
     has_items = ks or frame.answer_form.iloc[0] != 'free'    # each turn of speech is its own

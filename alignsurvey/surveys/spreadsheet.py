@@ -12,7 +12,7 @@ from ..files.strict import parse_json
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k008
 _OF_LIST = ('scale', 'options', 'missing')
-_LIST_FIELDS = ('scale', 'options', 'missing', 'positions', 'bins', 'pin_last', 'stances')
+_LIST_FIELDS = ('scale', 'options', 'missing', 'positions', 'bins', 'range', 'pin_last', 'stances')
 _TEXTS = ('question', 'intro', 'issue')
 _PLAIN = ('routing', 'family', 'blank', 'wording', 'wording_note')
 _ROLES = ('respondent_id', 'weight', 'stratum', 'psu', 'wave')
@@ -113,12 +113,12 @@ def _list_rows(lists):
     stances = [t for fields, _ in lists.values() for t in fields.get('stances', {}).values()]
     labels, taken = _languages(options), _languages(stances)
     header = ['check', 'list', 'scale', 'code', 'kind', *(f'label:{lang}' for lang in labels),
-        'position', 'last', 'bins', *(f'stance:{lang}' for lang in taken)]
+        'position', 'last', 'bins', 'range', *(f'stance:{lang}' for lang in taken)]
     rows, marked = [header], []
     for name, (fields, unsure) in sorted(lists.items(), key=lambda item: not item[1][1]):
         codes = _code_rows(fields) or [{}]
         codes[0] |= dict(check=', '.join(unsure), scale=fields.get('scale', ''),
-            bins=_numbers(fields.get('bins', ())))
+            **{k: _numbers(fields.get(k, ())) for k in ('bins', 'range')})
         if unsure:
             marked += [(len(rows), c) for c in range(5)]
         rows += [[{**row, 'list': name}.get(column, '') for column in header] for row in codes]
@@ -230,8 +230,9 @@ def _read_lists(rows, name):
         fields = lists.setdefault(row['list'], {'scale': '', 'check': []})
         fields['scale'] = fields['scale'] or row.get('scale', '')
         fields['check'] += _split(row.get('check', ''))
-        if row.get('bins'):
-            fields['bins'] = _read_numbers(row['bins'], f"{name}: sheet lists, row {r}: bins")
+        for k in 'bins', 'range':
+            if row.get(k):
+                fields[k] = _read_numbers(row[k], f"{name}: sheet lists, row {r}: {k}")
         _read_code(fields, row, f"{name}: sheet lists, row {r}")
     return lists
 

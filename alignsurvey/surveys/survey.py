@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ..files.tables import LABELLED, code_text
 from ..files.writing import no_overwrite, written_whole
 from .bundled import find_data
-from .codebook import Codebook, KINDS, labels
+from .codebook import Codebook, KINDS, labels, number_grid
 from .importers import IMPORTERS, describe, read_described, read_metadata
 from .metadata import merged
 from .sheets import read_sheets
@@ -251,6 +251,15 @@ def check_survey(
             coded(survey, name)
         else:
             numeric(survey, name)
+        if q.range:
+            _check_range(survey, name, q)
+
+def _check_range(survey, name, q):
+    "Raises ValueError at a number that could not be the answer."
+    x = numeric(survey, name)
+    off = abs(x[:, None] - np.array(number_grid(q))).min(1) > 1e-9
+    _first_bad(survey, name, off & ~np.isnan(x), f"is none of the numbers of the range "
+        f"{list(q.range)}: widen it, make its step smaller, or list it under missing")
 
 # %% ../../nbs/surveys/04_survey.ipynb #c013b
 def _check_declared(survey, notes):

@@ -224,9 +224,21 @@ def coded_answers(
 )->dict: # name -> option index (n,), -1 where none; kind of missing (n,)
     """What each respondent answered to each item asked for. Raises ValueError at an item
     without options."""
-    closed = {n: q for n, q in survey.codebook.items.items() if labels(q)}
+    book = survey.codebook
+    closed = {n: q for n, q in book.items.items() if labels(q)}
+    for name in items or ():
+        if name in book.items and name not in closed:
+            raise ValueError(f"{book.path}: item {name!r} is {_without_options(book.items[name])}")
     names = chosen_names(items, closed, 'item with options', survey.codebook.path)
     return {n: coded(survey, n) for n in names}
+
+# %% ../../nbs/tasks/02_items.ipynb #f001
+def _without_options(question):
+    "What an item without options is, and what can be done with it."
+    if question.scale == 'numeric':
+        return "a number: ask for it with task 'number' and a range, or give it bins"
+    return ("open: it has no options to choose from; ask it in the interview task, or code its "
+        "answers and give them options")
 
 # %% ../../nbs/tasks/02_items.ipynb #i022
 def sample_respondents(

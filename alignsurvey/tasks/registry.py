@@ -21,9 +21,10 @@ from .response import RESPONSE
 from .role import ROLE
 from .interview import INTERVIEW
 from .stance import STANCE
+from .number import NUMBER
 
 # %% ../../nbs/tasks/09_registry.ipynb #g004
-TASKS = {task.name: task for task in (RESPONSE, ROLE, INTERVIEW, STANCE)}    # add yours
+TASKS = {task.name: task for task in (RESPONSE, ROLE, INTERVIEW, STANCE, NUMBER)}    # add yours
 
 def get_task(
     name, # as records carry it
