@@ -90,7 +90,8 @@ def test_labels_are_those_of_the_reports():
     assert shown == ['log score ↓', 'Brier ↓', 'RPS ↓', 'accuracy ↑', 'macro F1 ↑', 'ECE ↓',
                      'Wasserstein ↓', 'JSD ↓', 'TV ↓', 'overlap of reasons ↑',
                      'Jaccard of reasons ↑', 'cosine of reasons ↑', 'chrF ↑', 'ROUGE-L ↑',
-                     'length ratio', 'distinct-2']
+                     'length ratio', 'distinct-2', 'CRPS ↓', 'MAE ↓', 'in 50 % interval',
+                     'in 90 % interval']
     others = {n: metric_label(n) for n in METRICS if n not in shown_metrics(METRICS)}
     assert others == dict(soft_accuracy='soft accuracy ↑', weighted_f1='weighted F1 ↑',
                           alignment='alignment ↑', failed='failed', coverage='coverage',
@@ -99,7 +100,8 @@ def test_labels_are_those_of_the_reports():
 
 def test_lower_is_better_for_losses_and_distances_alone():
     assert {n for n in METRICS if is_lower_better(n)} == {
-        'log_score', 'brier', 'rps', 'ece', 'wasserstein', 'js_divergence', 'total_variation'}
+        'log_score', 'brier', 'rps', 'ece', 'wasserstein', 'js_divergence', 'total_variation',
+        'crps', 'absolute_error'}
 
 
 def test_a_name_that_is_not_known_is_its_own_label_and_comes_last():
