@@ -21,7 +21,10 @@ from .response import RESPONSE
 
 # %% ../../nbs/tasks/11_number.ipynb #n009
 _NUMBER = re.compile(r'(?<![\w.,])[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]*\d)')
-_BASE = re.compile(r'(?:/|\bout of|\bof a possible|\bon a scale\b[^\d]*(?:\d+ *(?:to|-|–) *)?) *\d+')
+_BASE = re.compile(r'''
+    (?:/ | \bout\ of | \bof\ a\ possible                # 70/100, 70 out of 100
+    | \bon\ a\ scale\b [^\d]* (?:\d+\ *(?:to|-|–)\ *)? )   # 7 on a scale from 0 to 10
+    \ *\d+''', re.X)
 
 def parse_number(
     text, # what a reply says
