@@ -192,7 +192,7 @@ def test_it_scores_subgroups(records, predictions, steps):
         assert math.isclose(tuned.value[sex], by_hand(part, frame))
     worst = tuned.value[['female', 'male']].idxmax()
     assert tuned.note['worst cell'].startswith(worst)
-    with pytest.raises(ValueError, match='use one of accuracy, brier, log_score, rps, steps_off'):
+    with pytest.raises(ValueError, match='use one of absolute_error, accuracy, brier, crps, log_score, rps, steps_off'):
         subgroup_scores(records, predictions, by='sex', metric='mine')
 
 
