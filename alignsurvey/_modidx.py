@@ -3207,6 +3207,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                          'alignsurvey/tasks/registry.py'),
                                             'alignsurvey.tasks.registry._with_more': ( 'tasks/registry.html#_with_more',
                                                                                        'alignsurvey/tasks/registry.py'),
+                                            'alignsurvey.tasks.registry._with_terms': ( 'tasks/registry.html#_with_terms',
+                                                                                        'alignsurvey/tasks/registry.py'),
                                             'alignsurvey.tasks.registry._wording': ( 'tasks/registry.html#_wording',
                                                                                      'alignsurvey/tasks/registry.py'),
                                             'alignsurvey.tasks.registry.get_task': ( 'tasks/registry.html#get_task',

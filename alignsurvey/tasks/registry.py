@@ -118,7 +118,8 @@ def _survey_records(survey, name, given):
         remedy = 'choose other items or a smaller min_n' if grouped else 'choose other items'
         raise ValueError(f"{survey.path}: no answers to make {name} records of{small}: {remedy}")
     _say_unread(book, {*variables, *made.unique('question_id')}, given['strict'])
-    return _with_more(made, book, ask.lang)
+    told = _with_more(made, book, ask.lang)
+    return told if grouped else _with_terms(told, book)
 
 # %% ../../nbs/tasks/09_registry.ipynb #k002
 def _say_unread(book, names, strict):
@@ -135,10 +136,8 @@ def _say_unread(book, names, strict):
     warnings.warn(said, stacklevel=4)
 
 # %% ../../nbs/tasks/09_registry.ipynb #f002
-_OF_SURVEY = dict(individual=('population', 'sending_forbidden'), group=('population',))
-
 def _with_more(made, book, lang):
-    "Records with fields of their own for what only some codebooks say."
+    "Records with the fields `pinned` and `population` where the codebook has something to say."
     more, pins = {}, {}
     for name in made.unique('question_id'):
         q = book.questions.get(name)
@@ -146,14 +145,18 @@ def _with_more(made, book, lang):
             pins[name] = [in_lang(q.options[code], lang) for code in q.pin_last]
     if pins:
         more['pinned'] = [pins.get(name) for name in made['question_id'][:]]
-    for field in _OF_SURVEY[made['level'][0]]:
-        if book.about.get(field):
-            more[field] = [str(book.about[field])]*len(made)
+    if book.about.get('population'):
+        more['population'] = [str(book.about['population'])]*len(made)
     told = made
     for field, values in more.items():
         told = told.add_column(field, values)
     told._folder = getattr(made, '_folder', None)    # lives as long as the records
     return told
+
+def _with_terms(records, book):
+    "Each record says so where the survey's terms forbid to send it elsewhere."
+    words = book.about.get('sending_forbidden')
+    return records.add_column('sending_forbidden', [words]*len(records)) if words else records
 
 # %% ../../nbs/tasks/09_registry.ipynb #g010
 _OF_SURVEYS = dict(    # arguments that say nothing to interviews, and their defaults
