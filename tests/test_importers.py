@@ -1,9 +1,15 @@
 "What archives and platforms hand out: read as it is, refused in a sentence, drafted without a guess that nobody sees."
+import json
+import math
 import re
 import zipfile
+from collections import Counter
+from xml.etree import ElementTree
 
+import openpyxl
 import pandas as pd
 import pytest
+import xlrd
 from hypothesis import Phase, given, settings, strategies as st
 from conftest import REFERENCE
 from importer_files import FORMATS, mutated_file
@@ -58,6 +64,109 @@ def test_ddi_against_a_count_of_its_tags(name):
 def test_spss_syntax_against_counts_by_hand(name, variables, options, ranges):
     got = found(REAL/f'spss-stata/{name}.sps')
     assert (got['variables'], got['options'], got['ranges']) == (variables, options, ranges)
+
+
+def form_questions(path):
+    "Questions of a .qsf file that are not in its trash, as JSON alone tells them."
+    elements = json.loads(path.read_text(encoding='utf-8'))['SurveyElements']
+    blocks = next(e['Payload'] for e in elements if e['Element'] == 'BL')
+    blocks = blocks.values() if isinstance(blocks, dict) else blocks
+    kept = {part.get('QuestionID') for b in blocks if b['Type'] != 'Trash' for part in b.get('BlockElements', ())}
+    return [e['Payload'] for e in elements if e['Element'] == 'SQ' and e['PrimaryAttribute'] in kept]
+
+
+@real
+@pytest.mark.parametrize('name', ['ScottClaessens__ai-moral-decisions__survey', 'psych251__porter_2016_1_rescue__survey'])
+def test_qualtrics_against_a_count_of_its_choices(name):
+    variables = options = 0
+    for q in form_questions(REAL/f'qsf/{name}.qsf'):
+        choices = len(q.get('Choices') or ())
+        variables += dict(MC=1, TE=1, Slider=choices).get(q['QuestionType'], 0)
+        options += choices if q['QuestionType'] == 'MC' else 0
+    got = found(REAL/f'qsf/{name}.qsf')
+    assert (got['variables'], got['wordings'], got['options']) == (variables, variables, options)
+
+
+@real
+def test_qualtrics_questions_of_every_type_keep_their_choices():
+    path = REAL/'qsf/emma-morgan__QualtricsTools__many_question_types.qsf'
+    known, counted = read_metadata(path).variables, 0
+    for q in form_questions(path):
+        if (q['QuestionType'], q.get('Selector')) == ('MC', 'SAVR'):
+            assert len(known[q['DataExportTag']].options) == len(q['Choices'])
+            counted += 1
+        elif q['QuestionType'] == 'TE':
+            assert known[q['DataExportTag']].scale == 'open'
+            counted += 1
+    assert counted == 8
+
+
+LSS_OPTIONS = {'Y': 2, 'G': 2, '5': 5, 'A': 5, 'B': 10, 'C': 3, 'E': 3, 'M': 2}    # of each column, whatever is declared
+
+
+def counted_lss(path):
+    "Columns and options of an .lss file by type of question, as its own elements tell them."
+    root = ElementTree.parse(path).getroot()
+    rows = {part: [{c.tag: c.text for c in row} for row in root.findall(f'./{part}/rows/row')] for part in ('questions', 'subquestions', 'answers')}
+    variables = options = 0
+    for q in rows['questions']:
+        kind, own = q['type'], [s for s in rows['subquestions'] if s['parent_qid'] == q['qid']]
+        answers = sum(a['qid'] == q['qid'] for a in rows['answers'])
+        scales = Counter(s['scale_id'] for s in own).values()
+        columns = math.prod(scales)*(2 if kind == '1' else 1)
+        columns = dict(X=0, R=answers).get(kind, columns)
+        variables += columns
+        if kind == '1':
+            options += len(own)*answers
+        elif kind in 'L!OFR':
+            options += columns*(answers + (q['other'] == 'Y'))
+        else:
+            options += columns*LSS_OPTIONS.get(kind, 0)
+    return variables, options
+
+
+@real
+@pytest.mark.parametrize('name', ['softwaresaved__international-survey__uk_core_survey',
+    'mayeulk__LimeSurvey-workflow__limesurvey_survey_981966', 'amaltawfik__lssdoc__demo_survey'])
+def test_limesurvey_against_a_count_of_its_rows(name):
+    path = REAL/f'limesurvey/{name}.lss'
+    got, (variables, options) = found(path), counted_lss(path)
+    assert (got['variables'], got['options']) == (variables, options)
+    assert got['wordings'] >= .95*variables
+
+
+def sheets_of(path):
+    "Sheet -> rows of a workbook, read by nothing of ours."
+    if path.read_bytes()[:2] == b'PK':
+        return {s.title: list(s.iter_rows(values_only=True)) for s in openpyxl.load_workbook(path, data_only=True)}
+    return {s.name: [s.row_values(i) for i in range(s.nrows)] for s in xlrd.open_workbook(path).sheets()}
+
+
+def rows_of(sheet):
+    head, *rows = [[str('' if c is None else c).strip() for c in row] for row in sheet]
+    return [dict(zip([h.lower().replace(' ', '_') for h in head], row)) for row in rows]
+
+
+NO_ITEMS = 'note begin end photo image audio video geopoint barcode imei uri:deviceid'.split()
+
+
+@real
+@pytest.mark.parametrize('name', ['kobotoolbox__kpi__good_eats_multilang.xls', 'XLSForm__pyxform__xlsform_spec_test.xlsx',
+    'PovertyAction__odkmeta__odkmeta_example_Form.xls'])
+def test_xlsform_against_a_count_of_its_rows(name):
+    book = sheets_of(REAL/f'xlsform/{name}')
+    lists = Counter(row['list_name'] for row in rows_of(book['choices']))
+    variables = options = 0
+    for row in rows_of(book['survey']):
+        words = row['type'].replace('select one from', 'select_one').split()
+        if not words or (words[0] in NO_ITEMS and words != ['end']) or not row['name']:
+            continue
+        choices = lists[words[1]] if words[0].startswith('select') else 0
+        columns = choices if words[0] == 'select_multiple' else 1
+        variables += columns
+        options += 2*columns if words[0] == 'select_multiple' else choices + ('or_other' in words) + (words == ['acknowledge'])
+    got = found(REAL/f'xlsform/{name}')
+    assert (got['variables'], got['options']) == (variables, options)
 
 
 @real
