@@ -3146,6 +3146,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                              'alignsurvey.tasks.interview.parse_next': ( 'tasks/interview.html#parse_next',
                                                                                          'alignsurvey/tasks/interview.py')},
             'alignsurvey.tasks.items': { 'alignsurvey.tasks.items._chunk': ('tasks/items.html#_chunk', 'alignsurvey/tasks/items.py'),
+                                         'alignsurvey.tasks.items._places': ('tasks/items.html#_places', 'alignsurvey/tasks/items.py'),
                                          'alignsurvey.tasks.items._without_options': ( 'tasks/items.html#_without_options',
                                                                                        'alignsurvey/tasks/items.py'),
                                          'alignsurvey.tasks.items.account': ('tasks/items.html#account', 'alignsurvey/tasks/items.py'),

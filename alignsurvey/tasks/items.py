@@ -200,6 +200,10 @@ def account(
     skipped = len(survey.codebook.items) - len(answers)
     if skipped:
         said += f'; {skipped} items not asked for or without options'
+    places = _places(survey.codebook) - set(answers)
+    if places:
+        said += (f'; {len(places)} places of rankings, which are one answer together: '
+            'to ask place by place, name them in items')
     return (f'{whom(survey.codebook)}: {made:,} records of {len(survey):,} respondents '
         f'and {len(answers)} items; left out: {said}')
 
@@ -229,10 +233,17 @@ def coded_answers(
     for name in items or ():
         if name in book.items and name not in closed:
             raise ValueError(f"{book.path}: item {name!r} is {_without_options(book.items[name])}")
-    names = chosen_names(items, closed, 'item with options', survey.codebook.path)
+    names = chosen_names(items, closed, 'item with options', book.path)
+    if items is None:
+        names = [n for n in names if n not in _places(book)]
     return {n: coded(survey, n) for n in names}
 
 # %% ../../nbs/tasks/02_items.ipynb #f001
+def _places(book):
+    "Columns that are the places of a ranking, which together are one answer."
+    rankings = [s['columns'] for s in book.sets.values() if s['kind'] == 'ranking']
+    return {column for columns in rankings for column in columns}
+
 def _without_options(question):
     "What an item without options is, and what can be done with it."
     if question.scale == 'numeric':
