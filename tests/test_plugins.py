@@ -58,7 +58,7 @@ def test_a_task_in_convert(records):
     assert {r['task'] for r in records} == {'priority'}
     assert all('You sit on a panel on public money.' in r['instruction'] for r in records)
     assert all('/priority/' in r['record_id'] for r in records)
-    assert len({tuple(r['options']) for r in records}) > 2    # shuffled by default, as a response's are
+    assert len({tuple(r['options']) for r in records}) == 2    # turned round by default, as a response's are
 
 
 def write_lines(path, rows):
