@@ -17,7 +17,7 @@ def share_scores(
     train, # training records; those with an answer among options count
     held_out, # records of single respondents, with options
 )->np.ndarray: # log score of each held-out record, (n,); lower is better
-    """How likely training makes each held-out answer without looking at the respondent: the weighted
+    """How likely training makes each held-out answer, whoever gave it: the weighted
     shares of its item, one answer added to each option (Laplace); equal shares for a new item."""
     a, t = read_answers(held_out, True), _choices(train, held_out['task'][0])
     shares = [_item_shares(name, options, t) for name, options in zip(a.names, a.options)]
