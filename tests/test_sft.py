@@ -243,6 +243,15 @@ def test_an_unfinished_run_is_not_mixed_with_another(base, tmp_path):
     assert card(tmp_path/'a')['steps'] == 6
 
 
+def test_a_run_that_is_through_is_kept_where_no_table_can_be_compared_with(base, tmp_path, capsys):
+    "Held-out records of two tasks have a score, and no one table of training shares: that is said, and the adapter is there."
+    sft(load_model(base), people(4, 20), tmp_path/'a', validate=mixed(2), validate_every=1, **SMALL)
+    assert 'not compared with the training shares: ' in capsys.readouterr().out
+    assert 'held_out' not in card(tmp_path/'a')
+    sft(load_model(base), people(4, 20), tmp_path/'b', validate=people(4), validate_every=1, **SMALL)
+    assert card(tmp_path/'b')['held_out']['ci_low'] < card(tmp_path/'b')['held_out']['ci_high']
+
+
 def test_the_best_step_is_kept_and_a_run_ends_early(base, tmp_path):
     scores, seen = iter([3., 2., 4., 5., 6., 7.]), {}
     def validate(lm):

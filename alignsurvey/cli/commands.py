@@ -137,7 +137,6 @@ def _order_asked(order, shuffle):
         return order
     return 'shuffle' if shuffle else 'keep'
 
-
 # %% ../../nbs/cli/03_commands.ipynb #k001
 @contextlib.contextmanager
 def _warnings_said(command):

@@ -186,7 +186,6 @@ def yaml_text(
     how = dict(sort_keys=False, allow_unicode=True, width=width)
     return yaml.dump(value, Dumper=_Plain, **how)
 
-
 # %% ../../nbs/files/05_strict.ipynb #s019
 _SURROGATE = re.compile(r'\\u[dD][89a-fA-F]')
 

@@ -7,8 +7,8 @@ __all__ = ['write_figures', 'table_latex', 'write_tables']
 
 # %% ../../nbs/reporting/08_paper.ipynb #p002
 from pathlib import Path
-import pandas as pd
 from ..files.writing import write_text, written_whole
+from .tables import named_rows
 
 # %% ../../nbs/reporting/08_paper.ipynb #p007
 def write_figures(
@@ -38,8 +38,8 @@ def table_latex(
     caption, # a few words
 )->str: # a table environment; needs \\usepackage{booktabs}
     "A table in LaTeX."
-    numbered = isinstance(table.index, pd.RangeIndex)
-    text = table.to_latex(index=not numbered, escape=True, caption=caption, position='htbp')
+    how = dict(index=False, escape=True, caption=caption, position='htbp')
+    text = named_rows(table).to_latex(**how)
     for sign, command in _SIGNS.items():
         text = text.replace(sign, command)
     return text
@@ -66,8 +66,7 @@ def write_tables(
 # %% ../../nbs/reporting/08_paper.ipynb #p011
 def _add_table(document, table):
     "A frame in a Word document, its index in the first column unless it only counts."
-    if not isinstance(table.index, pd.RangeIndex):
-        table = table.reset_index(names='')
+    table = named_rows(table)
     cells = [list(map(str, table.columns)), *table.astype(str).to_numpy().tolist()]
     added = document.add_table(len(cells), len(table.columns), style='Light List')
     for row, texts in zip(added.rows, cells):

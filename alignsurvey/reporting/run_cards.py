@@ -42,4 +42,3 @@ def model_facts(
         known = {k: card[k] for k in _WHO if card.get(k) not in (None, '', [], {})}
         found[f'answers of {name}'] = known or frame.attrs.get('note') or 'not known: no run card'
     return found
-

@@ -120,6 +120,10 @@ def _range(row):
         return f'{row.value:.3f}'
     return f'{row.value:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f})'
 
+def _middle_row(rows):
+    "The row whose interval is of middling width."
+    return rows.iloc[(rows.ci_high - rows.ci_low).argsort().iloc[len(rows)//2]]
+
 def _would_show(what, low, high, **how):
     "The smallest difference that the study could have shown, beside what it did not show."
     size = smallest_shown(low, high, **how)
@@ -306,7 +310,7 @@ def _further(each):
     known = each[each.ci_low.notna()]
     if far or not len(known):
         return f'{said}.'
-    middle = known.iloc[(known.ci_high - known.ci_low).argsort().iloc[len(known)//2]]
+    middle = _middle_row(known)
     return f"{said}; {_would_show('in the median item an excess', middle.ci_low, middle.ci_high)}."
 
 # %% ../../nbs/reporting/05_sections.ipynb #s019b
@@ -316,7 +320,6 @@ def _wordings(records, most=90):
     short = {item: textwrap.shorten(text or item, most, placeholder=' …')
         for item, text in asked.items()}
     return {item: text or item for item, text in short.items()}
-
 
 # %% ../../nbs/reporting/05_sections.ipynb #s019
 _ITEM_DISTANCES = ('wasserstein', 'total_variation')    # the first if any item has ranks
@@ -483,11 +486,10 @@ def _group_power(groups):
     known = groups[groups.ci_low.notna()]
     if not len(known):
         return ''
-    middle = known.loc[(known.ci_high - known.ci_low).sort_values().index[len(known)//2]]
+    middle = _middle_row(known)
     found = _would_show('in the median group an excess', middle.ci_low, middle.ci_high,
         alpha=.05/len(groups))
     return f'; {found}'
-
 
 # %% ../../nbs/reporting/05_sections.ipynb #c015
 def structure_section(

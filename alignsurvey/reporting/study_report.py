@@ -20,6 +20,7 @@ from .page import page_warnings, png_text
 from .paper import write_figures, write_tables
 from .run_cards import model_facts, run_card
 from .sections import Study, made_sections
+from .tables import named_rows
 from ..files.sheets import write_sheet
 
 # %% ../../nbs/reporting/06_study_report.ipynb #f002
@@ -103,10 +104,6 @@ _NEVER = (
     "other countries, years, languages and items than those named above",
     "harm that a use of simulated answers may do to those whom they misrepresent")
 
-def _not_looked_at(s):
-    "What no data show, what sections could not do, and what this run had no input for."
-    return [*_NEVER, *_of_this_run(s)]
-
 def _of_this_run(s):
     "What sections could not do, and what this run had no input for."
     said = [*s.skipped, *_weights_not_looked_at(s)]
@@ -174,22 +171,23 @@ def _page(s, sections, survey, card, title):
     "The page as text."
     first = s.records[0]
     about = survey.codebook.about if survey is not None else {}
-    name = about.get('title', first['source'])
+    name, own = about.get('title', first['source']), _of_this_run(s)
     return _FULL.render(title=title or f'{name}: can {s.model} answer like its respondents?',
-        style=PAGE_STYLE, answers=_answers(s, sections), warnings=page_warnings(s.records, survey),
-        sections=[_shown(x, s.models) for x in sections], not_looked_at=_not_looked_at(s),
+        style=PAGE_STYLE, answers=_answers(s, sections, own),
+        warnings=page_warnings(s.records, survey),
+        sections=[_shown(x, s.models) for x in sections], not_looked_at=[*_NEVER, *own],
         methods=' '.join(sentence for x in sections for sentence in x.methods),
         **exhibits(first, about, card))
 
 # %% ../../nbs/reporting/06_study_report.ipynb #f007b
-def _answers(s, sections):
-    "The first screen: questions in the order in which a reader asks them, and what was found."
+def _answers(s, sections, own):
+    """The first screen: questions in the order in which a reader asks them, and what was found;
+    `own` is what this run did not look at."""
     told = [(x.question, x.finding) for x in sections if x.question and x.finding]
-    missing = [*_of_this_run(s), *_NEVER]
+    missing = [*own, *_NEVER]
     unseen = f'{len(missing)} things, listed at the end; of this run: {"; ".join(missing[:2])}.'
     return [('What was asked of whom?', describe_records(s.records)), *told,
         ('What was not looked at?', unseen)]
-
 
 # %% ../../nbs/reporting/06_study_report.ipynb #f008
 def _shown(section, models):
@@ -221,8 +219,7 @@ def _write_numbers(s, sections, folder):
         for name, _, _, rows in section.plots:
             write_sheet(rows.dropna(axis=1, how='all'), numbers/f'{name}.csv')
         for name, table in section.tables:
-            numbered = isinstance(table.index, pd.RangeIndex)
-            write_sheet(table, numbers/f'table_{name}.csv', index=not numbered)
+            write_sheet(named_rows(table), numbers/f'table_{name}.csv')
 
 # %% ../../nbs/reporting/06_study_report.ipynb #c023
 def full_report(

@@ -147,16 +147,20 @@ def _with_more(made, book, lang):
         more['pinned'] = [pins.get(name) for name in made['question_id'][:]]
     if book.about.get('population'):
         more['population'] = [str(book.about['population'])]*len(made)
-    told = made
-    for field, values in more.items():
-        told = told.add_column(field, values)
-    told._folder = getattr(made, '_folder', None)    # lives as long as the records
-    return told
+    return _with_fields(made, more)
 
 def _with_terms(records, book):
     "Each record says so where the survey's terms forbid to send it elsewhere."
     words = book.about.get('sending_forbidden')
-    return records.add_column('sending_forbidden', [words]*len(records)) if words else records
+    return _with_fields(records, {'sending_forbidden': [words]*len(records)} if words else {})
+
+def _with_fields(records, more):
+    "Records with more fields; large ones keep the folder that they lie in."
+    told = records
+    for field, values in more.items():
+        told = told.add_column(field, values)
+    told._folder = getattr(records, '_folder', None)    # lives as long as the records
+    return told
 
 # %% ../../nbs/tasks/09_registry.ipynb #g010
 _OF_SURVEYS = dict(    # arguments that say nothing to interviews, and their defaults

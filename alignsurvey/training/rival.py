@@ -46,35 +46,34 @@ def beside_shares(
     table, # those of the training shares, from `share_scores`, (n,)
     records, # the held-out records
 )->dict: # log_score, training_shares, difference, ci_low, ci_high, verdict
-    """A model's log score minus that of the training shares; linearised variance over respondents.
-    Without two respondents there is no interval."""
-    who = [f'{s}/{r}' for s, r in zip(records['source'], records['respondent_id'])]
-    weight = [w or 0. for w in records['weight'][:]]
-    frame = pd.DataFrame(dict(own=own, table=table, gap=own - table, weight=weight, who=who))
-    if frame.who.nunique() < 2:
-        low = high = np.nan
-    else:
-        row = means(survey_design(frame, weight='weight', psu='who'), 'gap').iloc[0]
-        low, high = row.ci_low, row.ci_high
-    score, shares, gap = (float(np.average(frame[c], weights=weight))
-        for c in ('own', 'table', 'gap'))
-    return dict(log_score=score, training_shares=shares, difference=gap,
-        ci_low=float(low), ci_high=float(high), verdict=_verdict(low, high))
+    """A model's log score minus that of the training shares; linearised variance over clusters, or
+    respondents where there are none. Without two of them there is no interval (None)."""
+    a, low, high = read_answers(records), None, None
+    if a.cluster.max():
+        frame = pd.DataFrame(dict(gap=own - table, weight=a.weight, cluster=a.cluster))
+        row = means(survey_design(frame, weight='weight', psu='cluster'), 'gap').iloc[0]
+        low, high = float(row.ci_low), float(row.ci_high)
+    score, shares = (float(np.average(x, weights=a.weight)) for x in (own, table))
+    return dict(log_score=score, training_shares=shares, difference=score - shares,
+        ci_low=low, ci_high=high, verdict=_verdict(low, high))
 
 def _verdict(low, high):
     "What the interval of a difference in log score licenses to say."
-    if low > 0:
-        return 'worse than the training shares'
-    return 'better than the training shares' if high < 0 else 'not shown to differ from them'
+    if low is None or low <= 0 <= high:
+        return 'not shown to differ from them'
+    return f"{'worse' if low > 0 else 'better'} than the training shares"
 
 def rival_line(
     found, # from `beside_shares`
     falling=False, # whether the last validation was the best
 )->str:
     "A run's last line."
+    interval = 'without an interval'
+    if found['ci_low'] is not None:
+        interval = f"{found['ci_low']:+.3f} to {found['ci_high']:+.3f}"
     said = (f"held-out respondents: log score {found['log_score']:.3f}, training shares "
         f"{found['training_shares']:.3f}: {found['verdict']} ({found['difference']:+.3f}, "
-        f"{found['ci_low']:+.3f} to {found['ci_high']:+.3f})")
+        f"{interval})")
     if falling and found['verdict'] != 'better than the training shares':
         said += '; the last validation was the best, so train for longer'
     return said

@@ -482,13 +482,17 @@ def _tell_rival(tuned, run, records, held_out):
     "Say on the screen and on the card how the model stands beside the training shares."
     if {_kind(r) for r in held_out} != {'option'}:
         return
+    try:
+        table = share_scores(records, held_out)
+    except ValueError as e:    # several tasks, say; the run itself is through
+        print(f'not compared with the training shares: {e}')
+        return
     rows = list(tokenised(tuned, held_out, 'option'))
     own = np.array(_chosen_scores(_answer_logprobs(tuned, rows, run.shared), rows))
-    found = beside_shares(own, share_scores(records, held_out), held_out)
+    found = beside_shares(own, table, held_out)
     scores = pd.read_csv(run.out/'validation.csv')
     print(rival_line(found, falling=scores.score.idxmin() == len(scores) - 1))
     write_json(run.out/'sft.json', read_card(run.out) | dict(held_out=found))
-
 
 # %% ../../nbs/training/07_trainer.ipynb #c036
 def loss_curve(
