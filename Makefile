@@ -7,7 +7,8 @@ READY := .venv/.ready
 MIN_PYTHON := $(shell sed -n 's/^min_python *= *//p' settings.ini)
 # programs that tests and notebooks start find those of .venv first
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-INSTALL := $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+# what is installed is compiled when it is first imported: most of it never is
+INSTALL := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt
 STEP = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help

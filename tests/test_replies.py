@@ -137,10 +137,10 @@ def test_many_replies_are_read_quickly():
     reason = '受访者认为生活比以前好，看病和上学都方便了，虽然房价还是高。' * 4
     record, stance = dict(options=['too little', 'about the right amount', 'too much']), dict(task='stance', lang='zh', options=STANCES[0])
     replies = ['C', 'B. about the right amount', 'I would choose C.', 'too much', 'A or B', '(A)', 'No idea, really', 'As a nurse I think it is too little.']
-    start = time.perf_counter()
+    start = time.process_time()
     for i in range(20_000): parse_answer(f'{{"predict": "{STANCES[0][i % 3]}", "reason": "{reason}{i}"}}', stance)
     for i in range(40_000): parse_answer(replies[i % 8], record)
-    assert time.perf_counter() - start < 30    # about 3 seconds on one idle core
+    assert time.process_time() - start < 30    # about 3 seconds on one idle core
 
 
 SLOW = ['"', "'", '*', '- ', ', ', '、', '{', '{"a":', '"a":', '<think>', '<think>\n<thought>', 'not ', "don't ", 'really ', '不', '没', '<|', '\\"', '\n', '(a', 'a 5 ', ': 5, "', '[', '[1,']

@@ -33,7 +33,7 @@ def prompts(n):
 def test_every_fault_ends_in_a_status_with_its_reason(tmp_path):
     records = prompts(600)
     with stub(latency=.02, faults=.3) as (url, saw):
-        server = connect('stub', base_url=url, concurrency=32, timeout=.5, tries=8)
+        server = connect('stub', base_url=url, concurrency=32, timeout=2., tries=8)    # long enough for a busy machine: what comes later is asked again
         got = predict(server, records, journal=tmp_path/'run.sqlite')
         seen = saw()
     assert set(seen['kinds']) == {'ok', '429', '500', 'timeout', 'cut', 'html', 'empty', 'filter'} and seen['most'] <= 32 + seen['kinds']['timeout']

@@ -175,7 +175,7 @@ def docs():
     _about(src)
     from sphinx.cmd.build import main
     with tempfile.TemporaryDirectory() as tmp:  # an old site stays until a new one is whole
-        failed = main(['-q', '--no-color', '-b', 'html', '-c', str(HERE), '-d', f'{tmp}/doctrees', str(src), f'{tmp}/html'])
+        failed = main(['-q', '--no-color', '-j', '2', '-b', 'html', '-c', str(HERE), '-d', f'{tmp}/doctrees', str(src), f'{tmp}/html'])
         if failed: sys.exit(f'_docs: not built; Sphinx stopped with code {failed} and says why above')
         shutil.rmtree(ROOT/'_docs', ignore_errors=True)
         shutil.move(f'{tmp}/html', ROOT/'_docs')
