@@ -3,6 +3,7 @@ import ast
 import functools
 import importlib
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -194,3 +195,19 @@ def test_lines_and_cells_fit_a_page():
             lengths.append(source.count('\n') + 1)
     assert long == []
     assert max(lengths) <= 41 and statistics.median(lengths) <= 14    # one line says that it is exported
+
+
+def first_cell(path):
+    return ''.join(json.loads(path.read_text(encoding='utf-8'))['cells'][0]['source'])
+
+
+def test_a_chapter_says_of_its_pages_what_they_say_of_themselves():
+    said = {}
+    for chapter in sorted((ROOT/'nbs').glob('*/00_index.ipynb')):
+        cells = json.loads(chapter.read_text(encoding='utf-8'))['cells']
+        listed = re.findall(r'^- \[.+?\]\((\d\d_\w+\.ipynb)\): (.+)$', '\n'.join(''.join(c['source']) for c in cells), re.M)
+        pages = sorted(p.name for p in chapter.parent.glob('[0-9][0-9]_*.ipynb') if p != chapter)
+        assert sorted(name for name, _ in listed) == pages, chapter
+        said |= {chapter.parent/name: line for name, line in listed}
+    own = {page: re.search(r'^> (.+?)\.?$', first_cell(page), re.M)[1] for page in said}
+    assert said == own
