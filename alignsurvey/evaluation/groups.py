@@ -11,6 +11,7 @@ import pandas as pd
 from dataclasses import dataclass
 from ..metrics.catalogue import known_metrics
 from ..estimation.bootstrap import chance_limit, cluster_interval, small_sample
+from ..estimation.partial_pooling import cell_shares, multilevel_counts
 from ..estimation.tests import holm
 from ..records.answers import read_answers
 from ..prediction.forecasts import check_predictions, read_forecast
@@ -283,23 +284,32 @@ def _about(name, frame, failure_rule):
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015b
 def _baselines(records, train, baselines):
-    "uniform, and with training groups the marginal; those of them that were asked for."
-    found = {'uniform': _noted_frame(records, [_equal(r) for r in records], '')}
-    if train is not None:
-        known = _training_shares(train)
-        probs = [_known_shares(r, known.get(r['question_id'])) for r in records]
-        note = (f'shares of {len(train):,} training groups by item; '
-            'uniform where an item is not among them')
-        found['marginal'] = _noted_frame(records, probs, note)
-    if baselines is True or isinstance(baselines, str):
-        return found
-    for name in baselines or ():
-        if name not in found:
+    "The baselines of groups that were asked for, as `evaluate` says it."
+    usual = ['uniform'] if train is None else ['uniform', 'marginal']
+    makers = dict(uniform=_uniform, marginal=_marginal, mrp=_partly_pooled)
+    asked = usual if baselines is True else baselines
+    names = [asked] if isinstance(asked, str) else list(asked or ())
+    for name in names:
+        if name not in (makers if train is not None else usual):
             raise ValueError(f"baselines names {name!r}, which groups do not have: "
-                f"use some of {', '.join(found)}")
-    return {name: found[name] for name in baselines or ()}
+                f"use some of {', '.join(makers if train is not None else usual)}")
+    if isinstance(baselines, str):
+        names = [name for name in makers if name in usual or name in names]
+    return {name: makers[name](records, train) for name in names}
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015bs0
+def _uniform(records, train):
+    "Equal shares."
+    return _noted_frame(records, [_equal(r) for r in records], '')
+
+def _marginal(records, train):
+    "Each item's shares over all training groups."
+    known = _training_shares(train)
+    probs = [_known_shares(r, known.get(r['question_id'])) for r in records]
+    note = (f'shares of {len(train):,} training groups by item; '
+        'uniform where an item is not among them')
+    return _noted_frame(records, probs, note)
+
 def _noted_frame(records, probs, note):
     "Predictions of the records, with a note that travels with them."
     frame = pd.DataFrame(dict(record_id=records['record_id'][:], probs=probs, status='ok'))
@@ -329,6 +339,53 @@ def _known_shares(record, known):
     total = sum(known.values())
     return [known[option]/total for option in record['options']]
 
+# %% ../../nbs/evaluation/02_groups.ipynb #c015cm1
+def _partly_pooled(records, train):
+    "Shares of groups by multilevel regression on what makes them, item by item."
+    known, scored = {}, {_answers_of(r) for r in records}
+    for r in train:
+        if _answers_of(r) not in scored:
+            known.setdefault(r['question_id'], []).append(r)
+    probs = [_equal(r) for r in records]
+    for question, rows in _places(records, known).items():
+        of_item = _pooled_shares(known[question], [records[i] for i in rows])
+        for i, shares in zip(rows, of_item):
+            probs[i] = shares
+    note = (f'multilevel regression on {sum(map(len, known.values())):,} training groups '
+        'by item; uniform where an item is not among them')
+    return _noted_frame(records, probs, note)
+
+def _answers_of(record):
+    "What tells the answers behind a group record from those of other people."
+    return record['record_id'], tuple(sorted(zip(record['options'], record['target'])))
+
+def _places(records, known):
+    "Items that training knows -> places of their records."
+    places = {}
+    for i, question in enumerate(records['question_id'][:]):
+        if question in known:
+            places.setdefault(question, []).append(i)
+    return places
+
+# %% ../../nbs/evaluation/02_groups.ipynb #c015cm2
+def _pooled_shares(
+    known, # training groups of an item
+    new, # groups of the same item
+)->list: # shares of each, in the order of its own options
+    "Counts of the training groups, pooled over the values of the variables that make them."
+    options = [known[0]['options'][o] for o in _codebook_order(known[0])]
+    counts = [_by_option(r, options)*r['n_eff'] for r in known]
+    x = pd.DataFrame([r['groups'] for r in known])
+    model = multilevel_counts(x, np.array(counts), prior=True)
+    found = cell_shares(model, pd.DataFrame([r['groups'] for r in new]).reindex(columns=list(x)))
+    places = [[options.index(o) for o in r['options']] for r in new]
+    return [list(map(float, shares[at])) for shares, at in zip(found, places)]
+
+def _by_option(record, options):
+    "A group's shares, option by option."
+    of = dict(zip(record['options'], record['target']))
+    return np.array([of[o] for o in options])
+
 # %% ../../nbs/evaluation/02_groups.ipynb #c015
 def evaluate_groups(
     records, # group records
@@ -336,7 +393,7 @@ def evaluate_groups(
     *,
     train=None, # training group records, for the marginal baseline
     predictors=None, # name -> g(record), shares over record['options']
-    baselines=True, # False: none; names: these alone
+    baselines=True, # False: none; 'mrp': it too; a list of names: these alone
     versus=None, # predictor(s) to compare every other with; default the first
     models=None, # names of predictors that tests are about; default all
     failure_rule='missing', # how failures enter: missing or uniform
