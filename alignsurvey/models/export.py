@@ -22,10 +22,11 @@ def merge(
     overwrite=False, # replace what is there
 )->Path: # the folder: safetensors, tokenizer, merged.json
     """Base and adapter as one model, in the base's dtype. Raises ValueError where there is no
-    adapter, FileExistsError where `out` is not empty."""
+    adapter, or one trained with offsets; FileExistsError where `out` is not empty."""
     if not lm.adapter:
         raise ValueError(f"{lm.name}: carries no adapter to merge: "
             "load it with load_model(…, adapter=…)")
+    _refuse_offset(lm)
     out = new_folder(out, overwrite)
     device = 'cpu' if lm.quantise else str(lm.device)
     own = load_model(lm.name, adapter=lm.adapter, device=device, dtype=lm.dtype)
@@ -34,6 +35,13 @@ def merge(
     card = public_card(lm, adapter_folder(lm.adapter))
     write_json(out/'merged.json', card)
     return out
+
+# %% ../../nbs/models/07_export.ipynb #o002
+def _refuse_offset(lm):
+    "Raises ValueError where a model is nothing without offsets."
+    if lm.offset:
+        raise ValueError(f"{lm.adapter}: was trained with offsets, which only `predict` adds: "
+            "predict with it here, or train with loss='option' what is to be served")
 
 # %% ../../nbs/models/07_export.ipynb #b4200003
 def new_folder(
@@ -78,8 +86,8 @@ def export_lora(
     *,
     overwrite=False, # replace what is there
 )->Path: # the folder: adapter_config.json, adapter_model.safetensors, tokenizer, sft.json
-    """Raises ValueError where there is no adapter, or one that the base alone can't carry;
-    FileExistsError where `out` is not empty."""
+    """Raises ValueError where there is no adapter, or one that the base alone can't carry or that
+    was trained with offsets; FileExistsError where `out` is not empty."""
     source = _folder_to_serve(lm)
     out = new_folder(out, overwrite)
     shutil.copy(source/'adapter_model.safetensors', out)
@@ -97,6 +105,7 @@ def _folder_to_serve(lm):
     if not lm.adapter:
         raise ValueError(
             f"{lm.name}: carries no adapter: load it with load_model(…, adapter=…)")
+    _refuse_offset(lm)
     folder = adapter_folder(lm.adapter)
     if (folder/'merged').exists():
         raise ValueError(f"{lm.adapter}: stands on a base that an earlier adapter was merged into, "

@@ -28,6 +28,7 @@ class LM:
     base_hash: str           # fingerprint of the base model's weights
     adapter: str = None      # folder or hub id of the adapter, if any
     quantise: str = None     # 4bit where the weights are kept in 4 bits
+    offset: bool = False     # trained with offsets: it must be asked with those of the records
 
     @property
     def device(self):
@@ -202,9 +203,14 @@ def _with_adapter(lm, adapter):
         why = ' '.join(str(e).split())[:100]
         raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {wanted}: "
             f"load that base ({why} …)") from None
-    return dataclasses.replace(lm, model=model, adapter=str(adapter))
+    return dataclasses.replace(lm, model=model, adapter=str(adapter), offset=_has_offset(path))
 
 # %% ../../nbs/models/03_loading.ipynb #b3e00018
+def _has_offset(path):
+    "Whether an adapter was trained with offsets, as its card has it."
+    card = path/'sft.json'
+    return card.exists() and bool(read_json(card).get('offset'))
+
 def _check_adapter(lm, adapter, path):
     "Raises where a folder holds no adapter, or one for another base."
     if not (path/'adapter_model.safetensors').exists():

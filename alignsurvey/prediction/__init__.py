@@ -20,4 +20,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     runs=['compare_predictions', 'join_parts', 'reproduce', 'predictions_hash', 'PREDICTORS'],
     foreign=['read_foreign_predictions', 'match_replies'],
     forecasts=['Forecast', 'read_forecast', 'check_predictions', 'FAILURE_RULES'],
-    baselines=['baseline_predictions', 'BASELINES']))
+    baselines=['baseline_predictions', 'BASELINES'],
+    offsets=['with_offsets', 'offsets_from']))

@@ -17,7 +17,7 @@ from ..records.schema import answer_texts
 from ..parsing.cleaning import THINKING_TAGS
 from ..models.chat import answer_ids, prompt_ids
 from ..models.loading import LM, load_model, weights_hash
-from ..models.scoring import option_logprobs, padded_batch
+from ..models.scoring import add_offset, option_logprobs, padded_batch
 from ..models.prefix import can_share, shared_generate, shared_option_logprobs
 from ..models.adapters import adapter_hash, lineage
 from .predictions import merge_draws, read_reply
@@ -39,8 +39,10 @@ def option_answers(
         pad = lm.tokenizer.pad_token_id
         found = option_logprobs(lm.model, prompts, options, pad_id=pad)
     found = found.double().cpu().split([len(o) for o in options])
-    for prompt, texts, logp in zip(prompts, options, found):
-        yield _scored(len(prompt), [len(t) for t in texts], logp, per_token)
+    offset = add_offset(lm, found, batch)
+    for prompt, texts, logp, q in zip(prompts, options, found, offset):
+        lengths = [len(t) for t in texts]
+        yield _scored(len(prompt), lengths, logp, q/torch.tensor(lengths) if per_token else q)
 
 # %% ../../nbs/prediction/04_local.ipynb #c005-1
 def _option_ids(lm, record):
@@ -48,11 +50,12 @@ def _option_ids(lm, record):
     return [answer_ids(lm, t) for t in answer_texts(record['options'], record['answer_form'])]
 
 # %% ../../nbs/prediction/04_local.ipynb #c005b
-def _scored(n_prompt, lengths, logp, per_token):
-    "An answer from the log probabilities of its options, which have so many tokens each."
+def _scored(n_prompt, lengths, logp, compared):
+    """An answer from the log probabilities of its options, which have so many tokens each, and
+    what of them is compared."""
     if not torch.isfinite(logp).all():
         return dict(status='error', why='probability is not a number', tokens=n_prompt)
-    shares = (logp/torch.tensor(lengths) if per_token else logp).softmax(0)
+    shares = compared.softmax(0)
     return dict(value=int(shares.argmax()), probs=shares.tolist(), coverage=float(logp.exp().sum()),
         status='ok', tokens=n_prompt + sum(lengths))
 
@@ -131,7 +134,7 @@ class LocalPredictor(Predictor):
             self.max_tokens = 0
     def settings(self, elicitation, how):
         "What decides an answer."
-        lm = self.lm
+        lm = _askable(self.lm, elicitation == 'score' and not self.per_token)
         kept = [elicitation, lm.base_hash, _history(lm)[0], str(lm.dtype), self.batch,
             self.max_tokens, self.per_token]
         return kept if elicitation == 'score' else kept + list(how.values())
@@ -190,6 +193,14 @@ def _model_of(card):
     dtype = getattr(torch, card['dtype'])
     return load_model(card['model'], adapter=card['adapter'], dtype=dtype)
 
+# %% ../../nbs/prediction/04_local.ipynb #o001
+def _askable(lm, scored):
+    "The model. Raises ValueError where it needs offsets and is asked in a way that can't add them."
+    if lm.offset and not scored:
+        raise ValueError(f"{lm.adapter}: was trained with offsets, which are added to the scores "
+            "of options alone: use elicitation='score', without per_token")
+    return lm
+
 # %% ../../nbs/prediction/04_local.ipynb #c012b
 def _history(lm):
     """Hash and lineage of the adapter; one that is being trained is in no file yet, and has the
@@ -203,7 +214,7 @@ def _history(lm):
 # %% ../../nbs/prediction/04_local.ipynb #c012b-1
 def _plain_reply(lm, prompt, max_new_tokens):
     "What a model writes, token by token the likeliest."
-    ids = torch.tensor([prompt_ids(lm, prompt)], device=lm.device)
+    ids = torch.tensor([prompt_ids(_askable(lm, scored=False), prompt)], device=lm.device)
     with torch.no_grad():
         out = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids),
             do_sample=False, num_beams=1, max_new_tokens=max_new_tokens,

@@ -94,7 +94,7 @@ _KINDS = {
         'history', 'stratum', 'psu', 'wave', 'question_index', 'person_id', 'id', 'field', 'qua',
         'question_key', 'sending_forbidden', 'population'),
     _READ_AS['texts']: ('options', 'choices', 'pinned'),
-    _READ_AS['numbers']: ('positions', 'target'),
+    _READ_AS['numbers']: ('positions', 'target', 'offset'),
     _READ_AS['whole']: ('answer_index', 'n'),
     _READ_AS['number']: ('n_eff', 'weight'),
     (_plain_dict, 'write an object with one text or number a variable'): ('groups',),
@@ -168,9 +168,9 @@ def check_agreement(
 
 # %% ../../nbs/records/08_fields.ipynb #f013
 def _check_lengths(r, k):
-    "Raises ValueError where positions or shares are not one for each option."
-    for field in 'positions', 'target':
-        if k and r[field] is not None and len(r[field]) != k:
+    "Raises ValueError where positions, shares or offsets are not one for each option."
+    for field in 'positions', 'target', 'offset':
+        if k and r.get(field) is not None and len(r[field]) != k:
             raise ValueError(f"field {field!r} has {len(r[field])} numbers for {k} options: "
                 "give one each")
     shares = r['target']

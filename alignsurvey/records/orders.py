@@ -77,12 +77,18 @@ def _rewrite(r, order):
         output = answer_texts(options, r['answer_form'])[at]
     elif target and r['answer_form'] in SHARE_FORMS:
         output = share_text(options, target, r['answer_form'])
+    if 'offset' in r:
+        r = {**r, 'offset': moved(r['offset'])}
     return {**r, field: head + option_block(options) + tail, 'options': options,
         'answer_index': at, 'output': output, 'positions': moved(r['positions']), 'target': target}
 
 # %% ../../nbs/records/04_orders.ipynb #c030
 _MOVED = ['record_id', 'instruction', 'input', 'output', 'options', 'answer_index', 'answer_form',
     'scale', 'positions', 'target']    # fields that an order changes, or that say how
+
+def _moved_fields(records):
+    "The fields that an order changes; not all records have an offset."
+    return _MOVED + ['offset']*('offset' in records.column_names)
 
 def _pinned(records, pin_last):
     "The options of each record that stay last."
@@ -103,7 +109,7 @@ def reorder(
     order of up to 4. Raises ValueError where a record shows none, or too many for all."""
     if how not in ORDERS:
         raise ValueError(f"how is {how!r}: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
-    pins = _pinned(records, pin_last)
+    pins, fields = _pinned(records, pin_last), _moved_fields(records)
     each = zip(records['record_id'][:], records['options'][:], pins)
     turns = [range(_n_orders(how, *one)) for one in each]
     which = list(itertools.chain.from_iterable(turns))
@@ -113,12 +119,12 @@ def reorder(
 
     def rewritten(*columns):
         *columns, at = columns
-        rows = [dict(zip(_MOVED, values)) for values in zip(*columns)]
+        rows = [dict(zip(fields, values)) for values in zip(*columns)]
         rows = [_rewrite(r, _order(how, r, seed, pins[i], which[i])) for r, i in zip(rows, at)]
         if how in _SEVERAL:
             for r, i in zip(rows, at):
                 r['record_id'] += f'#{which[i]}'
-        return {k: [r[k] for r in rows] for k in _MOVED}
+        return {k: [r[k] for r in rows] for k in fields}
 
-    return records.map(rewritten, batched=True, with_indices=True, input_columns=_MOVED,
+    return records.map(rewritten, batched=True, with_indices=True, input_columns=fields,
         features=records.features, load_from_cache_file=False, desc='reorder')

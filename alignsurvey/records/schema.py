@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMS', 'SHARE_FORMS', 'FIELDS', 'letters', 'option_block', 'answer_texts', 'share_lines', 'share_text',
-           'find_options', 'records_hash']
+           'find_options', 'offset_of', 'records_hash']
 
 # %% ../../nbs/records/02_schema.ipynb #c002
 import hashlib
@@ -113,6 +113,17 @@ FIELDS = dict(
     answer=None, answer_index=None, answer_form='label_text', rule=None, reason=None,
     background=None, history=None, target=None, n=None, n_eff=None, weight=1.0,
     stratum=None, psu=None, wave=None, groups=None)
+
+# %% ../../nbs/records/02_schema.ipynb #o002
+def offset_of(
+    record, # with options
+)->list: # its offset, one number for each displayed option
+    "Raises ValueError where it has none."
+    offset, options = record.get('offset'), record['options'] or ()
+    if not options or offset is None or len(offset) != len(options):
+        raise ValueError(f"{record['record_id']}: has no offset for each of its {len(options)} "
+            "options: give the records that `with_offsets` made")
+    return offset
 
 # %% ../../nbs/records/02_schema.ipynb #c040
 def _hash_of(row):

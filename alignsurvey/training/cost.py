@@ -19,6 +19,7 @@ from datasets import Dataset
 from ..models.loading import LM
 from ..models.prefix import can_share, shared_attention
 from ..models.adapters import check_policy, stage_start
+from .losses import needs_offset
 from .recipe import make_recipe
 from .batches import RespondentOrder, layout_of, respondents_of, tokenised
 from ..files.strict import read_json
@@ -35,6 +36,7 @@ def ready_model(
     "What a run is made of. Raises ValueError at settings or records that can't be used."
     policy = check_policy(lm, adapter_policy)
     recipe = make_recipe(stage, _of_adapter(lm, policy, given))
+    _check_offset(lm, policy, recipe)
     if not len(records):
         raise ValueError("there are no training records: check what selected them")
     rows = list(tokenised(lm, records, recipe.loss))
@@ -44,6 +46,12 @@ def ready_model(
     return policy, recipe, rows, kept, order, share_prefixes and _can_share(lm)
 
 # %% ../../nbs/training/06_cost.ipynb #b5500001
+def _check_offset(lm, policy, recipe):
+    "Raises ValueError where an adapter that needs offsets would be trained further without."
+    if lm.offset and policy != 'fresh' and not needs_offset(recipe.loss):
+        raise ValueError(f"{lm.adapter}: was trained with offsets, so it can't be trained further "
+            f"with loss={recipe.loss!r}: use loss='residual', or adapter_policy='fresh'")
+
 def _of_adapter(lm, policy, given):
     "Settings of the run: an adapter that is continued keeps its shape."
     if policy != 'continue':

@@ -13,7 +13,7 @@ from .losses import get_loss
 @dataclass(frozen=True)
 class Recipe:
     "All settings of a fine-tuning run."
-    loss: str = 'answer'      # a name in `LOSSES`: answer, option, distribution, or one of yours
+    loss: str = 'answer'      # a name in `LOSSES`: answer, option, residual, distribution, or yours
     answer_share: float = 0.  # with losses over options: share of the answer loss mixed in, 0 to 1
     epochs: float = 3         # passes over the records
     lr: float = 1e-4          # peak learning rate

@@ -6,6 +6,7 @@
 __all__ = ['make_trainer', 'sft_config', 'held_out_score', 'validation_score', 'sft', 'loss_curve']
 
 # %% ../../nbs/training/07_trainer.ipynb #c002
+import hashlib
 import json
 import dataclasses
 import math
@@ -19,16 +20,16 @@ from functools import partial
 from pathlib import Path
 from datasets import Dataset
 from ..metrics.distances import total_variation, wasserstein
-from ..records.schema import SHARE_FORMS, records_hash
+from ..records.schema import SHARE_FORMS, offset_of, records_hash
 from ..models.loading import LM, load_model
-from ..models.scoring import option_logprobs
+from ..models.scoring import add_offset, option_logprobs
 from ..models.prefix import shared_attention, shared_option_logprobs
 from ..models.adapters import adapter_hash, check_unseen, keep_merged, lineage, read_card
 from ..models.adapters import remembered, stage_start, trained_on
 from .processes import first_alone, in_shares, meet, place, rows_at_a_time
 from .processes import unsharded
 from .checkpoints import claim_folder, disk_may_fill, watch, written_beside
-from .losses import LOSSES
+from .losses import LOSSES, needs_offset
 from .batches import RespondentOrder, collate_shared, layout_of, part_plan
 from .batches import tokenised
 from .rival import beside_shares, rival_line, share_scores
@@ -207,7 +208,8 @@ def held_out_score(
 
     def score(lm):
         rows = list(tokenised(lm, records, kind))
-        return _SCORES[kind](_answer_logprobs(lm, rows, share_prefixes), rows, records)
+        found = _answer_logprobs(lm, rows, records, share_prefixes)
+        return _SCORES[kind](found, rows, records)
 
     return score
 
@@ -221,15 +223,15 @@ def _kind(record):
     return 'option' if record['answer_index'] is not None else 'answer'
 
 # %% ../../nbs/training/07_trainer.ipynb #c7d9d6af
-def _answer_logprobs(lm, rows, share_prefixes):
-    "For each row, log probabilities of the answers asked about."
+def _answer_logprobs(lm, rows, records, share_prefixes):
+    "For each row, log probabilities of the answers asked about, with offsets where they belong."
     logprobs = partial(option_logprobs, pad_id=lm.tokenizer.pad_token_id)
     if share_prefixes:
         logprobs = shared_option_logprobs
     prompts, options = [r['prompt'] for r in rows], [r['options'] for r in rows]
     with torch.no_grad():
         found = logprobs(lm.model, prompts, options).float().cpu()
-    return found.split(list(map(len, options)))
+    return add_offset(lm, found.split(list(map(len, options))), records)
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600009
 def _token_loss(each, rows, records):
@@ -318,6 +320,7 @@ def sft(
     validation = validate if isinstance(validate, Dataset) else None
     _check_strangers(run, unseen, validation, held_out)
     if validation is not None:
+        _check_offsets(run, validation)
         validate = held_out_score(validation, share_prefixes=run.shared)
         run.card['validation_hash'] = records_hash(validation)
     told = dict(trainer_args=trainer_args or {},
@@ -354,8 +357,15 @@ def _new_run(lm, records, out, stage, ready):
         share_prefixes=shared, records=len(kept), left_out=len(records) - len(kept),
         records_hash=records_hash(records), validation_hash=None,
         device=str(lm.device), dtype=str(lm.dtype))
+    if needs_offset(recipe.loss):
+        card['offset'] = _offset_hash(kept)
     met = [*(trained_on(lm.adapter) if goes_on else []), remembered(stage, kept)]
     return _Run(lm, out, policy, recipe, rows, order, shared, card, met)
+
+def _offset_hash(records):
+    "Fingerprint of the offsets that a run is trained with."
+    offsets = json.dumps(list(zip(records['record_id'][:], records['offset'][:])))
+    return hashlib.sha256(offsets.encode()).hexdigest()[:16]
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600015
 def _check_out(out, lm, overwrite):
@@ -370,6 +380,12 @@ def _check_out(out, lm, overwrite):
                 "choose another folder")
 
 # %% ../../nbs/training/07_trainer.ipynb #d003ffa4
+def _check_offsets(run, validation):
+    "Raises ValueError at a validation record without the offset that it will be asked with."
+    if needs_offset(run.recipe.loss):
+        for record in validation:
+            offset_of(record)
+
 def _check_strangers(run, unseen, validation, held_out):
     "Raises ValueError where validation or held-out records are of people whom a stage has met."
     tests = {'validation records': validation, 'held-out records': held_out}
@@ -405,7 +421,7 @@ def _set_up(run, start, validate, save_every, trainer_args, validate_every, pati
     from transformers import EarlyStoppingCallback
     args = sft_config(run.recipe, str(run.out/'checkpoints'), start, len(run.rows), run.shared,
         trainer_args, save_every, validate_every)
-    score = validation_score(validate, run.lm)
+    score = validation_score(validate, _as_trained(run))
     carries = start.adapter is not None
     trainer = make_trainer(run.recipe, run.order, run.shared, score, model=start.model, args=args,
         train_dataset=run.rows, eval_dataset=run.rows if score else None,
@@ -417,6 +433,10 @@ def _set_up(run, start, validate, save_every, trainer_args, validate_every, pati
     return trainer
 
 # %% ../../nbs/training/07_trainer.ipynb #91558eba
+def _as_trained(run):
+    "The model as it must be asked while it is trained."
+    return dataclasses.replace(run.lm, offset=needs_offset(run.recipe.loss))
+
 def _say_what_it_takes(trainer, run):
     "The estimate, on the screen and on the card."
     run.card['fit'] = estimate_run(trainer.model, run.rows, run.order, run.recipe, run.shared,
@@ -488,7 +508,7 @@ def _tell_rival(tuned, run, records, held_out):
         print(f'not compared with the training shares: {e}')
         return
     rows = list(tokenised(tuned, held_out, 'option'))
-    own = np.array(_chosen_scores(_answer_logprobs(tuned, rows, run.shared), rows))
+    own = np.array(_chosen_scores(_answer_logprobs(tuned, rows, held_out, run.shared), rows))
     found = beside_shares(own, table, held_out)
     scores = pd.read_csv(run.out/'validation.csv')
     print(rival_line(found, falling=scores.score.idxmin() == len(scores) - 1))
