@@ -51,7 +51,8 @@ def qsf():
                   DisplayLogic={'0': {'0': {'Description': 'If trust', 'LeftOperand': 'q://QID1'}}}),
              dict(base, QuestionID='QID3', DataExportTag='tick', QuestionType='MC', Selector='MAVR', QuestionText='Which?'),
              dict(base, QuestionID='QID4', DataExportTag='place', QuestionType='RO', Selector='DND', QuestionText='Rank'),
-             dict(base, QuestionID='QID5', DataExportTag='slide', QuestionType='Slider', Selector='HSLIDER', QuestionText='0 to 100?'),
+             dict(base, QuestionID='QID5', DataExportTag='slide', QuestionType='Slider', Selector='HSLIDER', QuestionText='0 to 100?',
+                  Configuration=dict(CSSliderMin=0, CSSliderMax=90)),
              dict(QuestionID='QID6', DataExportTag='side', QuestionType='SBS', Selector='SBSMatrix', QuestionText='Both', Choices=choices,
                   AdditionalQuestions={'1': dict(QuestionText='Left', Answers=choices, QuestionType='Matrix', Selector='Likert')})]
     blocks = [dict(Type='Default', BlockElements=[dict(Type='Question', QuestionID=q['QuestionID']) for q in asked])]

@@ -18,6 +18,7 @@ from alignsurvey.surveys.spreadsheet import from_sheets
 from alignsurvey.surveys import Codebook, Metadata, Variable, draft_codebook, guess_role, merged, read_metadata
 from alignsurvey.surveys.codebook import count_decisions, plain_codebook, read_codebook, unread_parts
 from alignsurvey.surveys.survey import draft_codebook_of
+from alignsurvey.surveys.xlsform import read_xlsform
 from alignsurvey.tasks import Survey
 
 REAL = REFERENCE/'metadata'
@@ -388,3 +389,10 @@ def test_a_key_that_stands_twice_is_refused_in_every_format(tmp_path):
     sheets = dict(questions=[['name', 'role'], ['q', 'item']], lists=[['list', 'code', 'label']], survey=[['field', 'value'], ['notes', '{"a": 1, "a": 2}']])
     with pytest.raises(ValueError, match="b.xlsx: survey: notes: the key 'a' stands twice"):
         from_sheets(sheets, 'b.xlsx')
+
+
+def test_a_slider_and_a_range_say_from_where_to_where(tmp_path):
+    (tmp_path/'x.qsf').write_bytes(FORMATS['.qsf'])
+    assert read_metadata(tmp_path/'x.qsf').variables['slide_1'].range == (0, 90)
+    (tmp_path/'x.csv').write_text('survey,type,name,label,parameters\nsurvey,range,warm,How warm?,start=0 end=10 step=0.5\n')
+    assert read_xlsform(tmp_path/'x.csv').variables['warm'].range == (0, 10, .5)

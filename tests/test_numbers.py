@@ -7,7 +7,8 @@ from scipy.stats import energy_distance
 from alignsurvey.all import Survey, TASKS, evaluate, load_model, predict
 from alignsurvey.metrics.scores import absolute_errors, covered_scores, crps_scores, quantiles
 from alignsurvey.records.reading import read_records, write_records
-from alignsurvey.surveys.codebook import read_codebook
+from alignsurvey.files.tables import FileNotes
+from alignsurvey.surveys.codebook import Codebook, read_codebook
 
 RNG = np.random.default_rng(7)
 NUMBERS = np.sort(RNG.choice(np.arange(-40, 200), 31, replace=False))/2
@@ -122,3 +123,30 @@ def test_the_command_line_asks_for_numbers(here, tmp_path):
     assert len(read_records(tmp_path/'n.jsonl')) == 7 and 'number' in TASKS
     code, _, said = here('convert', tmp_path/'town.csv', tmp_path/'x.jsonl', '--items', 'warm')
     assert code == 2 and "is a number: ask for it with task 'number'" in said
+
+
+WORDS = {'0': 'Very cold', '50': 'Neither', '100': 'Very warm', '998': "Don't know"}
+
+
+@pytest.mark.parametrize('labels, missing', [({}, {}), (WORDS, {'warm': [(998, 998)]}), ({**{str(i): str(i) for i in range(101)}, **WORDS}, {})],
+    ids=['bare', 'ends', 'every number'])
+def test_a_draft_asks_a_thermometer_without_work_by_hand(labels, missing, tmp_path):
+    "The failing case: a draft had no range, and of labels for 0 to 100 it made 101 options."
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(dict(id=range(300), warm=rng.choice([0, 15, 30, 50, 70, 85, 97, 100], 300), hours=rng.choice([0, .5, 2, 7], 300)))
+    frame.loc[:20, 'warm'] = 998
+    notes = FileNotes(wording=dict(warm='How warm towards the council?', hours='Hours of television'), labels=dict(warm=labels), missing=missing)
+    draft = Codebook.draft(frame, notes)
+    assert draft.items['warm'].range == (0, 100) and draft.items['hours'].range == (0, 7, .5)
+    assert draft.items['warm'].missing.keys() == {'998'} and 'warm' not in (draft.doubts if labels else {})
+    book = Codebook.load(draft.save(tmp_path/'codebook.xlsx'))
+    made = Survey(frame, book, 'town.csv').records('number', verbose=False)
+    assert len(made) == 2*300 - 21 and {len(options) for options in made['options']} == {101, 15}
+
+
+def test_what_no_grid_holds_has_no_range_and_is_refused_with_what_to_do():
+    frame = pd.DataFrame(dict(id=range(50), rent=np.arange(50)*977 + .5, mood=[1, 2]*25))
+    survey = Survey(frame, Codebook.draft(frame), 'town.csv')
+    assert survey.codebook.items['rent'].range == ()
+    with pytest.raises(ValueError, match=r"item 'rent' has no range of numbers: add one, such as range: \[0, 100\]"):
+        survey.records('number', items=['rent'])

@@ -13,7 +13,8 @@ import pandas as pd
 from ..files.tables import FileNotes, code_order, code_text
 from .metadata import Metadata, Variable, from_notes, without_code
 from .roles import guess_roles, words_of
-from .scales import guess_scale, is_numbers, known_order, suspect_codes
+from .scales import guess_range, guess_scale, is_numbers
+from .scales import known_order, suspect_codes
 
 # %% ../../nbs/surveys/01_draft.ipynb #c007
 _NOT_ASKED = (r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not applicable|"
@@ -212,10 +213,24 @@ def draft_question(
         guesses += more
         last = [c for c in variable.pin_last if c in entry['options']]
         entry |= {'pin_last': last} if last else {}
-    elif labels:
+    entry, more = _with_range(entry, codes, wording, variable)
+    guesses += more
+    if labels and 'options' not in entry:
         said = ', '.join(f'{c}: {_label(c, labels, "en")}' for c in labels)
         guesses.append(('options', said, f'labels left out, as the scale is {scale}', True))
     return entry, guesses
+
+# %% ../../nbs/surveys/01_draft.ipynb #r001
+def _with_range(entry, codes, wording, variable):
+    "A numeric question with the range that it can be asked with, and the guess of it."
+    found = guess_range(codes, wording, variable.range) if entry['scale'] == 'numeric' else []
+    if not found:
+        return entry, []
+    if found == list(variable.range):
+        return {**entry, 'range': found}, []
+    shown = ', '.join(f'{x:g}' for x in found)
+    why = 'from 0 to 100' if found == [0, 100] else 'from what was given'
+    return {**entry, 'range': found}, [('range', shown, why, True)]
 
 def _said(variable):
     "Fields that are taken as a source gives them."

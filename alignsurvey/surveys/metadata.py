@@ -24,6 +24,7 @@ class Variable:
     missing: dict = field(default_factory=dict)   # code -> kind; '' where declared without a kind
     ranges: tuple = ()       # (low, high) of codes that are declared missing
     scale: str = ''          # ordinal, nominal, numeric or open
+    range: tuple = ()        # lowest and highest number that could be given, and perhaps step
     role: str = ''           # item, background, weight, id, date, paradata, …
     routing: str = ''        # who was asked, as the source says it
     family: str = ''         # shared by the questions of one battery
@@ -101,7 +102,7 @@ def without_code(
 
 # %% ../../nbs/surveys/06_metadata.ipynb #k018
 _TOGETHER = (('question', 'intro'), ('options', 'missing', 'ranges', 'pin_last', 'in_order'))
-_ALONE = ('scale', 'role', 'routing', 'family')
+_ALONE = ('scale', 'range', 'role', 'routing', 'family')
 
 def merged(
     sources, # `Metadata`, the one that wins first

@@ -193,12 +193,19 @@ def _add_ticks(said, q, tag, intro, lang, common):
         columns.append(column)
     said.sets[tag] = dict(kind='multiple', columns=list(dict.fromkeys(columns)), question=intro)
 
+def _slider(q):
+    "Lowest and highest number of a slider."
+    settings = _map(q.get('Configuration'))
+    ends = [settings.get(k) for k in ('CSSliderMin', 'CSSliderMax')]
+    are_numbers = all(isinstance(x, (int, float)) and abs(x) < 1e9 for x in ends)
+    return tuple(ends) if are_numbers and ends[0] < ends[1] else ()
+
 def _add_rows(said, q, tag, intro, lang, kind, common):
     "A number, text or place for each row."
     scale = 'open' if kind == 'TE' else 'numeric'
     columns = []
     for i, column, text in _rows(q, tag, lang):
-        _add(said, column, text, intro=intro, family=tag, scale=scale, **common)
+        _add(said, column, text, intro=intro, family=tag, scale=scale, range=_slider(q), **common)
         columns.append(column)
     if kind == 'RO':
         said.sets[tag] = dict(kind='ranking', columns=columns, question=intro)

@@ -139,7 +139,8 @@ def _add_question(said, kind, row, lists, default):
         _add_select(said, name, question, typed, select.lastgroup, lists, common, row)
     elif kind in _KINDS or kind in _DATES:
         role = 'date' if kind in _DATES else ''
-        said.variables[name] = Variable(name, question=question, role=role,
+        ends = _range(row.get(('parameters', ''), '')) if kind == 'range' else ()
+        said.variables[name] = Variable(name, question=question, role=role, range=ends,
             scale=_KINDS.get(kind, ''), **common)
     elif kind in _META:
         said.variables[name] = Variable(name, role='paradata')
@@ -176,5 +177,12 @@ def _add_select(said, name, question, typed, which, lists, common, row):
     if columns:
         kind = 'multiple' if which == 'many' else 'ranking'
         said.sets[name] = dict(kind=kind, columns=columns, question=question)
+
+def _range(text):
+    "Lowest, highest and step of a range, as in `start=0;end=10;step=1`."
+    found = dict(re.findall(r'(start|end|step)\s*=\s*(-?\d+(?:\.\d+)?)', text))
+    if not {'start', 'end'} <= set(found):
+        return ()
+    return tuple(float(found[k]) for k in ('start', 'end', 'step') if k in found)
 
 _TICKED = {'1': {'en': 'ticked'}, '0': {'en': 'not ticked'}}

@@ -247,7 +247,8 @@ def _places(book):
 def _without_options(question):
     "What an item without options is, and what can be done with it."
     if question.scale == 'numeric':
-        return "a number: ask for it with task 'number' and a range, or give it bins"
+        first = '' if question.range else ' and a range'
+        return f"a number: ask for it with task 'number'{first}, or give it bins"
     return ("open: it has no options to choose from; ask it in the interview task, or code its "
         "answers and give them options")
 

@@ -98,9 +98,12 @@ _WORDS = dict(
     en=dict(options='\nAnswer with one number from {options}.', ending=''),
     zh=dict(options='\n请用{options}之间的一个数字回答。', ending='\n\n请直接输出你的答案：'))
 
+_NO_GROUPS = ("ask individuals, whose numbers evaluate compares with people's group by group, "
+    "or give the item bins and ask for shares with task response")
+
 NUMBER = Task(
     name='number', noun='numbers', builds={Survey: number_tables},
     wordings={lang: dataclasses.replace(RESPONSE.wordings[lang], **words)
         for lang, words in _WORDS.items()},
-    forms=dict(individual=('number',)), takes=('variables',), show=range_text,
+    forms=dict(individual=('number',)), no_groups=_NO_GROUPS, takes=('variables',), show=range_text,
     parse=parse_number)

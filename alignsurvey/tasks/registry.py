@@ -94,6 +94,8 @@ def _asked(task, given, **more):
 def _survey_task(name, level):
     "The task to make of a survey. Raises ValueError where it is not known at this level."
     able = {t: how for t, how in TASKS.items() if Survey in get_task(t).builds}
+    if level == 'group' and name in able and able[name].no_groups:
+        raise ValueError(f"task {name!r} does not ask groups: {able[name].no_groups}")
     if level not in LEVELS or name not in able or level not in able[name].forms:
         fit = []
         for t, how in able.items():

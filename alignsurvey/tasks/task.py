@@ -202,6 +202,7 @@ class Task:
     builds: dict            # type of source -> f(source, ask), which gives tables of records
     wordings: dict          # language -> `Wording`
     forms: dict             # level -> answer forms, the default first
+    no_groups: str = ''     # what to do instead, where groups can't be asked
     takes: tuple = ()       # those of `OPTIONAL` that say something to it
     aside: str = ''         # what a report adds after the count, from its comma on
     counts_items: bool = True    # whether a report says to how many items
