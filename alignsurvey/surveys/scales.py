@@ -184,6 +184,7 @@ def _as_number(codes, labels, bare, words, measure, counts, options):
         return 'numeric', 'fewer and fewer from 0 on, as counts are', False
     return None
 
+# %% ../../nbs/surveys/08_scales.ipynb #r005
 def _is_thermometer(options, labels):
     "Whether numbers go from 0 to 100, and no more than half of them are called anything else."
     value = [float(c) for c in options if is_numbers([c])]
