@@ -9,7 +9,7 @@ __all__ = ['ROOMS', 'homes']
 from importlib import import_module
 
 ROOMS = ('files', 'metrics', 'estimation', 'surveys', 'records', 'parsing', 'tasks', 'models',
-    'training', 'prediction', 'evaluation', 'reporting')
+    'training', 'prediction', 'evaluation', 'reporting', 'study')
 
 # %% ../nbs/all.ipynb #c003
 def homes():

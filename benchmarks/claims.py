@@ -15,7 +15,7 @@ from alignsurvey.evaluation.scoring import evaluate
 from alignsurvey.records.orders import reorder
 from alignsurvey.records.reading import make_records
 from alignsurvey.reporting import sections
-from alignsurvey.reporting.sections import SECTIONS, Study, tried
+from alignsurvey.reporting.sections import SECTIONS, Material, tried
 
 OUT, N, K = Path(__file__).with_suffix('.json'), 300, 3
 datasets.disable_progress_bars()
@@ -59,7 +59,7 @@ def studied(records, q, rivals, seed, names=None):
     frames = {**{k: said(records, np.broadcast_to(r, q.shape)) for k, r in rivals.items()}, 'model': said(records, q)}
     boot, versus = dict(n_boot=100, seed=seed, strata=False), list(rivals)
     scores = evaluate(records, frames, baselines=False, versus=versus, models=['model'], n_boot=100, seed=seed) if names is None or {'scores', 'items'} & {*names} else pd.DataFrame()
-    s = Study(records=records, frames=frames, all_records=records, all_frames=dict(model=frames['model']), train=None, models=['model'], baselines=list(rivals), versus=versus, scores=scores, metric='log_score',
+    s = Material(records=records, frames=frames, all_records=records, all_frames=dict(model=frames['model']), train=None, models=['model'], baselines=list(rivals), versus=versus, scores=scores, metric='log_score',
         stated=True, by=['age', 'sex'], rule='missing', boot=boot, skipped=[], formula=FORMULA)
     made = {name: tried(s, name, lambda: SECTIONS[name](s)) for name in names or CLAIMS}
     return {name: x and x.finding for name, x in made.items()}
@@ -97,7 +97,7 @@ def power(rng, fault, size, i):
     if fault == 'position':
         frame = said(records, q)
         frame['probs'] = [[(1 - size)*x + size*(k == 0) for k, x in enumerate(probs)] for probs in frame.probs]
-        s = Study(records=records, frames=dict(model=frame), all_records=records, all_frames={}, train=None, models=['model'], baselines=[], versus=[], scores=None, metric='log_score', stated=True, by=[], rule='missing',
+        s = Material(records=records, frames=dict(model=frame), all_records=records, all_frames={}, train=None, models=['model'], baselines=[], versus=[], scores=None, metric='log_score', stated=True, by=[], rule='missing',
             boot=dict(n_boot=100, seed=i, strata=False), skipped=[])
         text = SECTIONS[section](s).finding
     else: text = studied(records, q, rivals, i, [section])[section]

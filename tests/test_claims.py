@@ -12,7 +12,7 @@ from alignsurvey.evaluation.subgroups import stereotyping
 from alignsurvey.prediction.baselines import baseline_predictions
 from alignsurvey.records.reading import make_records
 from alignsurvey.records.orders import reorder
-from alignsurvey.reporting.sections import Study, items_section, scores_section, structure_section, use_section
+from alignsurvey.reporting.sections import Material, items_section, scores_section, structure_section, use_section
 from alignsurvey.reporting.tables import difference_table, findings, verdict
 
 
@@ -42,7 +42,7 @@ def study(records, frames, **more):
     boot = dict(n_boot=500, seed=0, strata=False)
     versus = [n for n in frames if n not in models]
     scores = evaluate(records, frames, baselines=False, versus=versus, models=models, n_boot=500)
-    return Study(records=records, frames=frames, all_records=records, all_frames={m: frames[m] for m in models}, train=None, models=models, baselines=['uniform'], versus=versus,
+    return Material(records=records, frames=frames, all_records=records, all_frames={m: frames[m] for m in models}, train=None, models=models, baselines=['uniform'], versus=versus,
         scores=scores, metric='log_score', stated=True, by=[], rule='missing', boot=boot, skipped=[], **more)
 
 

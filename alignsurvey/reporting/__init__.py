@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     plots=['plot_scores', 'plot_shares', 'plot_calibration'],
     run_cards=['run_card', 'model_facts'],
     page=['report'],
-    sections=['SECTIONS', 'Section', 'Study'],
+    sections=['SECTIONS', 'Section', 'Material'],
     study_report=['full_report'],
     paper=['write_figures', 'write_tables'],
     model_card=['adapter_card', 'push']))

@@ -19,7 +19,7 @@ from .page import PAGE_STYLE, describe_records, exhibits, html_table
 from .page import page_warnings, png_text
 from .paper import write_figures, write_tables
 from .run_cards import model_facts, run_card
-from .sections import Study, made_sections
+from .sections import Material, made_sections
 from .tables import named_rows
 from ..files.sheets import write_sheet
 
@@ -36,7 +36,7 @@ def _study(records, predictions, train, models, by, failure_rule, boot, **more):
     scores = evaluate(kept, frames, baselines=False, versus=versus, models=models[-1:],
         failure_rule=failure_rule, **boot)
     forecast = read_forecast(models[-1], frames[models[-1]], read_answers(kept), failure_rule)
-    return Study(records=kept, frames=frames, all_records=records, all_frames=predictions,
+    return Material(records=kept, frames=frames, all_records=records, all_frames=predictions,
         train=train, models=models, baselines=list(baselines), versus=versus, scores=scores,
         metric=_own_score(scores, models[-1]), stated=bool(forecast.stated),
         by=_background(kept) if by is None else list(by),
@@ -240,6 +240,7 @@ def full_report(
     design=None, # `Design` of the respondents, as in `evaluate`
     n_boot=500, seed=0, # resamples; seed
     title=None, # default names the survey
+    more=(), # sections of your own, which come first
     paper=False, # also figures as SVG and PDF, tables as LaTeX and Word, in paper/
     overwrite=False, # replace what is there
 )->Path: # report.html
@@ -250,7 +251,7 @@ def full_report(
     boot = dict(n_boot=n_boot, seed=seed, strata=strata if design is None else design)
     study = _study(records, predictions, train, models, by, failure_rule, boot,
         validation=validation, margin=margin, formula=formula, data=data, min_n=min_n)
-    sections = list(made_sections(study))
+    sections = [*more, *made_sections(study)]
     _write_numbers(study, sections, folder)
     if paper:
         write_figures(sections, folder/'paper')
