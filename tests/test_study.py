@@ -3,11 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from alignsurvey.files.strict import FileFault
-from alignsurvey.prediction.journal import Journal
+from alignsurvey.prediction.cost import run_status
 from alignsurvey.study import Study
 
 os.environ['TQDM_DISABLE'] = '1'
@@ -15,27 +16,25 @@ os.environ['TQDM_DISABLE'] = '1'
 SMALL = '''
 survey: gss2018
 items: [natsci, natroad]
-background: [age, degree]
-sample: 16
+background: [age]
+sample: 60
 predictors:
-  zero-shot: {model: smollm2-135m, batch: 4}
+  zero-shot: {model: smollm2-135m, batch: 2}
 baselines: [uniform, marginal]
 primary: {predictor: zero-shot, versus: marginal, metric: brier, margin: 0.05}
 n_boot: 100
 '''
 
 KILLED = '''
-import os, signal, sys
+import os, signal
 from alignsurvey.prediction.journal import Journal
 from alignsurvey.study import Study
 
-add, left = Journal.add, [int(sys.argv[1])]
+add = Journal.add
 
-def last(self, *args):
-    add(self, *args)
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
+def last(self, answers, run):
+    add(self, dict(list(answers.items())[:5]), run)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 Journal.add = last
 Study.load('study.yaml').run()
@@ -48,43 +47,42 @@ def study_in(folder, text=SMALL):
     return Study.load(folder/'study.yaml')
 
 
+@pytest.fixture(scope='module')
+def url():
+    "Address of a stub of a server, in a process of its own."
+    stub = Path(__file__).with_name('stub_server.py')
+    process = subprocess.Popen([sys.executable, stub, '{}'], stdout=subprocess.PIPE, text=True)
+    yield f'http://127.0.0.1:{int(process.stdout.readline())}/v1'
+    process.kill()
+    process.wait()
+
+
 @pytest.mark.skipif(not hasattr(signal, 'SIGKILL'), reason='this system kills otherwise')
-def test_a_study_that_was_killed_ends_with_the_same_scores(tmp_path, monkeypatch):
-    whole = study_in(tmp_path/'whole')
+def test_a_study_that_was_killed_ends_with_the_same_scores(tmp_path, url):
+    asked = SMALL.replace('smollm2-135m, batch: 2', f"stub, server: '{url}'")
+    whole = study_in(tmp_path/'whole', asked)
     whole.run()
-    killed = study_in(tmp_path/'killed')
-    done = subprocess.run([sys.executable, '-c', KILLED, '1'], cwd=killed.folder, capture_output=True)
-    assert done.returncode == -signal.SIGKILL
-    assert not (killed.folder/'scores.csv').exists()
-
-    asked, add = [], Journal.add
-
-    def counted(self, answers, run):
-        if len(asked) == 1:
-            raise KeyboardInterrupt
-        asked.append(len(answers))
-        add(self, answers, run)
-
-    monkeypatch.setattr(Journal, 'add', counted)
-    with pytest.raises(KeyboardInterrupt):
-        killed.run()
-    assert len(asked) == 1    # the second batch; the first was kept
-    monkeypatch.setattr(Journal, 'add', lambda self, answers, run: (asked.append(len(answers)), add(self, answers, run)))
+    killed, kept = study_in(tmp_path/'killed', asked), [0]
+    for _ in range(2):    # each time after five answers, or the first bundle of fewer
+        done = subprocess.run([sys.executable, '-c', KILLED], cwd=killed.folder, capture_output=True)
+        assert done.returncode == -signal.SIGKILL
+        assert not (killed.folder/'scores.csv').exists()
+        kept.append(run_status(killed.folder/'answers/zero-shot.sqlite')[-1]['answered'])
+    assert kept == sorted(set(kept)) and kept[-1] < len(killed.splits()['test'])
     killed.run()
-    assert asked == [4]*(len(asked)) and len(asked) == len(killed.splits()['test'])//4 - 1
     assert (killed.folder/'scores.csv').read_bytes() == (whole.folder/'scores.csv').read_bytes()
 
 
 @pytest.mark.parametrize('old, new, said', [
     ('sample:', 'samples:', 'study.yaml: samples is no key of a study: use one of survey'),
-    ('{model: smollm2-135m, batch: 4}', '{batch: 4}', 'study.yaml: predictors.zero-shot.model is missing: give a model'),
+    ('{model: smollm2-135m, batch: 2}', '{batch: 2}', 'study.yaml: predictors.zero-shot.model is missing: give a model'),
     ('natroad', 'natroads', "study.yaml: items names 'natroads', which"),
     ('gss2018', 'gss2081', 'study.yaml: survey: gss2081: no such'),
     ('versus: marginal', 'versus: mrp', "study.yaml: primary.versus is 'mrp': use one of zero-shot, uniform, marginal"),
-    ('sample: 16', 'sample: 16\nsample: 17', "'sample' stands twice"),
+    ('sample: 60', 'sample: 60\nsample: 17', "'sample' stands twice"),
     ('n_boot: 100', 'n_boot: often', "study.yaml: n_boot is 'often': give a whole number"),
-    ('batch: 4}', 'batch: 4, elicitation: guess}', 'study.yaml: predictors.zero-shot.elicitation is'),
-    ('batch: 4}', 'batch: 4, training: {lrr: 1}}', "study.yaml: predictors.zero-shot.training: 'lrr' is no setting"),
+    ('batch: 2}', 'batch: 2, elicitation: guess}', 'study.yaml: predictors.zero-shot.elicitation is'),
+    ('batch: 2}', 'batch: 2, training: {lrr: 1}}', "study.yaml: predictors.zero-shot.training: 'lrr' is no setting"),
 ])
 def test_a_slip_in_the_file_is_one_sentence(tmp_path, old, new, said):
     assert old in SMALL
