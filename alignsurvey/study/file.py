@@ -83,7 +83,7 @@ PART_KEYS = dict(
 
 # %% ../../nbs/study/01_file.ipynb #c011
 def _filled(given, keys, where):
-    "A mapping with its defaults. Raises `FileFault` at an unknown key, a missing one, a wrong type."
+    "A mapping with its defaults. Raises `FileFault` at a key that is unknown, missing or odd."
     for name in given:
         if name not in keys:
             raise FileFault(f"{where}{name} is no key of a study: use one of {', '.join(keys)}")

@@ -37,8 +37,7 @@ class Study:
     survey: Survey    # respondents and codebook
 
     @classmethod
-    def load(
-        cls,
+    def load(cls,
         path='study.yaml', # the study's file
     ): # a `Study`
         """Read a study and the survey that it names. Raises FileNotFoundError, or `FileFault`
