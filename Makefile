@@ -12,7 +12,7 @@ INSTALL := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c con
 STEP = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-servers fuzz chaos lab docs readme bench lock audit dist help clean
+.PHONY: demo test test-servers fuzz chaos lab course docs readme bench lock audit dist help clean
 
 demo: $(READY) ## real respondents, a real language model, fine-tuning, a report; on a CPU
 	$(RUN) $(BIN)/alignsurvey demo $(ARGS)
@@ -48,6 +48,11 @@ chaos: $(READY) ## odd replies, kills, full disks, jumping clocks, two writers; 
 lab: $(READY) ## open the quick start in JupyterLab
 	$(RUN) $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/quickstart.ipynb $(ARGS)
 
+course: $(READY) ## the lessons in two editions, for students and for a teacher, into _course/
+	rm -rf _course
+	$(BIN)/python -c "from alignsurvey.teaching import write_course; write_course('_course', teacher=True)"
+	@echo 'students: _course/lesson_01.ipynb and so on; with solutions: _course/solutions/'
+
 docs: $(READY) ## build the documentation into _docs/
 	$(BIN)/python nbs/_site/build.py docs
 
@@ -82,7 +87,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 clean: ## remove what builds and tests left behind; .venv stays
-	rm -rf _proc _docs build dist *.egg-info .pytest_cache .hypothesis
+	rm -rf _proc _docs _course build dist *.egg-info .pytest_cache .hypothesis
 	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print0 | xargs -0 rm -rf
 
 # torch comes first, by itself: where PIP_FIND_LINKS names a folder with a CPU build that one is taken,

@@ -1,4 +1,4 @@
-"Packaging. Everything it says comes from settings.ini; the survey extracts in data/ travel inside the wheel."
+"Packaging. Everything it says comes from settings.ini; the survey extracts in data/ and the lessons in nbs/course/ travel inside the wheel."
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import find_packages, setup
@@ -12,10 +12,17 @@ config.read(here/'settings.ini', encoding='utf-8')
 cfg = config['DEFAULT']
 
 
-def survey_files():
-    "Files of the surveys that travel, relative to the repository, e.g. data/gss2018/codebook.yaml; not the scripts that made them."
-    files = (f for s in SURVEYS for f in (here/'data'/s).rglob('*') if f.is_file())
-    return sorted(f.relative_to(here) for f in files if f.name[0] != '.' and f.suffix not in ('.py', '.pyc'))
+def files_in(folder):
+    "Files below a folder that travel, relative to the repository; not the scripts that made them."
+    files = [f.relative_to(here) for f in (here/folder).rglob('*') if f.is_file()]
+    return sorted(f for f in files if not any(part[0] == '.' for part in f.parts) and f.suffix not in ('.py', '.pyc'))
+
+
+def travelling_files():
+    "Source -> where it lies in the package: the surveys' files, and the course's lessons with what they read."
+    surveys = [f for s in SURVEYS for f in files_in(f'data/{s}')]
+    lessons = files_in('nbs/course')
+    return {f: f for f in surveys} | {f: f.relative_to('nbs') for f in lessons}
 
 
 class BuildWithSurveys(build_py):
@@ -27,12 +34,12 @@ class BuildWithSurveys(build_py):
         for s in SURVEYS:
             if not (here/'data'/s/'codebook.yaml').exists():
                 raise FileNotFoundError(f"data/{s}/codebook.yaml: not there, but setup.py lists {s!r}: restore the folder, or take it off SURVEYS")
-        for f in survey_files():
-            to = Path(self.build_lib)/'alignsurvey'/f
+        for f, place in travelling_files().items():
+            to = Path(self.build_lib)/'alignsurvey'/place
             self.mkpath(str(to.parent))
             self.copy_file(str(here/f), str(to))
 
-    def get_source_files(self): return super().get_source_files() + [str(f) for f in survey_files()]
+    def get_source_files(self): return super().get_source_files() + [str(f) for f in travelling_files()]
 
 
 readme = here/'README.md'

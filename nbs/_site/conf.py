@@ -31,7 +31,7 @@ html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fulls
 
 
 ROOMS = ['files', 'metrics', 'estimation', 'surveys', 'records', 'parsing', 'tasks', 'models', 'training',
-    'prediction', 'evaluation', 'reporting', 'study', 'cli']    # the reference's chapters, in the order in which they build on each other
+    'prediction', 'evaluation', 'reporting', 'study', 'teaching', 'cli']    # the reference's chapters, in the order in which they build on each other
 CAPTIONS = {'recipes': 'How-to: survey sources'}    # what the navigation calls a folder, where its name would not say it
 FIRST = '00_index'    # a chapter's first page
 

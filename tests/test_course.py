@@ -1,0 +1,119 @@
+"The course: no answer is left in what students get, and every check says what it should."
+import ast
+import contextlib
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from alignsurvey.teaching import exercises, leaks, lesson_numbers, read_lesson, student_edition, write_course
+
+matplotlib.use('Agg')
+LESSONS = lesson_numbers()
+
+
+def sources(nb):
+    "Code of each cell that has any."
+    found = [''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code']
+    return [s for s in found if not s.startswith('%')]
+
+
+def run(nb):
+    "Runs a notebook's cells in this process: what each check said, by the exercise's variable."
+    space, said = {'__name__': 'lesson'}, {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for source in sources(nb):
+            check = re.fullmatch(r'(\w+)\.check\(\)', source.strip())
+            if check:
+                said[space[check[1]].name] = eval(source, space)
+            else:
+                exec(compile(ast.parse(source), 'cell', 'exec'), space)
+    return space, said
+
+
+@pytest.fixture(scope='module')
+def student(tmp_path_factory):
+    "Each lesson as a student gets it, run from top to bottom."
+    folder, done = tmp_path_factory.mktemp('class'), {}
+    old = os.getcwd()
+    os.chdir(folder)
+    for number in LESSONS:
+        done[number] = run(student_edition(read_lesson(number)))
+    os.chdir(old)
+    return done
+
+
+@pytest.mark.parametrize('number', LESSONS)
+def test_an_untouched_copy_runs_and_has_attempted_nothing(student, number):
+    space, said = student[number]
+    assert list(said) == [q.name for q in exercises(number)]
+    assert {verdict.status for verdict in said.values()} == {'not attempted'}
+
+
+@pytest.mark.parametrize('number', LESSONS)
+def test_typical_mistakes_are_told_what_they_are(number):
+    for q in exercises(number):
+        assert len(q.mistakes) >= 3, q.name
+        for said, mistake in q.mistakes.items():
+            verdict = q.judge(mistake())
+            assert verdict.status == 'not yet', (q.name, said)
+            assert verdict.why.strip('.') == said.strip('.'), (q.name, said, verdict)
+
+
+@pytest.mark.parametrize('number', LESSONS)
+def test_the_solutions_are_correct_in_a_students_notebook(student, number, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    space, _ = student[number]
+    space = dict(space)
+    for q in exercises(number):
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            q.solution()
+        exec(shown.getvalue(), space)
+        verdict = eval('q.check()', space, dict(q=q))
+        assert verdict.status == 'correct', (q.name, verdict)
+
+
+@pytest.mark.parametrize('number', LESSONS)
+def test_nothing_that_is_an_answer_is_left_in(number, tmp_path):
+    nb = read_lesson(number)
+    mine = student_edition(nb)
+    assert leaks(mine, nb) == []
+    text = json.dumps(mine)
+    assert '# solution' not in text and '"solution"' not in text
+    assert text.count('# your code here') == len(exercises(number))
+    kept = [c for c in mine['cells'] if c.get('outputs')]
+    assert len(kept) <= 3    # the first page
+
+
+@pytest.mark.parametrize('number', LESSONS)
+def test_a_lesson_says_what_it_asks_for_and_what_comes_of_it(number):
+    text = '\n'.join(''.join(c['source']) for c in read_lesson(number)['cells'] if c['cell_type'] == 'markdown')
+    for part in '**Before**', '**Afterwards**', '**Data**', '**Planned time**', '## Quiz', '## To take away', '## Further questions':
+        assert part in text, part
+    asked = re.findall(r'\*\*Exercise (\d+)\.', text)
+    assert asked == [str(i + 1) for i in range(len(asked))] and 5 <= len(asked) <= 8
+    assert len(exercises(number)) == len(asked) + 1
+
+
+def test_an_answer_that_is_left_in_is_found():
+    nb = read_lesson(1)
+    mine = student_edition(nb)
+    answer = next(c for c in nb['cells'] if '# solution' in ''.join(c['source']))
+    line = ''.join(answer['source']).split('\n')[-1]
+    for where in (dict(mine, metadata=dict(note=line)), dict(mine, cells=[*mine['cells'], dict(outputs=[dict(text=[line])])])):
+        assert leaks(where, nb) == [line]
+
+
+def test_no_work_of_a_student_is_overwritten(tmp_path):
+    paths = write_course(tmp_path/'class')
+    mine = paths[0]
+    mine.write_text('my work', encoding='utf-8')
+    with pytest.raises(FileExistsError, match='lesson_01.ipynb: exists already'):
+        write_course(tmp_path/'class')
+    assert mine.read_text(encoding='utf-8') == 'my work'
