@@ -22,4 +22,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
         'temperature_scale'],
     structure=[
         'coefficients', 'correlations', 'missing_answers', 'plot_correlations', 'variance_ratio'],
-    bounds=['split_half', 'relative_gain']))
+    bounds=['split_half', 'relative_gain'],
+    stacking=['stack', 'stacking_weights', 'mixture_weights']))

@@ -49,6 +49,7 @@ def with_offsets(
     *others, # records to be validated on or asked: of other respondents, or of new items
     baseline='marginal', # whose probabilities: a name in `BASELINES`, marginal being the shares
     lm=None, # the model that is to be trained: what it says before is taken off
+    journal=None, # SQLite file that keeps what it says, for the next time
     by='respondent', # what others have in common with nobody in training: respondent or item
     folds=10, # parts of training; each is told by the others
     seed=0, # of the folds
@@ -59,7 +60,8 @@ def with_offsets(
     told += [_told(train, other, baseline) for other in others]
     found = []
     for records, predictions in zip((train, *others), told):
-        own = predict(lm, records, elicitation='score', unseen=None) if lm else None
+        how = dict(elicitation='score', unseen=None, journal=journal)
+        own = predict(lm, records, **how) if lm else None
         found.append(offsets_from(records, predictions, own))
     return found
 
