@@ -304,7 +304,7 @@ def codebooks(draw):
                 other={'started': 'date', 'w2': 'spare_weight'}, weight='w1',
                 doubts={n: draw(st.lists(st.sampled_from(['question', 'scale', 'options', 'part', 'missing']), min_size=1, unique=True)) for n in names[::2]})
     if draw(st.booleans()):
-        spec['sets'] = {draw(NAME): dict(kind='multiple', columns=names, question=draw(LANG))}
+        spec['sets'] = {draw(NAME): dict(kind='multiple', columns=names, question=draw(LANG), **draw(st.sampled_from([{}, dict(ticked='1')])))}
     return read_codebook(spec, 'x.yaml')
 
 

@@ -276,11 +276,11 @@ def test_what_is_no_task_is_not_known(gss):
 
 
 def test_the_four_say_what_other_pages_ask_of_a_task():
-    nouns = dict(response='answers', role='attributes', interview='next turns', stance='stances', number='numbers')
+    nouns = dict(response='answers', role='attributes', interview='next turns', stance='stances', number='numbers', multiple='choices among several')
     assert {name: task.noun for name, task in TASKS.items()} == nouns
-    assert {n for n, t in TASKS.items() if t.needs_options} == {'response', 'stance', 'number'}
+    assert {n for n, t in TASKS.items() if t.needs_options} == {'response', 'stance', 'number', 'multiple'}
     assert {n for n, t in TASKS.items() if t.reorders} == {'response', 'interview'}
-    assert {n for n, t in TASKS.items() if t.counts_items} == {'response', 'interview', 'stance', 'number'}
+    assert {n for n, t in TASKS.items() if t.counts_items} == {'response', 'interview', 'stance', 'number', 'multiple'}
     assert {n for n, t in TASKS.items() if t.free} == {'role', 'interview', 'stance'}
     for name, task in TASKS.items():
         assert task.name == name and set(task.wordings) == {'en', 'zh'} and set(task.forms) <= set(LEVELS)

@@ -63,8 +63,8 @@ def _scored_items(m, a, f):
 def _is_about(m, scale):
     """Whether a metric says anything of items of this scale: numbers have scores of their own, and
     share with options what compares distributions on a scale, or counts failures."""
-    if scale != 'numeric':
-        return 'number' not in m.needs
+    if 'set' in m.needs or scale != 'numeric':
+        return 'number' not in m.needs and ('set' not in m.needs or scale == 'set')
     on_scale = m.level == 'group' and 'positions' in m.needs
     return 'number' in m.needs or on_scale or m.over in ('all', 'covered')
 
@@ -78,7 +78,20 @@ def item_answers(
     "One item's records, as a metric sees them."
     k = len(a.options[j])
     return ItemAnswers(ids=a.ids[rows], y=a.y[rows], q=f.q[rows, :k], choice=f.choice[rows, :k],
-        positions=a.positions[j], failed=~f.ok[rows], coverage=f.coverage[rows])
+        positions=a.positions[j], failed=~f.ok[rows], coverage=f.coverage[rows],
+        overlap=_overlap(a, f, j, rows) if a.scales[j] == 'set' else None)
+
+def _overlap(a, f, j, rows):
+    "Of the set that each record is an option of: Jaccard and how many options (Jaccard 1912)."
+    same = [i for i, family in enumerate(a.families) if family == a.families[j]]
+    mine = np.isin(a.item, same) & f.used['judged']
+    who, n = a.respondent[mine], a.respondent.max() + 1
+    told, said = a.y[mine], f.choice[mine, 1]    # the second option is yes
+    both = np.bincount(who, np.minimum(told, said), n)
+    either = np.bincount(who, np.maximum(told, said), n)
+    jaccard = np.divide(both, either, out=np.ones(n), where=either > 0)
+    size = np.maximum(np.bincount(who, minlength=n), 1)
+    return np.c_[jaccard, size][a.respondent[rows]]
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c015bs0
 def _parts(a, f, scored, used):

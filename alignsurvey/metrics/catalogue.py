@@ -26,6 +26,7 @@ class ItemAnswers:
     positions: object  # ordinal position of each option, (K,), or None
     failed: object     # which predictions failed, (n,)
     coverage: object   # probability that fell on the options, (n,), nan where unknown
+    overlap: object = None    # of each record's set: Jaccard and number of options, (n, 2)
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c010
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Metric:
     record: object = None     # `ItemAnswers` -> contributions (n, F); None: scored elsewhere
     value: object = None      # weighted means (..., F), positions (K,) or None -> scores (...)
     level: str = 'individual' # or 'group': compares shares
-    needs: tuple = ()         # of 'probs', 'log' (finite logarithms), 'positions', 'number'
+    needs: tuple = ()         # of 'probs', 'log' (finite logs), 'positions', 'number', 'set'
     over: str = 'answered'    # records: also 'judged' (failures may be wrong), 'covered', 'all'
     pooled: bool = True       # overall from all records together; False: mean over questions
     centre: bool = False      # resampling alone makes it larger, as it does a distance
@@ -56,7 +57,7 @@ class Metric:
 # %% ../../nbs/metrics/05_catalogue.ipynb #c010w
 _WORDS = dict(better=('lower', 'higher', None), level=('individual', 'group'),
     over=('answered', 'judged', 'covered', 'all'))
-_NEEDS = ('probs', 'log', 'positions', 'number')
+_NEEDS = ('probs', 'log', 'positions', 'number', 'set')
 
 def _check_words(m):
     "Refuse names and words that no table knows."
@@ -288,6 +289,18 @@ _NUMBERS = (
         needs=('number', 'probs'), share=True, column=23))
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c036
+def _set_overlap(answers):
+    "Jaccard over the options of a set, and 1 over them, so that each set counts once."
+    jaccard, size = answers.overlap.T
+    return np.c_[jaccard/size, 1/size]
+
+def _mean_overlap(means, positions):
+    return np.divide(means[..., 0], means[..., 1], out=np.full(means.shape[:-1], np.nan),
+        where=means[..., 1] > 0)
+
+_SETS = (Metric('set_jaccard', 'Jaccard of sets', 'higher', _set_overlap, _mean_overlap,
+    needs=('set',), over='judged', share=False, by_subgroup=True, column=24, headline=2),)
+
 _TEXTS = (
     Metric('overlap', 'overlap of reasons', 'higher', column=10),
     Metric('jaccard', 'Jaccard of reasons', 'higher', column=11),
@@ -298,7 +311,7 @@ _TEXTS = (
     Metric('distinct_2', 'distinct-2', column=16),
     Metric('nonresponse', 'human nonresponse', column=None))
 
-METRICS = {m.name: m for m in (*_CHOICES, *_NUMBERS, *_TEXTS)}
+METRICS = {m.name: m for m in (*_CHOICES, *_NUMBERS, *_SETS, *_TEXTS)}
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c040
 def known_metrics(

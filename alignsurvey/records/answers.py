@@ -24,7 +24,8 @@ class Answers:
     names: list            # J question ids
     options: list          # J tuples of option texts
     positions: list        # J arrays of ordinal positions; None where there are none
-    scales: list           # J scales: ordinal, nominal, numeric or unknown
+    scales: list           # J scales: ordinal, nominal, numeric, set or unknown
+    families: list         # J families; the options of a set share theirs
     shown: np.ndarray      # where each option was displayed, (N, K), -1 past the last option
     y: np.ndarray          # the answer, (N,)
     weight: np.ndarray     # (N,)
@@ -81,6 +82,7 @@ def _checked_records(records):
     if not len(records):
         raise ValueError("records are empty, so there is nobody to score: check what selected them")
     f = records.select_columns(list(_NEEDED)).to_pandas()
+    f['family'] = records['family'][:] if 'family' in records.column_names else f.question_id
     f['size'] = [0 if o is None else len(o) for o in f.options]
     refuse_records(f.level != 'individual', f.record_id,
         "is of a group: score groups and individuals apart")
@@ -287,7 +289,7 @@ def read_answers(
     if by_source is None:
         by_source = f.source.nunique() > 1
     item, names = pd.factorize(f.source + '/' + f.question_id if by_source else f.question_id)
-    ordered = f.scale.isin(['ordinal', 'numeric'])
+    ordered = f.scale.isin(['ordinal', 'numeric', 'set'])
     ranked = [o and x is not None for o, x in zip(ordered, f.positions)]
     grid, texts = _sorted_options(f, ranked)
     first = np.unique(item, return_index=True)[1]
@@ -299,6 +301,6 @@ def read_answers(
         ids=f.record_id.to_numpy(object), item=item, names=list(names),
         options=[tuple(texts[t[:k].astype(int)]) for t, k in zip(grid[1, first], size)],
         positions=[x[:k] if ranked[i] else None for i, x, k in zip(first, grid[2, first], size)],
-        scales=list(f.scale[first]), shown=shown,
+        scales=list(f.scale[first]), families=list(f.family[first]), shown=shown,
         y=(shown == f.answer_index.to_numpy()[:, None]).argmax(1),
         **vars(drawn))

@@ -87,7 +87,8 @@ def read_as(
         raise ValueError(f"{what} is {in_brief(value)}: {remedy}") from None
 
 # %% ../../nbs/records/08_fields.ipynb #f005
-_LEVELS, _SCALES = ('individual', 'group'), ('ordinal', 'nominal', 'unknown', 'numeric', 'open')
+_LEVELS = ('individual', 'group')
+_SCALES = ('ordinal', 'nominal', 'unknown', 'numeric', 'set', 'open')
 _KINDS = {
     _READ_AS['text']: ('record_id', 'task', 'source', 'lang', 'respondent_id', 'question_id',
         'question', 'family', 'wording', 'answer', 'answer_form', 'rule', 'reason', 'background',

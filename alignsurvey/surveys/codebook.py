@@ -311,7 +311,7 @@ _ABOUT = ('title', 'year', 'country', 'population', 'source', 'citation', 'terms
     'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
 OTHER_ROLES = ('spare_weight', 'id', 'date', 'paradata', 'ignore')
-SET_KINDS = ('multiple', 'ranking')
+SET_KINDS = ('multiple', 'mentions', 'ranking')
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020b
 @dataclass
@@ -324,7 +324,7 @@ class Codebook:
     design: dict = field(default_factory=dict) # respondent_id, weight, stratum, psu, wave -> column
     path: str = 'codebook'                     # file it came from, for messages
     other: dict = field(default_factory=dict)  # column that is neither asked nor told -> its role
-    sets: dict = field(default_factory=dict)   # name -> kind (multiple, ranking), columns, question
+    sets: dict = field(default_factory=dict)   # name -> kind, columns, question, ticked
     doubts: dict = field(default_factory=dict) # column -> fields of a draft to be looked at
     guessed: list = field(default_factory=list, compare=False, repr=False) # guesses of a draft
     unread: list = field(default_factory=list, compare=False, repr=False) # not understood, a draft
@@ -386,19 +386,25 @@ def _read_beside(spec, questions, path):
         _check_among(role, OTHER_ROLES, f"{path}: other: {column!r}")
     for name, s in sets.items():
         _check_set(s, questions, f"{path}: sets: {name!r}")
-    sets = {str(n): {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
-        'question': _by_lang(s.get('question') or str(n), f"{path}: sets: {n!r}: question")}
-        for n, s in sets.items()}
+    sets = {str(n): _read_set(str(n), s, f"{path}: sets: {n!r}") for n, s in sets.items()}
     doubts = {str(c): sorted(map(str, _list(fields, f"{path}: doubts: {c!r}", 'a list of fields')))
         for c, fields in doubts.items()}
     return dict(other={str(c): r for c, r in other.items()}, sets=sets, doubts=doubts)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k018
+def _read_set(name, s, where):
+    "A set's fields in the form that a `Codebook` keeps them."
+    ticked = {} if s.get('ticked') is None else {'ticked': code_text(s['ticked'])}
+    return {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
+        'question': _by_lang(s.get('question') or name, f"{where}: question"), **ticked}
+
 def _check_set(s, questions, where):
     "Raises ValueError where a set has no kind, or names what is no question."
     if not isinstance(s, dict) or not {'kind', 'columns'} <= set(s):
         raise ValueError(f"{where} is {s!r}: write its kind and its columns")
     _check_among(s['kind'], SET_KINDS, f"{where}: kind")
+    if s.get('ticked') is not None and s['kind'] != 'multiple':
+        raise ValueError(f"{where}: ticked says nothing of {s['kind']}: leave it out")
     if not isinstance(s['columns'], list):
         raise ValueError(f"{where}: columns is {s['columns']!r}: write a list of names")
     for column in s['columns']:

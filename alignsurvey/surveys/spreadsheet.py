@@ -157,10 +157,11 @@ def _value(value):
 def _set_rows(sets):
     "A row for each set."
     langs = _languages(s.get('question') for s in sets.values())
-    rows = [['set', 'kind', 'columns', *(f'question:{lang}' for lang in langs)]]
+    rows = [['set', 'kind', 'columns', 'ticked', *(f'question:{lang}' for lang in langs)]]
     for name, s in sets.items():
         texts = [s['question'].get(lang, '') for lang in langs]
-        rows.append([name, s['kind'], json.dumps(s['columns'], ensure_ascii=False), *texts])
+        columns = json.dumps(s['columns'], ensure_ascii=False)
+        rows.append([name, s['kind'], columns, s.get('ticked', ''), *texts])
     return rows
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k016
@@ -295,4 +296,6 @@ def _read_set(row, where):
         columns = parse_json(text, where) if text.startswith('[') else _split(text)
     except json.JSONDecodeError:
         raise ValueError(f"{where}: columns is {text!r}: write names with commas") from None
-    return dict(kind=row.get('kind', ''), columns=columns, question=_by_lang(row, 'question'))
+    ticked = {'ticked': row['ticked']} if row.get('ticked') else {}
+    question = _by_lang(row, 'question')
+    return dict(kind=row.get('kind', ''), columns=columns, question=question, **ticked)

@@ -225,7 +225,9 @@ def _add_set(parts, names, said):
         columns = _columns(parts['VARIABLES'], names, said['unread'])
         name = parts['NAME'][0].lstrip('$')
         label = (parts.get('LABEL') or [name])[0]
-        said['sets'][name] = dict(kind='multiple', columns=columns, question={'en': label})
+        counted = {'ticked': parts['VALUE'][0]} if parts.get('VALUE') else {}
+        said['sets'][name] = dict(kind='multiple' if kind == 'MDGROUP' else 'mentions',
+            columns=columns, question={'en': label}, **counted)
 
 # %% ../../nbs/surveys/10_spss.ipynb #k020
 _READ = dict(labels=_read_labels, values=_read_values, missing=_read_missing, level=_read_level,
@@ -272,6 +274,7 @@ def sav_sets(
     found = {}
     for name, s in (getattr(meta, 'mr_sets', None) or {}).items():
         question = {'en': s.get('label') or name}
-        found[name.lstrip('$')] = dict(kind='multiple', columns=list(s['variable_list']),
-            question=question)
+        ticked = {'ticked': s['counted_value']} if s.get('is_dichotomy') else {}
+        found[name.lstrip('$')] = dict(kind='multiple' if ticked else 'mentions',
+            columns=list(s['variable_list']), question=question, **ticked)
     return found

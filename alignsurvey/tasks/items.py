@@ -200,10 +200,10 @@ def account(
     skipped = len(survey.codebook.items) - len(answers)
     if skipped:
         said += f'; {skipped} items not asked for or without options'
-    places = _places(survey.codebook) - set(answers)
-    if places:
-        said += (f'; {len(places)} places of rankings, which are one answer together: '
-            'to ask place by place, name them in items')
+    for kind, what in _TOGETHER.items():
+        columns = _of_sets(survey.codebook, kind) - set(answers)
+        if columns:
+            said += f'; {len(columns)} {what}'
     return (f'{whom(survey.codebook)}: {made:,} records of {len(survey):,} respondents '
         f'and {len(answers)} items; left out: {said}')
 
@@ -235,14 +235,20 @@ def coded_answers(
             raise ValueError(f"{book.path}: item {name!r} is {_without_options(book.items[name])}")
     names = chosen_names(items, closed, 'item with options', book.path)
     if items is None:
-        names = [n for n in names if n not in _places(book)]
+        names = [n for n in names if n not in _of_sets(book, *_TOGETHER)]
     return {n: coded(survey, n) for n in names}
 
 # %% ../../nbs/tasks/02_items.ipynb #f001
-def _places(book):
-    "Columns that are the places of a ranking, which together are one answer."
-    rankings = [s['columns'] for s in book.sets.values() if s['kind'] == 'ranking']
-    return {column for columns in rankings for column in columns}
+_TOGETHER = dict(    # kinds of sets whose columns are one answer together
+    ranking='places of rankings, which are one answer together: '
+        'to ask place by place, name them in items',
+    multiple="options of sets, of which one may choose several: ask with task 'multiple', "
+        'or name them in items')
+
+def _of_sets(book, *kinds):
+    "Columns of sets of these kinds."
+    sets = [s['columns'] for s in book.sets.values() if s['kind'] in kinds]
+    return {column for columns in sets for column in columns}
 
 def _without_options(question):
     "What an item without options is, and what can be done with it."

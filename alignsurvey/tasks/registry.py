@@ -22,9 +22,10 @@ from .role import ROLE
 from .interview import INTERVIEW
 from .stance import STANCE
 from .number import NUMBER
+from .multiple import MULTIPLE
 
 # %% ../../nbs/tasks/09_registry.ipynb #g004
-TASKS = {task.name: task for task in (RESPONSE, ROLE, INTERVIEW, STANCE, NUMBER)}    # add yours
+TASKS = {task.name: task for task in (RESPONSE, ROLE, INTERVIEW, STANCE, NUMBER, MULTIPLE)}
 
 def get_task(
     name, # as records carry it
