@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCALES', 'KINDS', 'OTHER_ROLES', 'SET_KINDS', 'Question', 'in_lang', 'labels', 'positions', 'number_grid',
-           'stance_map', 'Codebook', 'read_codebook', 'plain_codebook', 'unread_parts', 'count_decisions']
+           'stance_map', 'Codebook', 'read_codebook', 'filter_circle', 'plain_codebook', 'unread_parts',
+           'count_decisions']
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c002
 import dataclasses
@@ -48,6 +49,7 @@ class Question:
     stances: dict = field(default_factory=dict) # code (or bin) -> {language: stance}, {} for none
     pin_last: tuple = ()     # codes of options that stay last in any order, such as "other"
     routing: str = ''        # who was asked, in the questionnaire's words
+    asked_if: dict = field(default_factory=dict) # column -> codes, one of which leads to it
     guessed: bool = False    # True where `Codebook.draft` guessed and nobody has confirmed
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c008
@@ -235,6 +237,7 @@ def _read_fields(name, entry, where):
         read[k] = {} if entry.get(k) is None else _by_lang(entry[k], f"{where}: {k}")
     for k in 'positions', 'bins', 'range':
         read[k] = _numbers(entry.get(k), f"{where}: {k}")
+    read['asked_if'] = _read_filter(entry.get('asked_if'), f"{where}: asked_if")
     last = _list(entry.get('pin_last'), f"{where}: pin_last")
     last, order = list(map(code_text, last)), list(read['options'])
     read['pin_last'] = tuple(sorted(last, key=lambda c: order.index(c) if c in order else 0))
@@ -261,6 +264,16 @@ def _numbers(values, where):
         if isinstance(x, bool) or not isinstance(x, numbers.Real) or math.isnan(x):
             raise ValueError(f"{where} has {in_brief(x)} in it: write numbers only")
     return tuple(values or ())
+
+def _read_filter(filters, where):
+    "Column -> codes of who was asked."
+    read = {}
+    for column, codes in _mapping(filters, where, 'column to codes').items():
+        codes = codes if isinstance(codes, (list, tuple)) else [codes]
+        if not codes or not all(isinstance(c, (str, int, float)) for c in codes):
+            raise ValueError(f"{where}: {column}: write the code, or a list of codes")
+        read[str(column)] = [code_text(c) for c in codes]
+    return read
 
 def _list(values, where, what='a list'):
     "A field that holds a list; none where it is not given."
@@ -357,6 +370,7 @@ def read_codebook(
     about = {k: spec[k] for k in _ABOUT if spec.get(k) is not None}
     design = {k: _column(spec, k, path) for k in _DESIGN if spec.get(k)}
     items, background = _questions(items, path), _questions(background, path)
+    _check_filters({**background, **items}, path)
     beside = _read_beside(spec, {**background, **items}, path)
     return Codebook(_text(spec, 'id', path), items, background, about, design, str(path), **beside)
 
@@ -374,6 +388,44 @@ def _column(spec, field, path):
     if not isinstance(value, (str, int, float)):
         raise ValueError(f"{path}: {field} is {in_brief(value)}: name one column")
     return code_text(value)
+
+# %% ../../nbs/surveys/02_codebook.ipynb #a002
+def filter_circle(
+    questions, # name -> `Question`
+)->list: # names along a circle of filters, the first again as the last; none where there is none
+    "Questions that wait for each other."
+    done = set()
+    for start in questions:
+        path, todo = [], [(start, 0)]
+        while todo:
+            name, depth = todo.pop()
+            path = path[:depth]
+            if name in path:
+                return path[path.index(name):] + [name]
+            if name in done or name not in questions:
+                continue
+            path.append(name)
+            todo += [(before, depth + 1) for before in questions[name].asked_if]
+        done.add(start)
+    return []
+
+def _check_filters(questions, path):
+    "Raises ValueError where filters name what is no question, or wait for each other."
+    for name, q in questions.items():
+        for before, codes in q.asked_if.items():
+            where = f"{path}: {name!r}: asked_if"
+            if before not in questions:
+                raise ValueError(f"{where}: {before!r} is neither item nor background: "
+                    "add it, or leave the filter out")
+            options = questions[before].options
+            odd = [c for c in codes if options and c not in options]
+            if odd:
+                raise ValueError(f"{where}: code {odd[0]!r} is no option of {before!r}: "
+                    f"use some of {', '.join(options)}")
+    circle = filter_circle(questions)
+    if circle:
+        raise ValueError(f"{path}: asked_if runs in a circle ({' waits for '.join(circle)}): "
+            "take one of these filters out")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k017
 def _read_beside(spec, questions, path):

@@ -278,6 +278,7 @@ def draft_codebook(
         entry, found = draft_question(c, frame[c], said.variables.get(c, Variable(c)))
         parts[part][c] = _in_reach(entry)
         guesses += [(c, *guess) for guess in found] + [(c, 'part', part, why, sure)]
+    _add_filters({**parts['background'], **parts['items']})
     if not parts['items']:
         parts = {'background': {}, 'items': parts['background']}
     spec = {'id': id, **said.about, **_columns(roles), 'sets': _sets(said, parts['items']),
@@ -308,6 +309,32 @@ def _doubts(guesses):
 def _sets(said, items):
     "Sets whose columns are all items."
     return {name: s for name, s in said.sets.items() if all(c in items for c in s['columns'])}
+
+# %% ../../nbs/surveys/01_draft.ipynb #a001
+_IS = re.compile(r"\$?\{?(\w+?)\}?(?:\.NAOK)?\s*==?\s*(['\"]?)([\w.-]+)\2", re.I)
+
+def _add_filters(entries):
+    "Filters that routing states as plain equations between columns, where they make no circle."
+    for name, entry in entries.items():
+        found = _plain_filters(entry.get('routing', ''), entries)
+        waits = {b for before in found for b in _all_before(before, entries)}
+        if found and name not in waits:
+            entry['asked_if'] = found
+
+def _plain_filters(routing, entries):
+    "Column -> codes, of a condition that is nothing but equations joined by and."
+    parts = re.split(r'\band\b|&&|;', re.sub(r'[()]', ' ', routing))
+    equations = [_IS.fullmatch(part.strip()) for part in parts]
+    if not routing or not all(equations):
+        return {}
+    said = {(m[1], m[3]) for m in equations}
+    filters = {column: [code] for column, code in said}
+    known = all(code in entries.get(column, {}).get('options', {}) for column, code in said)
+    return filters if known and len(filters) == len(said) else {}
+
+def _all_before(name, entries):
+    "A question, and all that its filters rest on."
+    return {name}.union(*(_all_before(b, entries) for b in entries[name].get('asked_if', {})))
 
 # %% ../../nbs/surveys/01_draft.ipynb #k011
 def _in_reach(entry):

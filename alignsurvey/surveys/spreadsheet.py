@@ -75,12 +75,13 @@ def _question_rows(spec, questions, of, doubts):
     "Header and rows of the sheet `questions`, what is in doubt first; cells to colour."
     langs = {f: _languages(e.get(f) for e in questions.values()) for f in _TEXTS}
     header = ['check', 'name', 'role', *(f'{f}:{lang}' for f in _TEXTS for lang in langs[f]),
-        'list', *_PLAIN, 'guessed', 'no']
+        'list', *_PLAIN, 'asked_if', 'guessed', 'no']
     rows = [dict(name=spec[role], role=role) for role in _ROLES if spec.get(role)]
     rows += [dict(name=c, role=role) for c, role in (spec.get('other') or {}).items()]
     for (part, name), entry in questions.items():
         texts = {f'{f}:{lang}': t for f in _TEXTS for lang, t in (entry.get(f) or {}).items()}
         plain = {f: str(entry[f]) for f in _PLAIN if entry.get(f)}
+        plain |= {'asked_if': _value(entry['asked_if'])} if entry.get('asked_if') else {}
         role = 'item' if part == 'items' else part
         rows.append(dict(name=name, role=role, **texts, **plain, list=of[part, name],
             guessed='yes' if entry.get('guessed') else ''))
@@ -265,6 +266,7 @@ def _read_code(fields, row, where):
     if stance or none:
         fields.setdefault('stances', {})[code] = stance or None
 
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #a001
 def _place(spec, row, lists, where):
     "Put one row of `questions` where it belongs."
     column, role = row['name'], row['role']
@@ -280,6 +282,8 @@ def _place(spec, row, lists, where):
         fields = {k: v for k, v in fields.items() if v}
         entry = {**{k: v for k, v in texts.items() if v}, **plain, **fields}
         entry |= {'guessed': True} if row.get('guessed') else {}
+        if row.get('asked_if'):
+            entry['asked_if'] = _read_value(row['asked_if'], f'{where}: asked_if')
         spec[_PARTS[role]][column] = entry
     elif role in _ROLES:
         spec[role] = column

@@ -64,12 +64,12 @@ _ASKED = dict(en='{question}\nThe options: {options}\nIs this one chosen: "{opti
 _BETWEEN = dict(en='; ', zh='；')
 _NO_YES = {'0': {'en': 'no', 'zh': '否'}, '1': {'en': 'yes', 'zh': '是'}}
 
-def _option_question(option, texts, name, every, asked, lang):
+def _option_question(option, texts, name, every, asked, lang, filters):
     "One option of a set as a question."
     listed = _BETWEEN[lang].join(in_lang(t, lang) for t in every)
     words = _ASKED[lang].format(question=asked, options=listed, option=in_lang(texts, lang))
     return Question(option, {lang: words}, 'ordinal', options=_NO_YES, family=name,
-        blank='not_asked')
+        blank='not_asked', asked_if=filters)
 
 def _with_choices(survey, names, lang):
     "The survey with each option of these sets as an item, and the names of those items."
@@ -77,8 +77,10 @@ def _with_choices(survey, names, lang):
     for name in names:
         options, chose = set_choices(survey, name)
         asked = in_lang(book.sets[name]['question'], lang)
+        filters = book.questions[book.sets[name]['columns'][0]].asked_if
         for option, texts in options.items():
-            items[option] = _option_question(option, texts, name, options.values(), asked, lang)
+            items[option] = _option_question(
+                option, texts, name, options.values(), asked, lang, filters)
             columns[option] = chose[option]
     book = dataclasses.replace(book, items={**book.items, **items})
     return Survey(survey.frame.assign(**columns), book, survey.path), list(items)
