@@ -1463,6 +1463,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                         'alignsurvey/prediction/baselines.py'),
                                                   'alignsurvey.prediction.baselines._background': ( 'prediction/baselines.html#_background',
                                                                                                     'alignsurvey/prediction/baselines.py'),
+                                                  'alignsurvey.prediction.baselines._best_penalty': ( 'prediction/baselines.html#_best_penalty',
+                                                                                                      'alignsurvey/prediction/baselines.py'),
                                                   'alignsurvey.prediction.baselines._called': ( 'prediction/baselines.html#_called',
                                                                                                 'alignsurvey/prediction/baselines.py'),
                                                   'alignsurvey.prediction.baselines._equal': ( 'prediction/baselines.html#_equal',

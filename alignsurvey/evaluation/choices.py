@@ -335,15 +335,16 @@ def _chance_level(m, a, f, turns=200):
     mass = sums[:, -1].sum()
     if not mass > 0:
         return ''
-    signs = np.random.default_rng(0).choice([-1., 1.], (turns, len(sums)))
-    return f'chance alone gives {m.value(signs @ sums[:, :-1]/mass, None).mean():.3f}'
+    rng = np.random.default_rng(0)
+    turned = [(2*rng.integers(0, 2, len(sums)) - 1) @ sums[:, :-1] for _ in range(turns)]
+    return f'chance alone gives {m.value(np.array(turned)/mass, None).mean():.3f}'
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030o
 def _own_rows(a, f, own, floor, alpha):
     "Rows of a predictor's scores."
     def limits(m, question, d, rows, note):
         return _own_interval(a, m, d, rows, note, alpha, floor.get((m, question)))
-    notes = {m: _own_note(m, a, f, own, floor) for m, _ in own}
+    notes = {m: _own_note(m, a, f, own, floor) for m in {m for m, _ in own}}
     return _score_rows(a, own, f.used, f.about, notes, limits)
 
 # %% ../../nbs/evaluation/04_choices.ipynb #54b2b592

@@ -6,6 +6,7 @@
 __all__ = ['known_choices', 'only_rows', 'evaluate']
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c002
+import numpy as np
 import pandas as pd
 from ..tasks.registry import task_of
 from ..tasks.task import always_choice, answer_known
@@ -51,11 +52,11 @@ def only_rows(
 )->tuple: # records, predictions
     "These rows of the records, and predictions without those of the other rows."
     rest = sorted({*range(len(records))} - {*rows})
-    gone = records.select(rest)['record_id'][:]
+    gone = records.select(np.array(rest, int))['record_id'][:]
     kept = {}
     for name, frame in predictions.items():
         kept[name] = frame[~frame.record_id.isin(gone)] if 'record_id' in frame else frame
-    return records.select(rows), kept
+    return records.select(np.array(rows, int)), kept
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c036bs0
 def _unknown(task, known, n):
@@ -169,6 +170,6 @@ def _choice_scores(records, predictions, learn, how):
     "Scores of choices, beside functions of records and baselines that learned from choices."
     train = learn['train']
     if train:
-        train = train.select(known_choices(train)[1])
+        train = train.select(np.array(known_choices(train)[1], int))
     frames = predictor_frames(records, predictions, **{**learn, 'train': train})
     return score_choices(records, frames, **how)

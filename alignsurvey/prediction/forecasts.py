@@ -9,6 +9,7 @@ __all__ = ['STATUSES', 'FAILURE_RULES', 'check_predictions', 'Forecast', 'read_f
 import numpy as np
 import pandas as pd
 from dataclasses import dataclass
+from itertools import chain
 from ..records.answers import refuse_records
 from .predictions import PREDICTION
 
@@ -53,7 +54,7 @@ def _probabilities(column, a, where):
     q = np.zeros(shown.shape)
     if has.any():
         at = has[:, None] & (np.arange(q.shape[1]) < size[:, None])
-        q[at] = np.concatenate(column[has].tolist()).astype(float)
+        q[at] = np.fromiter(chain.from_iterable(column[has]), float, length.sum())
     unfit = ~(np.isfinite(q) & (q >= 0)).all(1) | (has & (abs(q.sum(1) - 1) > 1e-4))
     refuse_records(unfit, a.ids, "has probabilities that are negative, missing or don't sum to 1: "
         "divide by their sum", where)
