@@ -117,3 +117,16 @@ def test_no_work_of_a_student_is_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match='lesson_01.ipynb: exists already'):
         write_course(tmp_path/'class')
     assert mine.read_text(encoding='utf-8') == 'my work'
+
+
+def test_the_command_copies_lessons_and_packs_them(here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = here('course', 'class', '--teacher', '--bundle')
+    assert code == 0 and 'jupyter lab "class"' in out, err
+    for number in LESSONS:
+        assert (tmp_path/'class'/f'lesson_{number:02d}.ipynb').exists()
+        assert '# solution' in (tmp_path/'class'/'solutions'/f'lesson_{number:02d}.ipynb').read_text(encoding='utf-8')
+    with zipfile.ZipFile(tmp_path/'class.zip') as packed:
+        assert 'lesson_01.ipynb' in packed.namelist()
+    code, out, err = here('course', 'class')
+    assert code == 2 and 'exists already' in err

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['app', 'convert', 'codebook', 'split', 'export', 'train', 'config', 'merge', 'push', 'predict', 'join', 'reproduce',
-           'status', 'evaluate', 'report', 'demo', 'main']
+           'status', 'evaluate', 'report', 'demo', 'course', 'main']
 
 # %% ../../nbs/cli/03_commands.ipynb #c002
 import contextlib
 import functools
 import os
+import shutil
 import sys
 import typer
 import warnings
@@ -687,6 +688,25 @@ def demo(
     Example: alignsurvey demo --quick"""
     from alignsurvey.cli.demo import run_demo
     print(run_demo(out, survey=survey, task=task, quick=quick, seed=seed).resolve())
+
+# %% ../../nbs/cli/03_commands.ipynb #crs1
+@_command
+def course(
+    folder: argument(Path, 'folder to work in; lessons that are there are not replaced'
+        ) = Path('course'),
+    teacher: option(bool, 'with the solutions and typical mistakes, in solutions/',
+        '--teacher') = False,
+    bundle: option(bool, 'a .zip of the folder, too', '--bundle') = False):
+    """Copy the lessons of the course, to be worked on without a network.
+
+    Example: alignsurvey course lessons --teacher"""
+    from alignsurvey.teaching.lessons import write_course
+    packed = new_path(Path(f'{folder}.zip')) if bundle else None
+    paths = write_course(folder, teacher=teacher)
+    print(f'{len(paths)} notebooks in {folder.resolve()}; to open them: jupyter lab "{folder}"')
+    if bundle:
+        shutil.make_archive(str(folder), 'zip', folder)
+        print(packed)
 
 # %% ../../nbs/cli/03_commands.ipynb #c030
 def main():
