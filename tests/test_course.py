@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 from alignsurvey.teaching import exercises, leaks, lesson_numbers, read_lesson, student_edition, write_course
@@ -74,6 +75,7 @@ def test_the_solutions_are_correct_in_a_students_notebook(student, number, monke
         shown = io.StringIO()
         with contextlib.redirect_stdout(shown):
             q.solution()
+        plt.close('all')    # as a notebook does after each cell
         exec(shown.getvalue(), space)
         verdict = eval('q.check()', space, dict(q=q))
         assert verdict.status == 'correct', (q.name, verdict)

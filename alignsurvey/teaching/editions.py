@@ -8,6 +8,7 @@ __all__ = ['MARK', 'HERE', 'SHORTEST', 'course_folder', 'read_lesson', 'student_
 # %% ../../nbs/teaching/01_editions.ipynb #c002
 import copy
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -73,10 +74,10 @@ def student_edition(
 SHORTEST = 8    # characters of a line that tells an answer
 
 def _printed(cell):
-    "Lines that a cell showed."
+    "Lines that a cell showed, those with a digit; a table's header tells nothing."
     for out in cell.get('outputs', []):
         text = out.get('text') or out.get('data', {}).get('text/plain', [])
-        yield from ''.join(text).split('\n')
+        yield from (line for line in ''.join(text).split('\n') if re.search(r'\d', line))
 
 def _tells(line):
     "Whether a line could be an answer, rather than a name that the exercise asks for."
