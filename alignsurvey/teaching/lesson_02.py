@@ -9,7 +9,7 @@ __all__ = ['EXERCISES']
 import functools
 import numpy as np
 import pandas as pd
-from ..estimation.design import kish_n, means, survey_design
+from ..estimation.design import means, survey_design
 from .checks import Exercise, on_inputs, quiz, same_as
 from .data import load_once
 
@@ -81,19 +81,21 @@ def _votes():
     frame = frame[frame.eu_vote.isin(['Join EU', 'Remain Outside'])]
     return (frame.eu_vote == 'Join EU').astype(float), frame.pspwght
 
-def _weighted_vote():
+def _weighted_vote(base=None):
+    "Weighted share that would join; `base`: weights of whom it is a share."
     joins, weight = _votes()
-    return float((joins*weight).sum()/weight.sum())
+    return float((joins*weight).sum()/(weight if base is None else base).sum())
 
 _q4 = Exercise(2, 'share_join', _weighted_vote, same_as(2e-4),
     mistakes={
         'The weight is not used.': lambda: float(_votes()[0].mean()),
         'That is the share that would stay outside.': lambda: 1 - _weighted_vote(),
         'Those who named no side are in the base.':
-            lambda: float((_votes()[0]*_votes()[1]).sum()/load_once('ess10no').frame.pspwght.sum())},
+            lambda: _weighted_vote(load_once('ess10no').frame.pspwght)},
     hints=('Only "Join EU" and "Remain Outside" are options.', 'sum(weight*joins)/sum(weight)'),
-    after='Compare it with the plain share: the weight moves it by more than a random sample would err.')
+    after='Compare it with the plain share: the weight moves it by more than chance would.')
 
+# %% ../../nbs/teaching/12_lesson_2.ipynb #c012
 @functools.cache
 def _error_of_join():
     "The standard error that knows weights and strata."
@@ -122,7 +124,7 @@ _q5 = Exercise(2, 'design_effect', _design_effect, same_as(.005),
         'Below: p(1 - p)/n with the weighted share and the number who named a side.'),
     after='It says how many interviews of this survey are worth one of a random sample.')
 
-# %% ../../nbs/teaching/12_lesson_2.ipynb #c012
+# %% ../../nbs/teaching/12_lesson_2.ipynb #c013
 @functools.cache
 def _by_sex(weighted=True):
     "Estimates by sex with their standard errors."
@@ -156,7 +158,7 @@ _q6 = Exercise(2, 'by_sex', _by_sex, same_as(),
         'Its rows are in the order of the codes: 0 is male, 1 is female.'),
     after='No bare number: an estimate, its error, and how many people are behind it.')
 
-# %% ../../nbs/teaching/12_lesson_2.ipynb #c014
+# %% ../../nbs/teaching/12_lesson_2.ipynb #c015
 def _covered(shares, n, truth, *, z=1.96, squared=False):
     "Share of samples whose interval holds the truth."
     p = np.asarray(shares, float)
@@ -176,9 +178,9 @@ _q7 = Exercise(2, 'coverage', lambda: _covered, on_inputs(*_DRAWN),
             lambda: lambda shares, n, truth: 1 - _covered(shares, n, truth)},
     hints=('Each sample has an error of its own: np.sqrt(p*(1 - p)/n) with its own share.',
         'The truth is inside where abs(p - truth) <= 1.96*se; the mean of that is the answer.'),
-    after='An interval is a promise about many studies, and small samples of rare answers break it.')
+    after='An interval is a promise about many studies; rare answers in small samples break it.')
 
-# %% ../../nbs/teaching/12_lesson_2.ipynb #c016
+# %% ../../nbs/teaching/12_lesson_2.ipynb #c017
 EXERCISES = (_q1, _q7, _q2, _q3, _q4, _q5, _q6, quiz(2,
     right=dict(one='b', two='d', three='a', four='c'),
     why=dict(

@@ -39,6 +39,7 @@ _q1 = Exercise(4, 'option_probs', lambda: _softmax,
         'exp(x - max(x)) is safe however small the probabilities are; then divide by the sum.'),
     after='What is thrown away by this is the coverage: keep it beside.')
 
+# %% ../../nbs/teaching/14_lesson_4.ipynb #c006
 def _in_order(probs, positions):
     "Probabilities in the order of the scale."
     return np.asarray(probs)[np.argsort(positions)]
@@ -56,7 +57,7 @@ _q2 = Exercise(4, 'in_scale_order', lambda: _in_order,
         'np.argsort(positions) says which shown option comes first on the scale.'),
     after='With three options turned round the wrong way looks right: try it on a third order.')
 
-# %% ../../nbs/teaching/14_lesson_4.ipynb #c007
+# %% ../../nbs/teaching/14_lesson_4.ipynb #c008
 @functools.cache
 def _said():
     "Probabilities as shown (n, 3), positions (n, 3), the human answer's place as shown, the item."
@@ -97,7 +98,7 @@ _q4 = Exercise(4, 'ax', lambda: _bars(_said()[0].mean(0)), drawn_bars(),
         'ax = sns.barplot(x=["first", ...], y=...); then ax.set(xlabel=..., ylabel=...).'),
     after='The middle is avoided wherever it stands, since it always stands in the middle.')
 
-# %% ../../nbs/teaching/14_lesson_4.ipynb #c008
+# %% ../../nbs/teaching/14_lesson_4.ipynb #c009
 def _log_score(probs, answers):
     "Mean of minus the log of what was given to the answer."
     probs = np.asarray(probs, float)
@@ -119,7 +120,7 @@ _q5 = Exercise(4, 'log_loss', lambda: _log_score, on_inputs(*_TRIED),
         'Minus, log, mean.'),
     after='Equal probabilities over three options get log 3: whoever is worse claims too much.')
 
-# %% ../../nbs/teaching/14_lesson_4.ipynb #c009
+# %% ../../nbs/teaching/14_lesson_4.ipynb #c010
 def _by_item(ordered=True, chosen=False):
     "Share of people that said too little, and the model's mean probability of it, by item."
     probs, positions, answers, item = _said()
@@ -140,7 +141,7 @@ _q6 = Exercise(4, 'by_item', _by_item, same_as(),
         'Your in_scale_order gives the model\'s probability of position 0.'),
     after='Compare the range of both columns: does the model know one item from another?')
 
-# %% ../../nbs/teaching/14_lesson_4.ipynb #c012
+# %% ../../nbs/teaching/14_lesson_4.ipynb #c013
 EXERCISES = (_q1, _q2, _q3, _q4, _q5, _q6, quiz(4,
     right=dict(one='c', two='b', three='d', four='a'),
     why=dict(
