@@ -229,8 +229,9 @@ def _by_words(options, labels, words, wording, numbers):
     return 'ordinal', f'{len(options)} options with the codes {options[0]} to {options[-1]}', False
 
 def _is_anchored(options, labels, numbers):
-    ends = {options[0], options[-1]} <= set(labels)
-    return numbers and ends and len(labels) <= len(options)/2
+    worded = [c for c, text in labels.items() if text.strip() != c]
+    ends = {options[0], options[-1]} <= set(worded)
+    return numbers and ends and len(worded) <= len(options)/2
 
 # %% ../../nbs/surveys/08_scales.ipynb #r002
 MOST_NUMBERS = 1001    # that a question may be answered with

@@ -51,8 +51,8 @@ def _number_items(book, items):
     for name in items or ():
         q = book.items.get(name)
         if q is not None and not q.range:
-            remedy = 'add one, such as range: [0, 100]' if q.scale == 'numeric' else (
-                'ask for it with task response')
+            remedy = dict(numeric='add one, such as range: [0, 100]', open='ask it in the '
+                'interview task').get(q.scale, 'ask for it with task response')
             raise ValueError(f"{book.path}: item {name!r} has no range of numbers: {remedy}")
     if not asked:
         raise ValueError(f"{book.path}: has no item with a range of numbers: "
