@@ -250,6 +250,11 @@ def test_a_run_that_is_through_is_kept_where_no_table_can_be_compared_with(base,
     assert 'held_out' not in card(tmp_path/'a')
     sft(load_model(base), people(4, 20), tmp_path/'b', validate=people(4), validate_every=1, **SMALL)
     assert card(tmp_path/'b')['held_out']['ci_low'] < card(tmp_path/'b')['held_out']['ci_high']
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith('step ')]
+    table, scores = card(tmp_path/'b')['held_out']['training_shares'], pd.read_csv(tmp_path/'b'/'validation.csv')
+    assert [line.split(':')[0] for line in said] == [f'step {i}' for i in scores.step]
+    assert all(f'training shares {table:.3f}' in line for line in said)
+    assert ['still worse' in line for line in said] == (scores.score > table).tolist()
 
 
 def test_the_best_step_is_kept_and_a_run_ends_early(base, tmp_path):

@@ -14,4 +14,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     recipe=['Recipe', 'make_recipe', 'STAGES'],
     cost=['estimate_training'],
     rival=['share_scores', 'beside_shares'],
+    rates=['learning_rates'],
     trainer=['sft', 'loss_curve']))

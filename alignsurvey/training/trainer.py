@@ -32,7 +32,7 @@ from .checkpoints import claim_folder, disk_may_fill, watch, written_beside
 from .losses import LOSSES, needs_offset
 from .batches import RespondentOrder, collate_shared, layout_of, part_plan
 from .batches import tokenised
-from .rival import beside_shares, rival_line, share_scores
+from .rival import beside_shares, rival_line, share_scores, standing
 from .cost import estimate_run, lora_config, ready_model, training_line
 from ..files.writing import write_json
 
@@ -317,12 +317,10 @@ def sft(
     meet(lm.device)
     _check_out(Path(out), lm, overwrite)
     run = _new_run(lm, records, Path(out), stage, ready)
-    validation = validate if isinstance(validate, Dataset) else None
+    validation, table = validate if isinstance(validate, Dataset) else None, None
     _check_strangers(run, unseen, validation, held_out)
     if validation is not None:
-        _check_offsets(run, validation)
-        validate = held_out_score(validation, share_prefixes=run.shared)
-        run.card['validation_hash'] = records_hash(validation)
+        validate, table = _validated_by(run, records, validation)
     told = dict(trainer_args=trainer_args or {},
         validate_every=validate_every if validate else None,
         patience=patience if validate else None)
@@ -330,8 +328,8 @@ def sft(
     first_alone(lambda: _tidy(run.out))
     tuned = load_model(lm.name, adapter=out, device=str(lm.device), dtype=lm.dtype,
         quantise=lm.quantise)
-    if validation is not None:
-        first_alone(lambda: _tell_rival(tuned, run, records, validation))
+    if table is not None:
+        first_alone(lambda: _tell_rival(tuned, run, table, validation))
     return tuned
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600013
@@ -498,21 +496,52 @@ def _tidy(out):
     shutil.rmtree(out/'checkpoints', ignore_errors=True)
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600023
-def _tell_rival(tuned, run, records, held_out):
+def _tell_rival(tuned, run, table, held_out):
     "Say on the screen and on the card how the model stands beside the training shares."
-    if {_kind(r) for r in held_out} != {'option'}:
-        return
-    try:
-        table = share_scores(records, held_out)
-    except ValueError as e:    # several tasks, say; the run itself is through
-        print(f'not compared with the training shares: {e}')
-        return
     rows = list(tokenised(tuned, held_out, 'option'))
     own = np.array(_chosen_scores(_answer_logprobs(tuned, rows, held_out, run.shared), rows))
     found = beside_shares(own, table, held_out)
     scores = pd.read_csv(run.out/'validation.csv')
     print(rival_line(found, falling=scores.score.idxmin() == len(scores) - 1))
     write_json(run.out/'sft.json', read_card(run.out) | dict(held_out=found))
+
+# %% ../../nbs/training/07_trainer.ipynb #r001
+def _table_of(records, held_out):
+    "Log scores of the training shares at held-out answers; None where these are no options."
+    if {_kind(r) for r in held_out} != {'option'}:
+        return None
+    try:
+        return share_scores(records, held_out)
+    except ValueError as e:    # several tasks, say; the run goes on without
+        _say(f'not compared with the training shares: {e}')
+        return None
+
+# %% ../../nbs/training/07_trainer.ipynb #r002
+def _validated_by(run, records, validation):
+    "What held-out records say of a model, and log scores of the training shares there."
+    _check_offsets(run, validation)
+    run.card['validation_hash'] = records_hash(validation)
+    table = _table_of(records, validation)
+    score = held_out_score(validation, share_prefixes=run.shared)
+    return _beside_table(score, table, validation), table
+
+def _beside_table(validate, table, records):
+    "A validation that says how it stands beside the training shares."
+    if table is None:
+        return validate
+    rival = _weighted(table, records)
+
+    def said(lm):
+        score = validate(lm)
+        _say(standing(lm.adapter.split()[-1], score, rival))
+        return score
+
+    return said
+
+def _say(line):
+    "One process speaks for all."
+    if place()[0] == 0:
+        print(line)
 
 # %% ../../nbs/training/07_trainer.ipynb #c036
 def loss_curve(
@@ -521,7 +550,7 @@ def loss_curve(
     smooth=5, # steps of the running mean
 ): # matplotlib axes; two of them where the run was validated
     """Training loss by step, with its running mean; beside it the score of held-out records, the
-    best one marked."""
+    best one marked, and that of the training shares."""
     import matplotlib.pyplot as plt
     folder = Path(folder)
     validated = (folder/'validation.csv').exists()
@@ -553,5 +582,9 @@ def _draw_scores(ax, folder):
     best = scores.loc[scores.score.idxmin()]
     sns.lineplot(scores, x='step', y='score', color='#0072B2', marker='o', ax=ax)
     ax.axvline(best.step, color='#999999', linestyle=':')
+    table = read_card(folder).get('held_out', {}).get('training_shares')
+    if table is not None:
+        ax.axhline(table, color='#D55E00', linewidth=1)
+        ax.annotate('training shares', (scores.step.iloc[0], table), color='#D55E00', va='bottom')
     ax.set(title=f'Held-out records: best at step {best.step:.0f}', xlabel='step',
         ylabel='score (lower is better)')

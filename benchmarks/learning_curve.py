@@ -1,0 +1,131 @@
+"""What do more respondents buy? The embedded model, plainly tuned and tuned on what a table leaves open, beside the table and regression.
+
+General Social Survey 2018, the six items of the demo, and the demo's test: its respondents are looked at once, by the rows that are written. The weights of a blend
+come from validation respondents, who are in neither, and so does the choice between learning rates. Training grows by respondents, each size holding the smaller ones.
+Differences are paired, answer by answer, with intervals over respondents.
+Run: python benchmarks/learning_curve.py [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' …] [--quick]. It goes on where it stopped: what is done lies under runs/learning_curve.
+Writes benchmarks/learning_curve.json; with --quick a few answers of each, into the folder alone."""
+import argparse, json
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from datasets import concatenate_datasets
+from alignsurvey.all import Survey, baseline_predictions, load_model, predict, read_predictions, sft, split_records, write_predictions
+from alignsurvey.cli.demo import DEMOS, TRAINING, demo_records
+from alignsurvey.prediction.forecasts import read_forecast
+from alignsurvey.prediction.offsets import with_offsets
+from alignsurvey.records.answers import read_answers
+from alignsurvey.evaluation.stacking import stack
+from alignsurvey.training.rival import beside_shares
+
+GSS, SEED, VALIDATION = DEMOS['gss'], 0, 40    # validation respondents
+OFFSET = dict(TRAINING, loss='residual', answer_share=0.)
+# name -> (settings, baseline whose logarithm is the offset or None, whether what the model says before training is taken off)
+METHODS = {
+    'tuned': (TRAINING, None, False),
+    'tuned, 3 epochs': (dict(TRAINING, epochs=3), None, False),
+    'offset, lr 1e-4': (dict(OFFSET, lr=1e-4), 'marginal', True),
+    'offset, lr 3e-4': (dict(OFFSET, lr=3e-4), 'marginal', True),
+    'offset, lr 3e-4, 3 epochs': (dict(OFFSET, lr=3e-4, epochs=3), 'marginal', True),
+    'offset of regression': (dict(OFFSET, lr=3e-4), 'logistic', True),
+    'offset, model as it is': (OFFSET, 'marginal', False)}
+RIVALS = ['marginal', 'logistic', 'boosting']
+
+
+def people(records):
+    return list(dict.fromkeys(records['respondent_id'][:]))
+
+
+def of(records, some):
+    "The records of some respondents."
+    return records.select(np.flatnonzero(np.isin(records['respondent_id'][:], list(some))))
+
+
+def study(quick):
+    "Training records in the order in which they are taken, validation and test."
+    survey, size = Survey.load(GSS['survey']), GSS['full']
+    demo = split_records(demo_records(survey, GSS, size, seed=SEED), test=size['test'], seed=SEED)
+    everyone = demo_records(survey, GSS, dict(size, respondents=None), seed=SEED)
+    first, test = people(demo['train']), set(people(demo['test']))
+    others = [p for p in np.random.default_rng(SEED).permutation(people(everyone)) if p not in test and p not in set(first)]
+    validation, pool = others[:VALIDATION], first + others[VALIDATION:]
+    test = demo['test']
+    if quick: validation, test = validation[:4], of(test, people(test)[:4])
+    return everyone, pool, of(everyone, validation), test
+
+
+def first_answers(everyone, pool, n):
+    "Records of as many respondents as give n answers, or as the demo has where that is nearly n."
+    answers = pd.Series(everyone['respondent_id'][:]).value_counts()
+    total = answers.reindex(pool).cumsum()
+    return of(everyone, pool[:int((total <= n).sum())])
+
+
+def log_scores(records, frame):
+    a = read_answers(records)
+    return -np.log(read_forecast('one', frame, a).q[np.arange(len(a.y)), a.y])
+
+
+def fitted(lm, name, train, validation, test, out):
+    "Predictions of validation and test by a method; what training took."
+    settings, baseline, own = METHODS[name]
+    folder = out/f'{len(train)}'/name.replace(', ', '-').replace(' ', '_')
+    if not (folder/'took.json').exists():
+        if baseline: train, validation, test = with_offsets(train, validation, test, baseline=baseline, lm=lm if own else None, journal=out/'untrained.sqlite')
+        tuned = sft(lm, train, folder/'adapter', overwrite=not (folder/'adapter'/'checkpoints').exists(), seed=SEED, **settings)
+        card = json.loads((folder/'adapter'/'sft.json').read_text())
+        for part, records in dict(validation=validation, test=test).items():
+            write_predictions(predict(tuned, records, journal=folder/'answers.sqlite'), folder/f'{part}.jsonl', overwrite=True)
+        (folder/'took.json').write_text(json.dumps(dict(steps=card['steps'], training_seconds=card['seconds'])))
+    return {part: read_predictions(folder/f'{part}.jsonl') for part in ('validation', 'test')}, json.loads((folder/'took.json').read_text())
+
+
+def rows(train, test, predictions, about):
+    "A row a predictor: log score, and its paired differences from the training shares and from regression."
+    scores = {name: log_scores(test, frame) for name, frame in predictions.items()}
+    for name, own in scores.items():
+        row = dict(answers=len(train), people=len(people(train)), predictor=name, test_answers=len(test), log_score=beside_shares(own, own, test)['log_score'])
+        for rival in ('marginal', 'logistic'):
+            found = beside_shares(own, scores[rival], test)
+            row[f'versus_{rival}'] = [found[k] for k in ('difference', 'ci_low', 'ci_high')]
+        yield row | about.get(name, {})
+
+
+def measured(lm, methods, train, validation, test, out):
+    "Rows of one size: rivals, methods, each method stacked with regression, and the rivals that learn from validation too."
+    known, new = (baseline_predictions(train, records, names=RIVALS) for records in (validation, test))
+    found, about = dict(new), {}
+    for name in methods:
+        said, about[name] = fitted(lm, name, train, validation, test, out)
+        about[name]['validation_log_score'] = float(log_scores(validation, said['validation']).mean())
+        blend = stack(validation, {name: said['validation'], 'logistic': known['logistic']}, test, {name: said['test'], 'logistic': new['logistic']})
+        found |= {name: said['test'], f'{name} + logistic': blend}
+        about[f'{name} + logistic'] = dict(weights=blend.attrs['weights'])
+    best = min(methods, key=lambda name: about[name]['validation_log_score'])
+    found['chosen by validation'], about['chosen by validation'] = found[best], dict(method=best)
+    both = baseline_predictions(concatenate_datasets([train, validation]), test, names=['marginal', 'logistic'])
+    found |= {f'{name}, validation too': frame for name, frame in both.items()}
+    return list(rows(train, test, found, about))
+
+
+def run(sizes, methods, out, quick):
+    everyone, pool, validation, test = study(quick)
+    lm, found = load_model(), []
+    out.mkdir(parents=True, exist_ok=True)
+    for size in sizes:
+        found += measured(lm, methods, first_answers(everyone, pool, size), validation, test, out)
+        print(pd.DataFrame(found).drop(columns='weights', errors='ignore').to_string(), flush=True)
+    return found
+
+
+if __name__ == '__main__':
+    p = argparse.ArgumentParser()
+    p.add_argument('--sizes', type=int, nargs='+', default=[250, 491, 1000])
+    p.add_argument('--methods', nargs='+', default=['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4'], choices=list(METHODS))
+    p.add_argument('--out', default='runs/learning_curve')
+    p.add_argument('--quick', action='store_true')
+    args = p.parse_args()
+    sizes, out = ([24], Path(args.out)/'quick') if args.quick else (args.sizes, Path(args.out))
+    found = run(sizes, args.methods, out, args.quick)
+    target = out/'learning_curve.json' if args.quick else Path(__file__).with_suffix('.json')
+    target.write_text(json.dumps(found, indent=1) + '\n')
