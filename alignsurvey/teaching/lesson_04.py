@@ -77,7 +77,7 @@ _q3 = Exercise(4, 'first_place', lambda: float(_said()[0][:, 0].mean()), same_as
             lambda: float((_said()[0].argmax(1) == 0).mean()),
         'That is the option shown last.': lambda: float(_said()[0][:, -1].mean())},
     hints=('Each row of `probs` is in the order on the screen.', 'A column and its mean.'),
-    after='The scale was turned round by lot, so that nothing but the place can do that.')
+    after='The scale was turned round by lot: compare with the place shown last.')
 
 def _bars(heights):
     "Bars in a figure that nobody is shown."
@@ -96,7 +96,7 @@ _q4 = Exercise(4, 'ax', lambda: _bars(_said()[0].mean(0)), drawn_bars(),
             lambda: _bars(100*_said()[0].mean(0))},
     hints=('probs.mean(axis=0) has one number a place.',
         'ax = sns.barplot(x=["first", ...], y=...); then ax.set(xlabel=..., ylabel=...).'),
-    after='The middle is avoided wherever it stands, since it always stands in the middle.')
+    after='One option always stands in the middle: is it the place or the option? Not told here.')
 
 # %% ../../nbs/teaching/14_lesson_4.ipynb #c009
 def _log_score(probs, answers):

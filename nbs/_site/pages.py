@@ -189,6 +189,9 @@ def show_as_told(cell):
     for directive, name in ('include', 'remove-cell'), ('echo', 'remove-input'), ('output', 'remove-output'):
         if told.get(directive) == 'false': tag(cell, name)
     if 'code-fold' in told: tag(cell, 'hide-input')
+    if re.search(r'^# solution$', cell.source, re.MULTILINE):  # an exercise of the course, to be tried first
+        tag(cell, 'hide-input')
+        cell.metadata['mystnb'] = {f'code_prompt_{k}': 'A solution' for k in ('show', 'hide')}
     if 'fig-alt' in told: cell.metadata['mystnb'] = {'image': {'alt': told['fig-alt'].strip('"\'')}}
 
 
