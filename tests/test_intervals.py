@@ -9,7 +9,7 @@ from alignsurvey.evaluation.calibration import corp, reliability, temperature
 from alignsurvey.evaluation.groups import evaluate_groups
 from alignsurvey.evaluation.scoring import evaluate
 from alignsurvey.estimation.tests import equivalence
-from alignsurvey.estimation.bootstrap import interval, p_value, resamples, small_sample, t_interval
+from alignsurvey.estimation.bootstrap import cluster_interval, interval, p_value, resamples, small_sample, t_interval
 from alignsurvey.evaluation import groups
 from alignsurvey.evaluation.judging import DIMENSIONS, judge
 from alignsurvey.evaluation.judge_scoring import judge_scores
@@ -234,3 +234,11 @@ def test_few_clusters_widen_every_interval_and_many_leave_it(what, monkeypatch):
     for module in bootstrap, groups: monkeypatch.setattr(module, 'small_sample', lambda *_, **__: dict(df=1e9, stretch=1., n=1e9))
     plain = {n: width(SCORED[what](n)) for n in own}
     assert own[8] > 1.15*plain[8] and .99*plain[300] < own[300] < 1.03*plain[300], (own, plain)
+
+
+def test_what_is_the_same_of_everybody_has_no_error():
+    of = dict(weight=np.ones(18), people=18)
+    third = cluster_interval(np.full(101, 1/3), **of)    # equal chances of three options
+    assert (third['ci_low'], third['ci_high']) == (1/3, 1/3)
+    always = cluster_interval(np.full(101, 1.), **of)    # might have failed with one person more
+    assert always['ci_low'] < .9 and always['ci_high'] == 1

@@ -249,7 +249,7 @@ def cluster_interval(
     note=None, # what else there is to say of the value
 )->dict: # ci_low, ci_high and p, None where there is none; note, with a warning where few
     """Interval and test of any score from resampled clusters, as wide as their number demands.
-    One cluster has neither."""
+    One cluster has neither; a share that is the same in all, as of equal chances, has no error."""
     clusters = np.count_nonzero(weight)
     if clusters < 2:
         lonely = 'one cluster: no interval' if clusters else None
@@ -257,7 +257,8 @@ def cluster_interval(
     small = small_sample(weight, stratum=stratum, df=df)
     wide = dict(df=small['df'], stretch=small['stretch'])
     se = standard_error(draws, wide['stretch'])
-    if people is not None and se is not None:
+    varies = se is not None and (se > 1e-9 or round(draws[0], 9) in (0, 1))
+    if people is not None and varies:
         of = dict(people=people, answers=answers, df=wide['df'])
         low, high = share_interval(draws[0], se, alpha, **of)
     else:
