@@ -129,7 +129,7 @@ def test_a_mistake_in_the_entry(monkeypatch):
         monkeypatch.setitem(LOSSES, 'mine', entry)
         with pytest.raises(ValueError, match=re.escape(said)):
             make_recipe('task', dict(loss='mine'))
-    with pytest.raises(ValueError, match="loss is 'yours': use one of answer, option, distribution, mine"):
+    with pytest.raises(ValueError, match="loss is 'yours': use one of answer, option, distribution, residual, mine"):
         make_recipe('task', dict(loss='yours'))
 
 
