@@ -9,7 +9,8 @@ import pytest
 
 from alignsurvey.files.strict import FileFault
 from alignsurvey.prediction.cost import run_status
-from alignsurvey.study import Study
+from alignsurvey.study import Study, deviations
+from alignsurvey.study.plan import facts
 
 os.environ['TQDM_DISABLE'] = '1'
 
@@ -28,7 +29,8 @@ n_boot: 100
 KILLED = '''
 import os, signal
 from alignsurvey.prediction.journal import Journal
-from alignsurvey.study import Study
+from alignsurvey.study import Study, deviations
+from alignsurvey.study.plan import facts
 
 add = Journal.add
 
@@ -89,3 +91,45 @@ def test_a_slip_in_the_file_is_one_sentence(tmp_path, old, new, said):
     with pytest.raises(FileFault) as fault:
         study_in(tmp_path, SMALL.replace(old, new))
     assert said in str(fault.value) and '\n' not in str(fault.value)
+
+
+def test_the_commands_make_a_study_in_an_empty_folder(tmp_path, monkeypatch, here, url):
+    monkeypatch.chdir(tmp_path)
+    for verb in ('new', 'plan', 'run', 'report', 'check'):
+        assert f'Example: alignsurvey {verb}' in here(verb, '--help')[1]
+    assert here('run')[0] == 2 and 'alignsurvey new SURVEY' in here('plan')[2]
+    assert here('new', 'gss2018')[1].strip() == 'study.yaml'
+    assert here('new', 'gss2018')[0] == 2
+    assert Study.load('study.yaml').settings['primary']['versus'] == 'marginal'
+    Path('study.yaml').write_text(SMALL.replace('smollm2-135m, batch: 2', f"stub, server: '{url}'").replace('60', '24'))
+    code, said, _ = here('plan')
+    assert code == 0 and 'zero-shot: ' in said and 'price 0.0000' in said and 'terms of the data: Public-use data' in said
+    assert here('report')[0] == 2    # it was not run
+    code, said, _ = here('run')
+    assert code == 0 and 'marginal' in said
+    code, said, _ = here('report')
+    assert code == 0 and 'The run did what was planned' in Path(said.strip()).read_text()
+    assert here('check', '--share', '0.5')[:2] == (0, 'zero-shot: equal in everything but seconds\n')
+    assert here('report', '--scores', 'scores.csv')[0] == 2
+
+
+@pytest.mark.parametrize('old, new, said', [
+    ('[natsci, natroad]', '[natsci]', 'items: natroad dropped'),
+    ('[natsci, natroad]', '[natsci, natroad, natmass]', 'items: natmass added'),
+    ('[age]', '[age, sex]', 'background: sex added'),
+    ('sample: 60', 'sample: 50', 'sample: planned 60, run with 50'),
+    ('margin: 0.05', 'margin: 0.1', 'primary.margin: planned 0.05, run with 0.1'),
+    ('versus: marginal', 'versus: uniform', 'primary.versus: planned marginal, run with uniform'),
+    ('metric: brier', 'metric: accuracy', 'primary.metric: planned brier, run with accuracy'),
+    ('n_boot: 100', 'n_boot: 100\nseeds: {split: 1}', 'seeds.split: planned 0, run with 1'),
+    ('n_boot: 100', 'n_boot: 100\nfailure_rule: wrong', 'failure_rule: planned missing, run with wrong'),
+    ('batch: 2', 'batch: 2, elicitation: greedy', 'predictors.zero-shot.elicitation: planned score, run with greedy'),
+    ('[uniform, marginal]', '[marginal, uniform, majority]', 'baselines: majority added'),
+])
+def test_each_edit_after_planning_is_named(tmp_path, old, new, said):
+    planned = study_in(tmp_path)
+    lock = facts(planned, planned.splits())
+    edited = study_in(tmp_path, SMALL.replace(old, new))
+    found = deviations(lock, facts(edited, edited.splits()))
+    assert said in found
+    assert not deviations(lock, lock)

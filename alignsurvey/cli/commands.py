@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'convert', 'codebook', 'split', 'export', 'train', 'config', 'merge', 'push', 'predict', 'join', 'reproduce',
-           'status', 'evaluate', 'report', 'demo', 'course', 'main']
+           'status', 'evaluate', 'report', 'new', 'plan', 'run', 'check', 'demo', 'course', 'main']
 
 # %% ../../nbs/cli/03_commands.ipynb #c002
 import contextlib
@@ -648,8 +648,8 @@ def _full(records, predictions, train, out, overwrite, survey, held, how, more):
 # %% ../../nbs/cli/03_commands.ipynb #c027
 @_command
 def report(
-    scores: option(Path, '.csv file of scores'),
-    records: option(Path, 'held-out records'),
+    scores: option(Path | None, '.csv file of scores; default: the study in this folder') = None,
+    records: option(Path | None, 'held-out records') = None,
     out: option(Path, '.html file to write') = Path('report.html'),
     models: option(str | None, 'predictors that are models, with commas, the one of interest last'
         ) = None,
@@ -657,10 +657,16 @@ def report(
     predictions: option(list[str], 'file of predictions, or name=file, whose card says who '
         'answered; give it again for another') = [],
     overwrite: Overwrite = False):
-    """Write a self-contained HTML report.
+    """Write a self-contained HTML report, or that of the study in this folder.
 
     Example: alignsurvey report --scores scores.csv --records splits/test.jsonl --models tuned
     --survey gss2018"""
+    if scores is None and records is None:
+        print(_study().report())
+        return
+    if scores is None or records is None:
+        raise ValueError('--scores and --records go together: give both, or neither in the folder '
+            'of a study')
     new_path(out, overwrite)
     from alignsurvey.files.sheets import read_sheet
     if not scores.exists():
@@ -673,6 +679,60 @@ def report(
     card = model_facts(named) | run_card(test, scores=scores.name)
     print(report(table, out, records=test, models=read_names(models) or (),
         survey=Survey.load(survey) if survey else None, card=card, overwrite=overwrite))
+
+# %% ../../nbs/cli/03_commands.ipynb #st02
+@_command
+def new(
+    survey: argument(str, 'a bundled survey such as gss2018, a data file or a folder'),
+    out: argument(Path, 'the study to write') = Path('study.yaml'),
+    overwrite: Overwrite = False):
+    """Begin a study: a commented study.yaml, to be changed.
+
+    Example: alignsurvey new gss2018"""
+    new_path(out, overwrite)
+    from alignsurvey.study.file import new_study
+    print(new_study(survey, out, overwrite=overwrite))
+
+_StudyFile = argument(Path, "the study's file")
+
+def _study(path=Path('study.yaml')):
+    "The study of a folder."
+    from alignsurvey.study.whole import Study
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file: write one with `alignsurvey new SURVEY`, "
+            "or go to the folder of a study")
+    return Study.load(path)
+
+# %% ../../nbs/cli/03_commands.ipynb #st03
+@_command
+def plan(study: _StudyFile = Path('study.yaml'), overwrite: Overwrite = False):
+    """Say what a study will take, and write plan.lock.yaml; almost nothing is asked.
+
+    Example: alignsurvey plan"""
+    from alignsurvey.study.whole import plan_lines
+    print(*plan_lines(_study(study).plan(overwrite)), sep='\n')
+
+@_command
+def run(study: _StudyFile = Path('study.yaml')):
+    """Run a study: train, ask and score; a killed run goes on where it stopped.
+
+    Example: alignsurvey run"""
+    from alignsurvey.reporting.tables import score_table
+    print(score_table(_study(study).run()).to_string())
+
+@_command
+def check(
+    study: _StudyFile = Path('study.yaml'),
+    share: option(float, 'share of what was asked to ask again, drawn at random') = 1.,
+    seed: Seed = 0):
+    """Ask a finished study again and compare; exit code 1 where something differs.
+
+    Example: alignsurvey check --share 0.1"""
+    found = _study(study).check(share, seed)
+    for name, sentences in found.items():
+        print(f"{name}: {'; '.join(sentences) or 'equal in everything but seconds'}")
+    if any(found.values()):
+        raise typer.Exit(1)
 
 # %% ../../nbs/cli/03_commands.ipynb #c029
 @_command

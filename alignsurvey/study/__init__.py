@@ -10,4 +10,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     file=['read_study', 'new_study'],
-    study=['Study']))
+    plan=['deviations'],
+    whole=['Study']))
