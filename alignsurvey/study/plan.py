@@ -18,7 +18,7 @@ from ..prediction.cost import estimate_cost, exposure_line
 from ..prediction.elicitation import as_predictor, predict
 from ..prediction.predictions import versions
 from ..reporting.sections import Section
-from .study import Study, asker, data_files, study_splits
+from .study import asker, data_files, study_splits
 
 # %% ../../nbs/study/03_plan.ipynb #c007
 def _file_hash(path):
@@ -120,6 +120,7 @@ def read_lock(
             raise FileFault(f"{path.name}: {part} is missing: plan again, with overwrite")
     return lock
 
+# %% ../../nbs/study/03_plan.ipynb #pl01
 def make_plan(
     study, # a `Study`
     overwrite=False, # replace another plan that is there

@@ -64,8 +64,8 @@ def run(self:Study): # scores, as from `evaluate`
     now = facts(self, splits)
     for file, known in (lock['data'] if lock else {}).items():
         if now['data'].get(file) != known:
-            raise FileFault(f"{lock_path(self).name}: data.{file}: the file is not the one that was "
-                "planned with: restore it, or plan again with overwrite")
+            raise FileFault(f"{lock_path(self).name}: data.{file}: the file is not the one that "
+                "was planned with: restore it, or plan again with overwrite")
     scores = run_study(self)
     write_text(self.folder/'run.yaml', yaml_text(now))
     return scores
