@@ -5,12 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from alignsurvey.estimation.bootstrap import resamples
 from alignsurvey.files.strict import FileFault
 from alignsurvey.prediction.cost import run_status
 from alignsurvey.study import Study, deviations
+from alignsurvey.study.multiverse import joint_test
 from alignsurvey.study.plan import facts
+from alignsurvey.study.specifications import read_specifications
 
 os.environ['TQDM_DISABLE'] = '1'
 
@@ -30,7 +34,9 @@ KILLED = '''
 import os, signal
 from alignsurvey.prediction.journal import Journal
 from alignsurvey.study import Study, deviations
+from alignsurvey.study.multiverse import joint_test
 from alignsurvey.study.plan import facts
+from alignsurvey.study.specifications import read_specifications
 
 add = Journal.add
 
@@ -84,6 +90,9 @@ def test_a_study_that_was_killed_ends_with_the_same_scores(tmp_path, url):
     ('sample: 60', 'sample: 60\nsample: 17', "'sample' stands twice"),
     ('n_boot: 100', 'n_boot: often', "study.yaml: n_boot is 'often': give a whole number"),
     ('batch: 2}', 'batch: 2, elicitation: guess}', 'study.yaml: predictors.zero-shot.elicitation is'),
+    ('n_boot: 100', 'vary: {wording: [rude]}', "study.yaml: vary.wording names 'rude': use some of benchmark"),
+    ('n_boot: 100', 'vary: {elicitation: [greedy]}', 'study.yaml: vary.elicitation: greedy gives no probabilities'),
+    ('n_boot: 100', 'vary: {tone: [loud]}', "study.yaml: vary.tone: can't be varied: use wording"),
     ('batch: 2}', 'batch: 2, training: {lrr: 1}}', "study.yaml: predictors.zero-shot.training: 'lrr' is no setting"),
 ])
 def test_a_slip_in_the_file_is_one_sentence(tmp_path, old, new, said):
@@ -133,3 +142,37 @@ def test_each_edit_after_planning_is_named(tmp_path, old, new, said):
     found = deviations(lock, facts(edited, edited.splits()))
     assert said in found
     assert not deviations(lock, lock)
+
+
+def test_a_specification_that_fails_is_listed_and_the_others_finish(tmp_path, url):
+    text = SMALL.replace('smollm2-135m, batch: 2', f"stub, server: '{url}'").replace('60', '24')
+    study = study_in(tmp_path, text + 'vary: {wording: [benchmark, no persona], labels: [letters, none]}\n')
+    study.run()
+    found, failed = read_specifications(study)
+    assert set(found.choices.labels) == {'letters'} and len(found.choices) == len(failed) == 2
+    assert all('zero-shot' in said for said in failed)
+    before = (study.folder/'specifications.csv').read_bytes()
+    study.run()
+    assert (study.folder/'specifications.csv').read_bytes() == before
+    own = found.draws[0][found.choices.wording == 'benchmark'][0]
+    scores = study.scores
+    row = scores[(scores.metric == 'brier') & scores.question_id.isna() & (scores.versus == 'marginal')
+        & (scores.predictor == 'zero-shot')].iloc[0]
+    assert abs(row.value - own) < 1e-9    # the study's own specification is the comparison itself
+    text = study.report().read_text()
+    assert 'in 2 specifications' in text and 'Failed: benchmark, none' in text
+    assert 'whether another wording' not in text and 'whether another order of questions' in text
+
+
+def test_the_joint_test_keeps_its_level_and_finds_half():
+    "Made-up studies with 12 specifications that share respondents; benchmarks/multiverse.py does it at length."
+    rng, rejected = np.random.default_rng(0), []
+    for advantage in (0, .15):
+        p = []
+        for seed in range(100):
+            own = rng.normal(0, .3, (80, 1)) + rng.normal(0, .2, (80, 12))
+            own[:, :6] -= advantage
+            draws = np.vstack([times @ own/80 for times in resamples(80, 200, seed)])
+            p.append(joint_test(draws, weight=np.ones(80)))
+        rejected.append(np.mean(np.array(p) < .05))
+    assert rejected[0] <= .12 and rejected[1] >= .9

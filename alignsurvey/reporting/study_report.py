@@ -104,6 +104,13 @@ _NEVER = (
     "other countries, years, languages and items than those named above",
     "harm that a use of simulated answers may do to those whom they misrepresent")
 
+_VARIED = "whether another order of questions or version of the model would change the findings"
+
+def _never(sections):
+    "What no report looks at, less what one of these sections did."
+    varied = any(x.settles == 'wording' for x in sections)
+    return (_VARIED, *_NEVER[1:]) if varied else _NEVER
+
 def _of_this_run(s):
     "What sections could not do, and what this run had no input for."
     said = [*s.skipped, *_weights_not_looked_at(s)]
@@ -175,7 +182,7 @@ def _page(s, sections, survey, card, title):
     return _FULL.render(title=title or f'{name}: can {s.model} answer like its respondents?',
         style=PAGE_STYLE, answers=_answers(s, sections, own),
         warnings=page_warnings(s.records, survey),
-        sections=[_shown(x, s.models) for x in sections], not_looked_at=[*_NEVER, *own],
+        sections=[_shown(x, s.models) for x in sections], not_looked_at=[*_never(sections), *own],
         methods=' '.join(sentence for x in sections for sentence in x.methods),
         **exhibits(first, about, card))
 
@@ -184,7 +191,7 @@ def _answers(s, sections, own):
     """The first screen: questions in the order in which a reader asks them, and what was found;
     `own` is what this run did not look at."""
     told = [(x.question, x.finding) for x in sections if x.question and x.finding]
-    missing = [*own, *_NEVER]
+    missing = [*own, *_never(sections)]
     unseen = f'{len(missing)} things, listed at the end; of this run: {"; ".join(missing[:2])}.'
     return [('What was asked of whom?', describe_records(s.records)), *told,
         ('What was not looked at?', unseen)]

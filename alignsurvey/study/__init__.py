@@ -11,4 +11,6 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     file=['read_study', 'new_study'],
     plan=['deviations'],
+    ways=['WORDINGS', 'list_specifications'],
+    multiverse=['specification_effects', 'joint_test', 'variance_explained', 'plot_specifications'],
     whole=['Study']))

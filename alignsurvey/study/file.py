@@ -17,6 +17,7 @@ from ..surveys.codebook import labels
 from ..tasks.registry import Survey, get_task
 from ..prediction.baselines import BASELINES, chosen_baselines
 from ..prediction.elicitation import ELICITATIONS
+from .ways import check_vary
 
 # %% ../../nbs/study/01_file.ipynb #c007
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ KEYS = dict(
         '{model: smollm2-135m}', needed=True),
     baselines=Key(_NAMES, 'a list of baselines, as in [uniform, marginal]',
         ['uniform', 'majority', 'marginal', 'logistic']),
+    vary=Key(_MAP, 'a mapping, as in {wording: [benchmark, interview], take: 6}'),
     primary=Key(_MAP, 'a mapping with predictor, versus, metric and margin'),
     failure_rule=Key(_TEXT, 'missing, wrong or uniform', 'missing'),
     n_boot=Key(_COUNT, 'a whole number of resamples', 1000),
@@ -168,6 +170,11 @@ def _check_names(made, name):
     for who in made['predictors']:
         if who in BASELINES:
             raise FileFault(f"{name}: predictors.{who} is the name of a baseline: choose another")
+    if made['vary'] is not None:
+        try:
+            check_vary(made, f'{name}: ')
+        except ValueError as e:
+            raise FileFault(str(e)) from None
     if made['primary'] is None:
         return
     primary, who = made['primary'], list(made['predictors'])
@@ -224,6 +231,14 @@ primary:    # the one comparison that decides, stated beforehand
   versus: marginal
   metric: log_score
   margin: 0.05    # a difference that would not matter
+
+# the same comparison, with the question put in other ways; take away the # to have it
+# vary:
+#   wording: [benchmark, second person, third person, interview, questionnaire, no persona]
+#   background: [lines, sentences]
+#   labels: [letters, numbers, none]
+#   order: [keep, reverse]
+#   take: 12    # of all combinations, a balanced draw
 
 seeds: {{sample: 0, split: 0, order: 0, training: 0, draws: 0, bootstrap: 0}}
 n_boot: 1000

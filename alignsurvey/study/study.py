@@ -157,13 +157,14 @@ def answers(
     name, # of one of its predictors
     lm, # it, from `asker`
     records, # to ask
+    **other, # what `predict` is to be told otherwise, such as elicitation
 )->pd.DataFrame: # predictions
     "Ask a predictor; what its journal holds is not asked again."
     how, by = study.settings['predictors'][name], study.settings['split']['by']
     told = {k: how[k] for k in ('elicitation', 'draws', 'temperature', 'max_new_tokens', 'batch')}
     new = [u for u in ('respondent', 'item') if u in ([by] if isinstance(by, str) else by)]
     return predict(lm, records, journal=study.folder/'answers'/f'{name}.sqlite',
-        seed=study.settings['seeds']['draws'], unseen=new[0] if new else None, **told)
+        seed=study.settings['seeds']['draws'], unseen=new[0] if new else None, **told | other)
 
 # %% ../../nbs/study/02_study.ipynb #c018
 def run_study(
