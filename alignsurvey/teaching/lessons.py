@@ -32,7 +32,10 @@ def exercises(
 def _numbers_told(lesson):
     "Right numbers of a lesson, as texts."
     for exercise in exercises(lesson):
-        truth = exercise.truth()
+        try:
+            truth = exercise.truth()
+        except FileNotFoundError:    # a survey that did not come along, so that nothing was told
+            continue
         if isinstance(truth, float) and truth != int(truth):
             yield f'{truth:.4f}'
         elif isinstance(truth, int) and truth >= 1000:
