@@ -160,4 +160,4 @@ def specification_section(
 
 _METHODS = ('Specifications vary what the study file names (Steegen et al. 2016; Simonsohn, '
     'Simmons & Nelson 2020); all of them are compared in the same resamples of respondents. The '
-    'joint test is of the mean squared standardised difference, beside what resampling gives of it.',)
+    'joint test is of the mean squared standardised difference, beside what resampling gives.',)
