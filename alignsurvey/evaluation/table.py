@@ -44,6 +44,10 @@ def literal_text(
     @functools.wraps(plot)
     def drawn(*args, **how):
         import matplotlib    # slow to import, so only for those who plot
-        with matplotlib.rc_context({'text.parse_math': False}):
+        before = matplotlib.rcParams['text.parse_math']
+        matplotlib.rcParams['text.parse_math'] = False
+        try:
             return plot(*args, **how)
+        finally:
+            matplotlib.rcParams['text.parse_math'] = before
     return drawn
