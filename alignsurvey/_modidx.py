@@ -2626,6 +2626,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                    'alignsurvey/study/study.py'),
                                          'alignsurvey.study.study.Study.splits': ( 'study/study.html#study.splits',
                                                                                    'alignsurvey/study/study.py'),
+                                         'alignsurvey.study.study._check_trusted': ( 'study/study.html#_check_trusted',
+                                                                                     'alignsurvey/study/study.py'),
                                          'alignsurvey.study.study._place': ('study/study.html#_place', 'alignsurvey/study/study.py'),
                                          'alignsurvey.study.study._primary_section': ( 'study/study.html#_primary_section',
                                                                                        'alignsurvey/study/study.py'),

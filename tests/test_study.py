@@ -15,6 +15,7 @@ from alignsurvey.study import Study, deviations
 from alignsurvey.study.multiverse import joint_test
 from alignsurvey.study.plan import facts
 from alignsurvey.study.specifications import read_specifications
+from alignsurvey.study.study import asker
 
 os.environ['TQDM_DISABLE'] = '1'
 
@@ -176,3 +177,15 @@ def test_the_joint_test_keeps_its_level_and_finds_half():
             p.append(joint_test(draws, weight=np.ones(80)))
         rejected.append(np.mean(np.array(p) < .05))
     assert rejected[0] <= .12 and rejected[1] >= .9
+
+
+def test_a_server_that_only_the_file_names_is_not_asked(tmp_path, monkeypatch):
+    "Nor is it sent a key: a study may come from somebody else."
+    monkeypatch.setenv('SOME_SECRET', 'sk-secret')
+    path = tmp_path/'study.yaml'
+    path.write_text(SMALL.replace('smollm2-135m, batch: 2', "m, server: 'http://192.0.2.1/v1', key_variable: SOME_SECRET"))
+    for trusted in None, {'http://192.0.2.1/v1': 'OPENAI_API_KEY'}, {'http://192.0.2.2/v1': 'SOME_SECRET'}:
+        study = Study.load(path, trusted)
+        with pytest.raises(ValueError, match='study.yaml: predictors.*SOME_SECRET to http://192.0.2.1/v1'):
+            study.run()
+    assert asker(Study.load(path, {'http://192.0.2.1/v1': 'SOME_SECRET'}), 'zero-shot', None).base_url == 'http://192.0.2.1/v1'

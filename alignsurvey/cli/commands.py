@@ -695,40 +695,48 @@ def new(
 
 _StudyFile = argument(Path, "the study's file")
 
-def _study(path=Path('study.yaml')):
-    "The study of a folder."
+_Trusted = option(str | None, "a server's address, named again where it is not this machine's")
+_TrustedKey = option(str, 'environment variable that holds its key, named again likewise')
+
+def _study(path=Path('study.yaml'), server=None, key_variable='OPENAI_API_KEY'):
+    "The study of a folder, and the server that the user trusts with it."
     from alignsurvey.study.whole import Study
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file: write one with `alignsurvey new SURVEY`, "
             "or go to the folder of a study")
-    return Study.load(path)
+    return Study.load(path, {server: key_variable} if server else None)
 
 # %% ../../nbs/cli/03_commands.ipynb #st03
 @_command
-def plan(study: _StudyFile = Path('study.yaml'), overwrite: Overwrite = False):
+def plan(
+    study: _StudyFile = Path('study.yaml'), overwrite: Overwrite = False,
+    server: _Trusted = None, key_variable: _TrustedKey = 'OPENAI_API_KEY'):
     """Say what a study will take, and write plan.lock.yaml; almost nothing is asked.
 
     Example: alignsurvey plan"""
     from alignsurvey.study.whole import plan_lines
-    print(*plan_lines(_study(study).plan(overwrite)), sep='\n')
+    planned = _study(study, server, key_variable).plan(overwrite)
+    print(*plan_lines(planned), sep='\n')
 
 @_command
-def run(study: _StudyFile = Path('study.yaml')):
+def run(
+    study: _StudyFile = Path('study.yaml'),
+    server: _Trusted = None, key_variable: _TrustedKey = 'OPENAI_API_KEY'):
     """Run a study: train, ask and score; a killed run goes on where it stopped.
 
     Example: alignsurvey run"""
     from alignsurvey.reporting.tables import score_table
-    print(score_table(_study(study).run()).to_string())
+    print(score_table(_study(study, server, key_variable).run()).to_string())
 
 @_command
 def check(
     study: _StudyFile = Path('study.yaml'),
     share: option(float, 'share of what was asked to ask again, drawn at random') = 1.,
-    seed: Seed = 0):
+    seed: Seed = 0, server: _Trusted = None, key_variable: _TrustedKey = 'OPENAI_API_KEY'):
     """Ask a finished study again and compare; exit code 1 where something differs.
 
     Example: alignsurvey check --share 0.1"""
-    found = _study(study).check(share, seed)
+    found = _study(study, server, key_variable).check(share, seed)
     for name, sentences in found.items():
         print(f"{name}: {'; '.join(sentences) or 'equal in everything but seconds'}")
     if any(found.values()):

@@ -7,7 +7,7 @@ __all__ = ['Study', 'data_files', 'study_records', 'ordered', 'study_splits', 'a
            'primary_words', 'primary_row', 'read_answers_of', 'report_study']
 
 # %% ../../nbs/study/02_study.ipynb #c002
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 import pandas as pd
 from ..files.sheets import read_sheet, write_sheet
@@ -36,10 +36,12 @@ class Study:
     path: Path        # study.yaml; all that the study makes lies beside it
     settings: dict    # as from `read_study`
     survey: Survey    # respondents and codebook
+    servers: dict = field(default_factory=dict)  # address -> variable of its key, trusted
 
     @classmethod
     def load(cls,
         path='study.yaml', # the study's file
+        servers=None, # address -> environment variable of its key, of servers that you trust
     ): # a `Study`
         """Read a study and the survey that it names. Raises FileNotFoundError, or `FileFault`
         naming file, key and remedy."""
@@ -47,7 +49,7 @@ class Study:
         settings = read_study(path)
         survey = _survey(settings, path)
         check_fits(settings, survey, path.name)
-        return cls(path, settings, survey)
+        return cls(path, settings, survey, servers or {})
 
     @property
     def folder(self): # where everything lies
@@ -129,6 +131,7 @@ def asker(
     how = study.settings['predictors'][name]
     if how['server']:
         from alignsurvey.prediction.server import connect    # openai is slow to import
+        _check_trusted(study, name)
         return connect(how['model'], base_url=how['server'], prices=tuple(how['prices']),
             key_variable=how['key_variable'], budget=study.settings['budget'])
     from alignsurvey.models.loading import load_model    # torch is slow to import
@@ -150,6 +153,17 @@ def _tuned(lm, train, folder, recipe):
     if same and not lm.adapter:
         return load_model(lm.name, adapter=folder)
     return sft(lm, train, folder, overwrite=True, **recipe)
+
+# %% ../../nbs/study/02_study.ipynb #trust2
+def _check_trusted(study, name):
+    "Raises ValueError where the file alone names a server, and the user did not."
+    from alignsurvey.prediction.server import is_here
+    how = study.settings['predictors'][name]
+    server, key = how['server'], how['key_variable']
+    if not is_here(server) and study.servers.get(server) != key:
+        raise ValueError(f"{study.path.name}: predictors.{name} would send the survey's questions "
+            f"and the key in {key} to {server}: where you trust both, name them again "
+            "(servers={address: variable}; --server and --key-variable)")
 
 # %% ../../nbs/study/02_study.ipynb #c016
 def answers(

@@ -110,7 +110,7 @@ def check(
     splits, found = study_splits(self), {}
     frames = read_answers_of(self, splits['test'])
     with tempfile.TemporaryDirectory() as fresh:
-        elsewhere = Study(Path(fresh)/self.path.name, self.settings, self.survey)
+        elsewhere = Study(Path(fresh)/self.path.name, self.settings, self.survey, self.servers)
         (elsewhere.folder/'answers').mkdir()
         for name, frame in frames.items():
             lm = asker(self, name, splits['train'])
