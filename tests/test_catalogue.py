@@ -91,7 +91,7 @@ def test_labels_are_those_of_the_reports():
                      'Wasserstein ↓', 'JSD ↓', 'TV ↓', 'overlap of reasons ↑',
                      'Jaccard of reasons ↑', 'cosine of reasons ↑', 'chrF ↑', 'ROUGE-L ↑',
                      'length ratio', 'distinct-2', 'CRPS ↓', 'MAE ↓', 'in 50 % interval',
-                     'in 90 % interval']
+                     'in 90 % interval', 'Jaccard of sets ↑']
     others = {n: metric_label(n) for n in METRICS if n not in shown_metrics(METRICS)}
     assert others == dict(soft_accuracy='soft accuracy ↑', weighted_f1='weighted F1 ↑',
                           alignment='alignment ↑', failed='failed', coverage='coverage',
@@ -192,7 +192,7 @@ def test_it_scores_subgroups(records, predictions, steps):
         assert math.isclose(tuned.value[sex], by_hand(part, frame))
     worst = tuned.value[['female', 'male']].idxmax()
     assert tuned.note['worst cell'].startswith(worst)
-    with pytest.raises(ValueError, match='use one of absolute_error, accuracy, brier, crps, log_score, rps, steps_off'):
+    with pytest.raises(ValueError, match='use one of absolute_error, accuracy, brier, crps, log_score, rps, set_jaccard, steps_off'):
         subgroup_scores(records, predictions, by='sex', metric='mine')
 
 
