@@ -68,3 +68,14 @@ def test_plain_routing_of_platforms_is_followed(tmp_path):
     draft = draft_codebook_of(tmp_path/'x.lss')
     assert draft.items['see_SQ1'].asked_if == {'go': ['A1']} and draft.items['see_SQ1'].routing
     read_codebook(plain_codebook(draft), 'again.yaml')
+
+
+@pytest.mark.parametrize('wide, deep', [(1, 1500), (2, 60)])
+def test_filters_on_filters_are_each_looked_at_once(wide, deep):
+    "A long chain, and questions with two ways down to the same ones: as many walks as there are ways would never end."
+    names = [[f'q{i}_{j}' for j in range(wide)] for i in range(deep)]
+    items = {n: dict(YES_NO, question='Well?', asked_if=dict.fromkeys(below, 1)) for level, below in zip(names, [*names[1:], []]) for n in level}
+    frame = pd.DataFrame(1, index=range(2), columns=[n for level in names for n in level]).assign(person=['a', 'b'])
+    frame.loc[1, names[-1][0]] = 0
+    survey = Survey(frame, read_codebook(dict(id='deep', respondent_id='person', items=items), 'deep.yaml'), 'deep.csv')
+    assert survey.records('response', items=[names[0][0]], verbose=False)['respondent_id'][:] == ['a']

@@ -285,16 +285,18 @@ def _about(name, frame, failure_rule):
 # %% ../../nbs/evaluation/02_groups.ipynb #c015b
 def _baselines(records, train, baselines):
     "The baselines of groups that were asked for, as `evaluate` says it."
-    usual = ['uniform'] if train is None else ['uniform', 'marginal']
-    makers = dict(uniform=_uniform, marginal=_marginal, mrp=_partly_pooled)
-    asked = usual if baselines is True else baselines
-    names = [asked] if isinstance(asked, str) else list(asked or ())
+    makers = dict(uniform=_uniform)
+    if train is not None:
+        makers |= dict(marginal=_marginal, mrp=_partly_pooled)
+    usual = [name for name in makers if name != 'mrp']
+    names = [baselines] if isinstance(baselines, str) else baselines or ()
+    names = usual if baselines is True else list(names)
     for name in names:
-        if name not in (makers if train is not None else usual):
+        if name not in makers:
             raise ValueError(f"baselines names {name!r}, which groups do not have: "
-                f"use some of {', '.join(makers if train is not None else usual)}")
+                f"use some of {', '.join(makers)}")
     if isinstance(baselines, str):
-        names = [name for name in makers if name in usual or name in names]
+        names = dict.fromkeys(usual + names)
     return {name: makers[name](records, train) for name in names}
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015bs0
@@ -342,15 +344,13 @@ def _known_shares(record, known):
 # %% ../../nbs/evaluation/02_groups.ipynb #c015cm1
 def _partly_pooled(records, train):
     "Shares of groups by multilevel regression on what makes them, item by item."
-    known, scored = {}, {_answers_of(r) for r in records}
-    for r in train:
-        if _answers_of(r) not in scored:
-            known.setdefault(r['question_id'], []).append(r)
-    probs = [_equal(r) for r in records]
-    for question, rows in _places(records, known).items():
-        of_item = _pooled_shares(known[question], [records[i] for i in rows])
-        for i, shares in zip(rows, of_item):
-            probs[i] = shares
+    scored = {_answers_of(r) for r in records}
+    known = _by_item(r for r in train if _answers_of(r) not in scored)
+    said = {}
+    for question, groups in _by_item(records).items():
+        if question in known:
+            said |= _pooled_shares(known[question], groups)
+    probs = [said.get(r['record_id']) or _equal(r) for r in records]
     note = (f'multilevel regression on {sum(map(len, known.values())):,} training groups '
         'by item; uniform where an item is not among them')
     return _noted_frame(records, probs, note)
@@ -359,27 +359,26 @@ def _answers_of(record):
     "What tells the answers behind a group record from those of other people."
     return record['record_id'], tuple(sorted(zip(record['options'], record['target'])))
 
-def _places(records, known):
-    "Items that training knows -> places of their records."
-    places = {}
-    for i, question in enumerate(records['question_id'][:]):
-        if question in known:
-            places.setdefault(question, []).append(i)
-    return places
+def _by_item(records):
+    "Item -> its groups."
+    found = {}
+    for r in records:
+        found.setdefault(r['question_id'], []).append(r)
+    return found
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015cm2
 def _pooled_shares(
     known, # training groups of an item
     new, # groups of the same item
-)->list: # shares of each, in the order of its own options
+)->dict: # record id -> shares, in the order of its own options
     "Counts of the training groups, pooled over the values of the variables that make them."
     options = [known[0]['options'][o] for o in _codebook_order(known[0])]
     counts = [_by_option(r, options)*r['n_eff'] for r in known]
     x = pd.DataFrame([r['groups'] for r in known])
-    model = multilevel_counts(x, np.array(counts), prior=True)
+    model = multilevel_counts(x, np.array(counts))
     found = cell_shares(model, pd.DataFrame([r['groups'] for r in new]).reindex(columns=list(x)))
-    places = [[options.index(o) for o in r['options']] for r in new]
-    return [list(map(float, shares[at])) for shares, at in zip(found, places)]
+    return {r['record_id']: _known_shares(r, dict(zip(options, map(float, shares))))
+        for r, shares in zip(new, found)}
 
 def _by_option(record, options):
     "A group's shares, option by option."

@@ -13,8 +13,7 @@ from ..estimation.bootstrap import cluster_interval
 from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..records.answers import refuse_records
 from ..records.splits import check_leakage
-from ..prediction.forecasts import read_forecast
-from ..prediction.predictions import PREDICTION
+from ..prediction.forecasts import as_predictions, read_forecast
 from .table import typed_scores
 
 # %% ../../nbs/evaluation/13_stacking.ipynb #c007
@@ -104,17 +103,4 @@ def stack(
     mixed = sum(weights[f.name]*f.q for f in _forecasts(predictions, b))
     shares = ', '.join(f'{name} {w:.2f}' for name, w in weights.items())
     note = f'{shares}, from {len(a.ids):,} validation records'
-    return _frame(mixed, b, weights=weights, note=note)
-
-# %% ../../nbs/evaluation/13_stacking.ipynb #c015
-def _frame(q, a, **about):
-    "Probabilities in the codebook's order as predictions, in the displayed order."
-    probs = [row[np.argsort(at[at >= 0])].tolist() for row, at in zip(_within(q, a), a.shown)]
-    empty = dict.fromkeys(PREDICTION)
-    frame = pd.DataFrame({**empty, 'record_id': a.ids, 'probs': probs, 'status': 'ok'})
-    frame.attrs.update(about)
-    return frame
-
-def _within(q, a):
-    "Each record's probabilities of the options that it shows."
-    return [row[at >= 0] for row, at in zip(q, a.shown)]
+    return as_predictions(mixed, b, weights=weights, note=note)

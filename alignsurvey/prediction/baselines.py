@@ -12,7 +12,7 @@ import pandas as pd
 from ..metrics.distances import smooth_shares
 from ..estimation.partial_pooling import cell_shares, multilevel
 from ..records.answers import read_answers, refuse_records
-from .predictions import PREDICTION
+from .forecasts import as_predictions
 from .new_items import item_row, known_items, short_names
 from .new_items import nearest_item, own_answers, pooled_items
 
@@ -210,19 +210,6 @@ def _of_shape(name, q, n, k):
             f"each of {k} options, for all or for each of {n} respondents")
     return q
 
-# %% ../../nbs/prediction/12_baselines.ipynb #c024b-1
-def _as_predictions(q, a, note):
-    "Probabilities in the codebook's order as a prediction frame, in the displayed order."
-    shown = np.zeros_like(q)
-    row, option = np.nonzero(a.shown >= 0)
-    shown[row, a.shown[row, option]] = q[row, option]
-    sizes = (a.shown >= 0).sum(1)
-    probs = [p[:k] for p, k in zip(shown.tolist(), sizes)]
-    empty = dict.fromkeys(PREDICTION)
-    frame = pd.DataFrame({**empty, 'record_id': a.ids, 'probs': probs, 'status': 'ok'})
-    frame.attrs['note'] = note
-    return frame
-
 # %% ../../nbs/prediction/12_baselines.ipynb #c024
 def baseline_predictions(
     train, # records that a tuned model saw; None leaves the baselines that need none: uniform
@@ -249,7 +236,7 @@ def baseline_predictions(
         for name, note in notes.items():
             notes[name] = _new_note(note, a, unseen, rests_on.get(name))
         found, same = _said_once(found, a)
-    return {name: _as_predictions(q, a, _noted(name, notes, same)) for name, q in found.items()}
+    return {name: as_predictions(q, a, note=_noted(name, notes, same)) for name, q in found.items()}
 
 # %% ../../nbs/prediction/12_baselines.ipynb #c024d
 def _fit_questions(chosen, a, t, train, test):

@@ -104,8 +104,8 @@ def _told(train, records, baseline):
 def _asked_before(train, records):
     "Records whose question somebody in training answered, and the others."
     by_source = set(records['source'][:]) <= set(train['source'][:])
-    asked = _questions(train, by_source)[_questions(train, by_source).weight > 0].name
-    known = _questions(records, by_source).name.isin(asked)
+    told = _questions(train, by_source)
+    known = _questions(records, by_source).name.isin(told[told.weight > 0].name)
     return records.select(np.flatnonzero(known)), records.select(np.flatnonzero(~known))
 
 def _questions(records, by_source):

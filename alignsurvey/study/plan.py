@@ -18,7 +18,7 @@ from ..prediction.cost import estimate_cost, exposure_line
 from ..prediction.elicitation import as_predictor, predict
 from ..prediction.predictions import versions
 from ..reporting.sections import Section
-from .study import asker, data_files, study_splits
+from .study import asker, base_model, data_files, study_splits
 
 # %% ../../nbs/study/03_plan.ipynb #c007
 def _file_hash(path):
@@ -44,8 +44,7 @@ def predictor_plan(
     plan = dict(records=len(splits['test']), elicitation=how['elicitation'])
     if how['server']:
         return plan | _server_plan(study, name, splits, how)
-    from alignsurvey.models.loading import load_model    # torch is slow to import
-    lm = load_model(how['model'], adapter=how['adapter'] and study.folder/how['adapter'])
+    lm = base_model(study, how)
     if how['training'] is not None:
         plan['training'] = _training_plan(study, lm, splits['train'], how['training'])
     return plan | _local_plan(lm, splits['test'], how)

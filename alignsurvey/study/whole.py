@@ -68,7 +68,7 @@ def run(self:Study): # scores, as from `evaluate`
         if now['data'].get(file) != known:
             raise FileFault(f"{lock_path(self).name}: data.{file}: the file is not the one that "
                 "was planned with: restore it, or plan again with overwrite")
-    scores = run_study(self)
+    scores = run_study(self, splits)
     if self.settings['vary']:
         keep_specifications(self, *ask_specifications(self, splits))
     write_text(self.folder/'run.yaml', yaml_text(now))
@@ -94,7 +94,7 @@ def report(self:Study)->Path: # report/report.html
     frames = read_answers_of(self, splits['test'])
     section = deviation_section(read_lock(self), _run_facts(self, frames, splits))
     varied = [specification_section(self)] if self.settings['vary'] else []
-    return report_study(self, [*varied, section])
+    return report_study(self, [*varied, section], splits=splits, frames=frames)
 
 # %% ../../nbs/study/07_whole.ipynb #c019
 @patch

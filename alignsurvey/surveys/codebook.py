@@ -399,6 +399,7 @@ def filter_circle(
         path, todo = [], [(start, 0)]
         while todo:
             name, depth = todo.pop()
+            done.update(path[depth:])    # all that they wait for was seen
             path = path[:depth]
             if name in path:
                 return path[path.index(name):] + [name]
@@ -406,7 +407,7 @@ def filter_circle(
                 continue
             path.append(name)
             todo += [(before, depth + 1) for before in questions[name].asked_if]
-        done.add(start)
+        done.update(path)
     return []
 
 def _check_filters(questions, path):

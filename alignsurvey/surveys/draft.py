@@ -334,7 +334,13 @@ def _plain_filters(routing, entries):
 
 def _all_before(name, entries):
     "A question, and all that its filters rest on."
-    return {name}.union(*(_all_before(b, entries) for b in entries[name].get('asked_if', {})))
+    found, todo = set(), [name]
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found.add(one)
+            todo += entries[one].get('asked_if', {})
+    return found
 
 # %% ../../nbs/surveys/01_draft.ipynb #k011
 def _in_reach(entry):

@@ -175,10 +175,14 @@ def was_asked(
     question, # of its codebook
 )->np.ndarray: # (n,) of True and False
     "Whom the filters of a question let through, and those of what they rest on."
-    asked = np.ones(len(survey), bool)
-    for before, codes in question.asked_if.items():
-        given = survey.frame[before].map(code_text, na_action='ignore').isin(codes).to_numpy(bool)
-        asked &= given & was_asked(survey, survey.codebook.questions[before])
+    asked, seen, todo = np.ones(len(survey), bool), set(), [question]
+    while todo:
+        for before, codes in todo.pop().asked_if.items():
+            given = survey.frame[before].map(code_text, na_action='ignore').isin(codes)
+            asked &= given.to_numpy(bool)
+            if before not in seen:
+                seen.add(before)
+                todo.append(survey.codebook.questions[before])
     return asked
 
 # %% ../../nbs/surveys/04_survey.ipynb #c010ab

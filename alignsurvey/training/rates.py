@@ -6,15 +6,13 @@
 __all__ = ['learning_rates']
 
 # %% ../../nbs/training/09_rates.ipynb #c002
-import dataclasses
 import math
 import tempfile
 import pandas as pd
 from pathlib import Path
 from .cost import estimate_training
-from .losses import needs_offset
 from .recipe import make_recipe
-from .trainer import held_out_score, sft
+from .trainer import as_trained, held_out_score, sft
 
 # %% ../../nbs/training/09_rates.ipynb #c005
 def learning_rates(
@@ -34,9 +32,8 @@ def learning_rates(
     if steps is None:
         steps = _steps_within(minutes, len(rates), estimate_training(lm, records, **recipe))
     score, settings = held_out_score(validation), make_recipe('task', recipe)
-    start = dataclasses.replace(lm, offset=needs_offset(settings.loss))
     epochs = steps/math.ceil(len(records)/settings.batch)
-    rows = [dict(lr=0., steps=0, score=score(start))]
+    rows = [dict(lr=0., steps=0, score=score(as_trained(lm, settings)))]
     with tempfile.TemporaryDirectory() as folder:
         for rate in rates:
             tuned = sft(lm, records, Path(folder)/f'{rate}', held_out=validation,
