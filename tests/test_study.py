@@ -1,5 +1,6 @@
 "A study from one file: what was stopped ends with the same scores, and what is wrong is said in a sentence."
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from alignsurvey.estimation.bootstrap import resamples
 from alignsurvey.files.strict import FileFault
 from alignsurvey.prediction.cost import run_status
 from alignsurvey.study import Study, deviations
+from alignsurvey.study.checklists import GUIDE
 from alignsurvey.study.multiverse import joint_test
-from alignsurvey.study.plan import facts
+from alignsurvey.study.plan import facts, primary_power
 from alignsurvey.study.specifications import read_specifications
 from alignsurvey.study.study import asker
+from alignsurvey.study.whole import plan_lines
 
 os.environ['TQDM_DISABLE'] = '1'
 
@@ -189,3 +192,52 @@ def test_a_server_that_only_the_file_names_is_not_asked(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match='study.yaml: predictors.*SOME_SECRET to http://192.0.2.1/v1'):
             study.run()
     assert asker(Study.load(path, {'http://192.0.2.1/v1': 'SOME_SECRET'}), 'zero-shot', None).base_url == 'http://192.0.2.1/v1'
+
+
+@pytest.mark.parametrize('text, said', [
+    ('statements: {sponsors: me}', 'study.yaml: statements.sponsors: no list asks for that (perhaps sponsor): use one of purpose'),
+    ('statements: {sponsor: 1}', 'study.yaml: statements.sponsor is 1: give a sentence'),
+])
+def test_a_statement_that_no_list_asks_for_is_refused(tmp_path, text, said):
+    with pytest.raises(FileFault) as fault:
+        study_in(tmp_path, SMALL + text)
+    assert said in str(fault.value) and '\n' not in str(fault.value)
+
+
+def test_statements_are_filled_or_said_to_be_missing(tmp_path, url):
+    "Each core item of GUIDE-LLM is there; one that is stated later neither deviates from the plan nor asks again."
+    asked = SMALL.replace('smollm2-135m, batch: 2', f"stub, server: '{url}'").replace('60', '24')
+    study = study_in(tmp_path, asked)
+    study.plan()
+    study.run()
+    study.report()
+    core = [name for name in GUIDE.items if name not in GUIDE.optional]
+    text = (tmp_path/'report/statements.md').read_text()
+    lines = {name: line for line in text.splitlines() for name in core if line.startswith(f'- {GUIDE.items[name]} (')}
+    assert len(lines) == len(core) == 14
+    assert lines['interests'].endswith('**not stated**')
+    assert f'over the API at {url}' in lines['access'] and 'Provider, size and link: not stated' in lines['model']
+    page = study_in(tmp_path, asked + 'statements: {interests: None declared.}\n').report().read_text()
+    assert 'The run did what was planned' in page and 'None declared.' in page
+    assert '**not stated**' not in (tmp_path/'report/statements.md').read_text().split('G1 ')[1].split('\n')[0]
+
+
+@pytest.mark.skipif(not shutil.which('soffice'), reason='LibreOffice is not installed')
+def test_the_statements_open_in_a_word_processor(tmp_path, url):
+    study = study_in(tmp_path, SMALL.replace('smollm2-135m, batch: 2', f"stub, server: '{url}'").replace('60', '24'))
+    study.run()
+    study.report()
+    subprocess.run(['soffice', '--headless', '--convert-to', 'pdf', '--outdir', tmp_path,
+        f'-env:UserInstallation=file://{tmp_path}/office', tmp_path/'report/statements.docx'], check=True, capture_output=True)
+    assert (tmp_path/'statements.pdf').read_bytes().startswith(b'%PDF')
+
+
+def test_the_plan_says_what_the_comparison_could_find(tmp_path):
+    study = study_in(tmp_path)
+    found = primary_power(study, study.splits())
+    assert 0 < found['power'] < 1 and found['smallest'] > 0 and 'correlate by .5' in found['assumes']
+    lock = dict(facts(study, study.splits()), takes={}, suppressed={}, terms='', power=found)
+    line = next(line for line in plan_lines(lock) if line.startswith('power: '))
+    assert 'to find a difference of 0.05 between zero-shot and marginal in Brier' in line
+    unknown = plan_lines(lock | dict(power=dict(unknown='no comparison with a margin is stated')))
+    assert 'power: not known: no comparison with a margin is stated' in unknown

@@ -17,6 +17,7 @@ from ..surveys.codebook import labels
 from ..tasks.registry import Survey, get_task
 from ..prediction.baselines import BASELINES, chosen_baselines
 from ..prediction.elicitation import ELICITATIONS
+from .checklists import check_statements
 from .ways import check_vary
 
 # %% ../../nbs/study/01_file.ipynb #c007
@@ -52,7 +53,8 @@ KEYS = dict(
     failure_rule=Key(_TEXT, 'missing, wrong or uniform', 'missing'),
     n_boot=Key(_COUNT, 'a whole number of resamples', 1000),
     seeds=Key(_MAP, 'a mapping, as in {sample: 0, split: 0}', {}),
-    budget=Key(_NUMBER, 'a number, the most that the run at one server may cost'))
+    budget=Key(_NUMBER, 'a number, the most that the run at one server may cost'),
+    statements=Key(_MAP, 'a mapping, as in {sponsor: Nobody paid for this study.}'))
 
 # %% ../../nbs/study/01_file.ipynb #c009
 PREDICTOR_KEYS = dict(
@@ -170,11 +172,12 @@ def _check_names(made, name):
     for who in made['predictors']:
         if who in BASELINES:
             raise FileFault(f"{name}: predictors.{who} is the name of a baseline: choose another")
-    if made['vary'] is not None:
-        try:
+    try:
+        check_statements(made['statements'] or {}, f'{name}: ')
+        if made['vary'] is not None:
             check_vary(made, f'{name}: ')
-        except ValueError as e:
-            raise FileFault(str(e)) from None
+    except ValueError as e:
+        raise FileFault(str(e)) from None
     if made['primary'] is None:
         return
     primary, who = made['primary'], list(made['predictors'])

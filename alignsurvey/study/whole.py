@@ -12,14 +12,16 @@ import numpy as np
 from fastcore.basics import patch
 from ..files.strict import FileFault, parse_yaml, read_text, yaml_text
 from ..files.writing import write_text
+from ..metrics.catalogue import metric_name
 from ..prediction.elicitation import as_predictor
 from ..prediction.runs import compare_predictions
 from .plan import deviation_section, deviations, facts, lock_path, make_plan
 from .plan import read_lock
 from .specifications import ask_specifications, keep_specifications
 from .specifications import specification_section
-from .study import Study, answers, asker, read_answers_of, report_study
-from .study import run_study, study_splits
+from .statements import Known, statement_section, write_statements
+from .study import Study, answers, asker, primary_finding, read_answers_of
+from .study import report_study, run_study, study_splits
 
 # %% ../../nbs/study/07_whole.ipynb #c007
 @patch
@@ -39,6 +41,8 @@ def plan_lines(
         lines.append(f"{name}: " + '; '.join(_takes(takes)))
         if 'told' in takes:
             lines.append(f"{name}: {takes['told']}")
+    if 'power' in lock:
+        lines.append(f"power: {_power_words(lock['power'], lock['study']['primary'])}")
     few = sum(map(len, lock['suppressed'].values()))
     lines.append(f'{few} groups of background variables have too few test respondents '
         'and will not be shown')
@@ -56,6 +60,15 @@ def _takes(takes):
     yield (f"{takes['prompts']:,} prompts, {takes['prompt_tokens']:,} tokens, "
         f"{takes['tokens_after_sharing']:,} after sharing")
     yield f"about {takes['seconds']:,.0f} s to ask"
+
+# %% ../../nbs/study/07_whole.ipynb #pw06
+def _power_words(found, primary):
+    "Power of the comparison stated beforehand, in words."
+    if 'unknown' in found:
+        return f"not known: {found['unknown']}"
+    return (f"{found['power']:.0%} to find a difference of {found['difference']} between "
+        f"{primary['predictor']} and {primary['versus']} in {metric_name(primary['metric'])}; "
+        f"80 % to find {found['smallest']:.3f}; assumes that {found['assumes']}")
 
 # %% ../../nbs/study/07_whole.ipynb #c010
 @patch
@@ -89,12 +102,17 @@ def _run_facts(study, frames, splits):
 
 @patch
 def report(self:Study)->Path: # report/report.html
-    "Write the report. Raises FileNotFoundError where the study was not run."
+    """Write the report, statements.md and statements.docx. Raises FileNotFoundError where the
+    study was not run."""
     splits = study_splits(self)
     frames = read_answers_of(self, splits['test'])
-    section = deviation_section(read_lock(self), _run_facts(self, frames, splits))
+    lock, run = read_lock(self), _run_facts(self, frames, splits)
     varied = [specification_section(self)] if self.settings['vary'] else []
-    return report_study(self, [*varied, section], splits=splits, frames=frames)
+    known = Known(self.settings, self.survey.codebook.about, splits, frames, run['versions'],
+        run['started'], lock, primary_finding(self))
+    write_statements(known, self.folder/'report')
+    sections = [*varied, deviation_section(lock, run), statement_section(known)]
+    return report_study(self, sections, splits=splits, frames=frames)
 
 # %% ../../nbs/study/07_whole.ipynb #c019
 @patch
