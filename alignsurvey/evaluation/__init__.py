@@ -23,4 +23,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     structure=[
         'coefficients', 'correlations', 'missing_answers', 'plot_correlations', 'variance_ratio'],
     bounds=['split_half', 'relative_gain'],
-    stacking=['stack', 'stacking_weights', 'mixture_weights']))
+    stacking=['stack', 'stacking_weights', 'mixture_weights'],
+    experiments=['experiment_effects', 'experiment_findings']))

@@ -32,7 +32,7 @@ KINDS = ('not_asked', 'dont_know', 'refused', 'no_answer', 'unspecified')
 class Question:
     """One column of a survey: an item or a background variable. `Question.read` checks and builds
     it from a codebook entry."""
-    name: str                # column in the data file
+    name: str                # of the question, and of its column where `column` is not given
     question: dict           # language -> wording shown in a prompt
     scale: str               # ordinal, nominal, numeric or open
     options: dict = field(default_factory=dict) # code -> {language: label}, in the scale's order
@@ -50,6 +50,7 @@ class Question:
     pin_last: tuple = ()     # codes of options that stay last in any order, such as "other"
     routing: str = ''        # who was asked, in the questionnaire's words
     asked_if: dict = field(default_factory=dict) # column -> codes, one of which leads to it
+    column: str = ''         # column in the data file, where several items share one
     guessed: bool = False    # True where `Codebook.draft` guessed and nobody has confirmed
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c008
@@ -231,7 +232,8 @@ def _read_fields(name, entry, where):
         missing=_by_code(missing, f"{where}: missing"),
         stances={} if entry.get('stances') is None else entry['stances'],
         family=_text(entry, 'family', where) or name,
-        wording_note=_text(entry, 'wording_note', where))
+        wording_note=_text(entry, 'wording_note', where),
+        column=_text(entry, 'column', where))
     _check_among(read['scale'], SCALES, f"{where}: scale")
     for k in 'intro', 'issue':
         read[k] = {} if entry.get(k) is None else _by_lang(entry[k], f"{where}: {k}")
@@ -324,7 +326,7 @@ _ABOUT = ('title', 'year', 'country', 'population', 'source', 'citation', 'terms
     'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
 OTHER_ROLES = ('spare_weight', 'id', 'date', 'paradata', 'ignore')
-SET_KINDS = ('multiple', 'mentions', 'ranking')
+SET_KINDS = ('multiple', 'mentions', 'ranking', 'experiment')
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020b
 @dataclass
@@ -351,7 +353,8 @@ class Codebook:
     def columns(self):
         "All columns that it names, each once; those to be ignored left out."
         beside = [c for c, role in self.other.items() if role != 'ignore']
-        return [c for c in dict.fromkeys([*self.design.values(), *beside, *self.questions]) if c]
+        asked = [q.column or n for n, q in self.questions.items()]
+        return [c for c in dict.fromkeys([*self.design.values(), *beside, *asked]) if c]
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k016
 def read_codebook(
@@ -370,8 +373,8 @@ def read_codebook(
     about = {k: spec[k] for k in _ABOUT if spec.get(k) is not None}
     design = {k: _column(spec, k, path) for k in _DESIGN if spec.get(k)}
     items, background = _questions(items, path), _questions(background, path)
-    _check_filters({**background, **items}, path)
     beside = _read_beside(spec, {**background, **items}, path)
+    _check_filters({**background, **items}, beside['other'], path)
     return Codebook(_text(spec, 'id', path), items, background, about, design, str(path), **beside)
 
 def _questions(entries, path):
@@ -410,15 +413,15 @@ def filter_circle(
         done.update(path)
     return []
 
-def _check_filters(questions, path):
-    "Raises ValueError where filters name what is no question, or wait for each other."
+def _check_filters(questions, other, path):
+    "Raises ValueError where filters name what the codebook does not, or wait for each other."
     for name, q in questions.items():
         for before, codes in q.asked_if.items():
             where = f"{path}: {name!r}: asked_if"
-            if before not in questions:
+            if before not in questions and other.get(before, 'ignore') == 'ignore':
                 raise ValueError(f"{where}: {before!r} is neither item nor background: "
-                    "add it, or leave the filter out")
-            options = questions[before].options
+                    "add it, or name it under `other` as paradata, or leave the filter out")
+            options = questions[before].options if before in questions else ()
             odd = [c for c in codes if options and c not in options]
             if odd:
                 raise ValueError(f"{where}: code {odd[0]!r} is no option of {before!r}: "
@@ -464,6 +467,20 @@ def _check_set(s, questions, where):
         if str(column) not in questions:
             raise ValueError(f"{where}: {column!r} is neither item nor background: "
                 "add it under items, or take it out of the set")
+    if s['kind'] == 'experiment':
+        _check_arms([questions[str(c)] for c in s['columns']], where)
+
+# %% ../../nbs/surveys/02_codebook.ipynb #e001
+def _check_arms(arms, where):
+    "Raises ValueError where answers to the items of an experiment can't be compared."
+    if len(arms) < 2:
+        raise ValueError(f"{where} has {len(arms)} arms: name two items or more, "
+            "the one to compare with first")
+    first = arms[0]
+    for q in arms[1:]:
+        if (labels(q), q.scale, positions(q)) != (labels(first), first.scale, positions(first)):
+            raise ValueError(f"{where}: {q.name!r} and {first.name!r} have other options, scales "
+                "or positions: arms of an experiment differ in wording alone")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k019
 def _check_spec(spec, path):

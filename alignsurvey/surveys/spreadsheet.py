@@ -14,7 +14,7 @@ from ..files.strict import parse_json
 _OF_LIST = ('scale', 'options', 'missing')
 _LIST_FIELDS = ('scale', 'options', 'missing', 'positions', 'bins', 'range', 'pin_last', 'stances')
 _TEXTS = ('question', 'intro', 'issue')
-_PLAIN = ('routing', 'family', 'blank', 'wording', 'wording_note')
+_PLAIN = ('routing', 'family', 'blank', 'wording', 'wording_note', 'column')
 _ROLES = ('respondent_id', 'weight', 'stratum', 'psu', 'wave')
 _PARTS = {'item': 'items', 'background': 'background'}
 HELP = [['How to use this file'],

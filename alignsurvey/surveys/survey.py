@@ -31,6 +31,12 @@ class Survey:
     codebook: Codebook    # what the columns mean
     path: str = 'survey'  # file it came from, for messages
 
+    def __post_init__(self):
+        shared = {n: q.column for n, q in self.codebook.questions.items() if q.column}
+        new = {n: self.frame[c] for n, c in shared.items() if n not in self.frame}
+        if new:
+            self.frame = self.frame.assign(**new)
+
     def __len__(self):
         return len(self.frame)
 
@@ -180,7 +186,7 @@ def was_asked(
         for before, codes in todo.pop().asked_if.items():
             given = survey.frame[before].map(code_text, na_action='ignore').isin(codes)
             asked &= given.to_numpy(bool)
-            if before not in seen:
+            if before not in seen and before in survey.codebook.questions:
                 seen.add(before)
                 todo.append(survey.codebook.questions[before])
     return asked
