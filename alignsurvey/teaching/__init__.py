@@ -10,6 +10,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     editions=['course_folder', 'leaks', 'read_lesson', 'solution_of', 'student_edition'],
-    checks=['Exercise', 'Verdict', 'chosen', 'drawn_bars', 'on_inputs', 'quiz', 'same_as'],
+    checks=['Exercise', 'Verdict', 'chosen', 'drawn_bars', 'drawn_points', 'on_inputs', 'quiz',
+        'same_as'],
     data=['course_records', 'course_run', 'load_once'],
     lessons=['exercises', 'lesson_numbers', 'write_course']))
