@@ -3,7 +3,7 @@
     python nbs/course/make_predictions.py             all of them
     python nbs/course/make_predictions.py labels      one
 
-Takes some half an hour on two busy cores; a killed run goes on where it stopped.
+Takes some half an hour on two busy cores, training for `test_tuned` the longest; a killed run goes on where it stopped.
 """
 import sys
 import tempfile
@@ -28,7 +28,9 @@ def main():
         lm = course_model(tuned=name.endswith('_tuned'))
         said = predict(lm, records, journal=JOURNALS/f'{name}.sqlite')
         print(write_predictions(said, out/f'{name}.parquet', overwrite=True))
-        write_json(out/f'{name}.json', dict(run_card(records), **model_facts(dict(model=said))['answers of model']))
+        card = dict(run_card(records), **model_facts(dict(model=said))['answers of model'])
+        card.pop('adapter', None)    # a folder of this run; its lineage says what it was
+        write_json(out/f'{name}.json', card)
 
 
 if __name__ == '__main__':
