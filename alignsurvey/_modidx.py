@@ -3788,6 +3788,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                'alignsurvey.teaching.editions.solution_of': ( 'teaching/editions.html#solution_of',
                                                                                               'alignsurvey/teaching/editions.py'),
                                                'alignsurvey.teaching.editions.student_edition': ( 'teaching/editions.html#student_edition',
+                                                                                                  'alignsurvey/teaching/editions.py'),
+                                               'alignsurvey.teaching.editions.with_near_links': ( 'teaching/editions.html#with_near_links',
                                                                                                   'alignsurvey/teaching/editions.py')},
             'alignsurvey.teaching.lesson_01': { 'alignsurvey.teaching.lesson_01._all_weight': ( 'teaching/lesson_1.html#_all_weight',
                                                                                                 'alignsurvey/teaching/lesson_01.py'),

@@ -112,6 +112,16 @@ def test_an_answer_that_is_left_in_is_found():
         assert leaks(where, nb) == [line]
 
 
+def test_links_of_a_copy_lead_somewhere(tmp_path):
+    paths = write_course(tmp_path/'class', teacher=True)
+    assert len(paths) == 2*len(LESSONS)
+    for path in paths:
+        text = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'])
+        assert '](' in text
+        for to in re.findall(r'\]\(([^)\s]+\.ipynb)', text):
+            assert (path.parent/to).exists(), (path.name, to)
+
+
 def test_no_work_of_a_student_is_overwritten(tmp_path):
     paths = write_course(tmp_path/'class')
     mine = paths[0]

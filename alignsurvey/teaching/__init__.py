@@ -9,7 +9,8 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    editions=['course_folder', 'leaks', 'read_lesson', 'solution_of', 'student_edition'],
+    editions=['course_folder', 'leaks', 'read_lesson', 'solution_of', 'student_edition',
+        'with_near_links'],
     checks=['Exercise', 'Verdict', 'chosen', 'drawn_bars', 'drawn_points', 'on_inputs', 'quiz',
         'same_as'],
     data=['course_records', 'course_run', 'load_once'],

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..files.writing import no_overwrite, write_json, write_text
 from ..surveys.bundled import data_folder
 from .editions import course_folder, leaks, read_lesson, student_edition
+from .editions import with_near_links
 
 # %% ../../nbs/teaching/04_lessons.ipynb #c005
 def lesson_numbers()->list:
@@ -69,7 +70,7 @@ def edition_for_teachers(
     nb, cells = read_lesson(lesson), []
     open_ones = list(exercises(lesson))
     for cell in nb['cells']:
-        cells.append(cell)
+        cells.append(with_near_links(cell))
         if ''.join(cell['source']).strip().endswith('.check()') and open_ones:
             number = len(exercises(lesson)) - len(open_ones) + 1
             cells.append(_mistakes_cell(number, open_ones.pop(0)))
