@@ -1,5 +1,5 @@
 "Shared by the tests: a command line run as a user would, and where the benchmark's own example files may lie."
-import os, subprocess, sys
+import gc, os, subprocess, sys
 from pathlib import Path
 import pytest
 
@@ -14,6 +14,12 @@ def cli():
                               env=dict(os.environ, TQDM_DISABLE='1', COLUMNS='200', **env))
         return done.returncode, done.stdout, done.stderr
     return run
+
+
+def pytest_collection_finish(session):
+    "What is loaded by now stays: torch alone has so many objects that looking through them all takes seconds, each time."
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import os
 os.environ.setdefault('ALIGNSURVEY_QUICK', '1')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import gc
 import multiprocessing
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ def import_what_is_slow():
     import datasets, matplotlib.pyplot, peft, seaborn, statsmodels.api, torch, transformers, trl  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
     from trl import SFTTrainer  # noqa: F401
+    gc.collect()
+    gc.freeze()    # what is loaded stays: looking through it again and again takes seconds
 
 
 def run_one(
