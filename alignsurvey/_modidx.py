@@ -75,6 +75,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                           'alignsurvey.cli.commands.main': ('cli/commands.html#main', 'alignsurvey/cli/commands.py'),
                                           'alignsurvey.cli.commands.merge': ('cli/commands.html#merge', 'alignsurvey/cli/commands.py'),
                                           'alignsurvey.cli.commands.new': ('cli/commands.html#new', 'alignsurvey/cli/commands.py'),
+                                          'alignsurvey.cli.commands.offsets': ('cli/commands.html#offsets', 'alignsurvey/cli/commands.py'),
                                           'alignsurvey.cli.commands.plan': ('cli/commands.html#plan', 'alignsurvey/cli/commands.py'),
                                           'alignsurvey.cli.commands.predict': ('cli/commands.html#predict', 'alignsurvey/cli/commands.py'),
                                           'alignsurvey.cli.commands.push': ('cli/commands.html#push', 'alignsurvey/cli/commands.py'),

@@ -131,3 +131,20 @@ def test_a_sweep_of_learning_rates_starts_at_the_table(base, made):
     assert abs(found.score[2] - expected) > 1e-3
     with pytest.raises(ValueError, match='is in the training data'):
         learning_rates(base, made[0], made[0], steps=3, **settings)
+
+
+def test_offsets_on_the_command_line(here, tmp_path):
+    "The offsets that a call gives, in files beside which nothing is lost; a baseline that there is not is refused by name."
+    convert = ['convert', 'gss2018', tmp_path/'gss.jsonl', '--items', 'natroad,natsci', '--variables', 'age,sex', '--answer-form', 'text', '--respondents', 40]
+    for step in convert, ['split', tmp_path/'gss.jsonl', tmp_path/'splits', '--test', .4], ['offsets', tmp_path/'splits', tmp_path/'known']:
+        code, _, err = here(*step)
+        assert code == 0, err
+    parts = [read_records(tmp_path/'splits'/f'{name}.jsonl') for name in ('train', 'test')]
+    for name, records in zip(('train', 'test'), with_offsets(*parts)):
+        assert read_records(tmp_path/'known'/f'{name}.jsonl')['offset'][:] == records['offset'][:]
+    code, _, err = here('offsets', tmp_path/'splits', tmp_path/'known')
+    assert code == 2 and 'exists already' in err
+    code, _, err = here('offsets', tmp_path/'splits', tmp_path/'other', '--baseline', 'oracle')
+    assert code == 2 and 'oracle' in err and 'marginal' in err
+    code, _, err = here('offsets', tmp_path/'nowhere', tmp_path/'other')
+    assert code == 2 and 'no such file' in err
