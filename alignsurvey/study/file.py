@@ -252,7 +252,7 @@ def study_text(
     survey, # a `Survey`
     name, # how the file is to name it
     *,
-    sample=120, # respondents, or all where there are fewer
+    sample=60, # respondents, or all where there are fewer
 )->str: # YAML with comments
     "A study of six items at most, to be changed."
     book = survey.codebook

@@ -252,4 +252,5 @@ def deviation_section(
     if not found:
         return Section(title, said + 'The run did what was planned, in every setting, file, '
             'split and version.')
-    return Section(title, said + f'{len(found)} things are not as planned.', words=tuple(found))
+    count = 'One thing is' if len(found) == 1 else f'{len(found)} things are'
+    return Section(title, f'{said}{count} not as planned.', words=tuple(found))
