@@ -439,6 +439,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                             'alignsurvey/evaluation/experiments.py'),
                                                     'alignsurvey.evaluation.experiments._of_arms': ( 'evaluation/experiments.html#_of_arms',
                                                                                                      'alignsurvey/evaluation/experiments.py'),
+                                                    'alignsurvey.evaluation.experiments._of_records': ( 'evaluation/experiments.html#_of_records',
+                                                                                                        'alignsurvey/evaluation/experiments.py'),
                                                     'alignsurvey.evaluation.experiments._shown': ( 'evaluation/experiments.html#_shown',
                                                                                                    'alignsurvey/evaluation/experiments.py'),
                                                     'alignsurvey.evaluation.experiments._valued': ( 'evaluation/experiments.html#_valued',

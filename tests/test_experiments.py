@@ -78,3 +78,10 @@ def test_what_failed_is_left_out_of_the_model_alone(survey):
     frame.loc[:99, ['status', 'probs']] = ['error', None]
     found = experiment_effects(records, dict(model=frame), ARMS, n_boot=20)
     assert found.n.tolist() == [900, 800, 800]
+
+
+def test_predictions_without_ids_are_refused_in_a_sentence(survey):
+    "As every table here refuses them."
+    records = survey.records('response', verbose=False)
+    with pytest.raises(ValueError, match="predictor 'model'.*record_id"):
+        experiment_effects(records, dict(model=pd.DataFrame(dict(status=['ok'], probs=[[1/3]*3]))), ARMS)

@@ -42,8 +42,7 @@ def experiment_effects(
     chosen = x[a.item, a.y]
     rows = table.rows(chosen, 'effect', dict(predictor='people'), alpha)
     for name, frame in predictions.items():
-        own = frame[frame.record_id.isin(a.ids)]
-        f = read_forecast(name, own, a, failure_rule)
+        f = read_forecast(name, _of_records(frame, a.ids), a, failure_rule)
         told = np.where(f.used['answered'], (f.q*x[a.item]).sum(1), np.nan)
         rows += table.rows(told, 'effect', f.about, alpha)
         rows += table.rows(told - chosen, 'effect_miss', f.about, alpha, margin)
@@ -62,6 +61,10 @@ def _of_arms(records, arms):
             raise ValueError(f"no record is of {name!r}: make records of all arms "
                 f"({', '.join(arms)})")
     return records.select(np.flatnonzero(np.isin(asked, list(arms))))
+
+def _of_records(frame, ids):
+    "Predictions of some records; what lacks a record_id is for `read_forecast` to refuse."
+    return frame[frame.record_id.isin(ids)] if 'record_id' in frame else frame
 
 def _valued(a, option):
     "What each option of each item counts, (items, K)."
@@ -145,6 +148,8 @@ def experiment_findings(
     keys = ['question_id', 'versus', 'group']
     tested = effects[effects.value.notna()].fillna({'group': ''})
     by_metric = {m: t.set_index(keys) for m, t in tested.groupby('metric')}
+    if 'effect_miss' not in by_metric:
+        return []    # every arm was suppressed, or nothing was predicted
     people = by_metric['effect'][by_metric['effect'].predictor == 'people']
     said = []
     for key, miss in by_metric['effect_miss'].iterrows():
