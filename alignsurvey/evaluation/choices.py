@@ -14,13 +14,12 @@ from ..metrics.scores import confidence_bin, top_option
 from ..estimation.bootstrap import chance_limit, chance_p, cluster_interval
 from ..estimation.bootstrap import small_sample
 from ..estimation.design import kish_n
-from ..estimation.tests import holm
 from ..records.splits import check_leakage
 from ..records.answers import cluster_draws, cluster_sums, clusters_of
 from ..records.answers import read_answers
 from ..prediction.forecasts import FAILURE_RULES, read_forecast
 from ..prediction.baselines import baseline_predictions
-from .table import Resampling, typed_scores
+from .table import Resampling, holm_within, typed_scores
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c014
 _Part = namedtuple('_Part', 'rows weight x')    # records, their weights (n,), contributions (n, F)
@@ -409,11 +408,8 @@ def _minus(x, y):
 def _adjust(table):
     """Holm's adjustment within families: one metric, overall or by question, against predictors or
     against the floor."""
-    tested = table[table.p.notna()]
-    kinds = [tested.metric, tested.question_id.isna(), tested.versus == 'noise floor']
-    for _, family in tested.groupby(kinds):
-        table.loc[family.index, 'p_adj'] = holm(family.p)
-    return table
+    kinds = [table.metric, table.question_id.isna(), table.versus == 'noise floor']
+    return holm_within(table, kinds)
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c033
 def _share_rows(a, forecasts, how):

@@ -9,11 +9,11 @@ __all__ = ['experiment_effects', 'experiment_findings']
 import numpy as np
 import pandas as pd
 from ..estimation.bootstrap import cluster_interval, small_sample
-from ..estimation.tests import equivalence, holm, is_shown
+from ..estimation.tests import equivalence, is_shown
 from ..records.answers import clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
 from .subgroups import cell_draws, cells_of, record_groups
-from .table import typed_scores
+from .table import holm_within, typed_scores
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #c007
 def experiment_effects(
@@ -38,7 +38,7 @@ def experiment_effects(
     group, groups, variable = np.zeros(len(a.y), int), [None], None
     if by is not None:
         group, groups, variable = cells_of(record_groups(records), by)
-    table = _Cells(a, arm, group, len(arms), groups, min_n, dict(n_boot=n_boot, seed=seed))
+    table = _Cells(a, arms, arm, group, groups, min_n, dict(n_boot=n_boot, seed=seed))
     chosen = x[a.item, a.y]
     rows = table.rows(chosen, 'effect', dict(predictor='people'), alpha)
     for name, frame in predictions.items():
@@ -47,7 +47,8 @@ def experiment_effects(
         rows += table.rows(told, 'effect', f.about, alpha)
         rows += table.rows(told - chosen, 'effect_miss', f.about, alpha, margin)
     about = dict(task=records['task'][0], level='individual', group_var=variable)
-    return typed_scores([{**about, **row} for row in _adjusted(rows)])
+    found = typed_scores([{**about, **row} for row in rows])
+    return holm_within(found, ['predictor', 'metric'])
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #c008
 def _of_arms(records, arms):
@@ -83,33 +84,30 @@ def _valued(a, option):
 # %% ../../nbs/evaluation/14_experiments.ipynb #c010
 class _Cells:
     "Arms within groups, and what is compared between them."
-    def __init__(self, a, arm, group, arms, groups, min_n, boot):
-        self.a, self.arm, self.group = a, arm, group
-        self.arms, self.groups, self.min_n, self.boot = arms, groups, min_n, boot
+    def __init__(self, a, names, arm, group, groups, min_n, boot):
+        self.a, self.names, self.arm, self.group = a, names, arm, group
+        self.groups, self.min_n, self.boot = groups, min_n, boot
 
     def rows(self, x, metric, about, alpha, margin=None):
         "A row for each arm but the first, in each group; with a margin another one."
-        cell = np.where(self.group < 0, -1, self.group*self.arms + self.arm)
-        draws = cell_draws(self.a, x, cell, self.arms*len(self.groups), **self.boot)
+        arms = len(self.names)
+        cell = np.where(self.group < 0, -1, self.group*arms + self.arm)
+        draws = cell_draws(self.a, x, cell, arms*len(self.groups), **self.boot)
         found = []
-        for g, name in enumerate(self.groups):
-            for k in range(1, self.arms):
-                row = dict(about, metric=metric, group=name, **self.between(k))
-                found += self._compared(x, draws, g, k, row, alpha, margin)
+        for g, group in enumerate(self.groups):
+            for k in range(1, arms):
+                row = dict(about, metric=metric, group=group, question_id=self.names[k],
+                    versus=self.names[0])
+                effect = draws[:, g*arms + k] - draws[:, g*arms]
+                found += self._compared(x, effect, g, k, row, alpha, margin)
         return found
 
-    def between(self, k):
-        "Names of the arms that are compared."
-        names = {i: self.a.names[self.a.item[np.argmax(self.arm == i)]] for i in (0, k)}
-        return dict(question_id=names[k], versus=names[0])
-
-    def _compared(self, x, draws, g, k, row, alpha, margin):
+    def _compared(self, x, effect, g, k, row, alpha, margin):
         "Rows of one arm in one group, or why there is none."
         both = (self.group == g) & np.isin(self.arm, [0, k]) & ~np.isnan(x)
         people = [len(np.unique(self.a.respondent[both & (self.arm == i)])) for i in (0, k)]
         if min(people) < self.min_n:
             return [dict(row, note=f'suppressed: fewer than {self.min_n} respondents in an arm')]
-        effect = draws[:, g*self.arms + k] - draws[:, g*self.arms]
         behind = clusters_of(self.a, both)
         limits = cluster_interval(effect, alpha, test=True, **behind)
         rows = [dict(row, value=effect[0], n=sum(people), **limits)]
@@ -126,17 +124,6 @@ def _within(effect, margin, alpha, behind):
         stretch=small['stretch'])
     note = f'interval of the miss at {1 - 2*alpha:.0%}'
     return dict(p=found['p'], ci_low=found['low'], ci_high=found['high'], note=note)
-
-def _adjusted(rows):
-    "Rows with `p_adj`: Holm's over what was tested of one predictor by one metric."
-    frame = pd.DataFrame(rows)
-    if 'p' not in frame:
-        return rows
-    frame['p'] = frame.p.astype(float)
-    tested = frame[frame.p.notna()]
-    for _, family in tested.groupby(['predictor', 'metric']):
-        frame.loc[family.index, 'p_adj'] = holm(family.p.to_numpy())
-    return frame.to_dict('records')
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #c017
 def experiment_findings(

@@ -40,6 +40,16 @@ class Known:
     def people(self): # how many test respondents
         return len(set(self.splits['test']['respondent_id'][:]))
 
+    @property
+    def items(self): # names of what test respondents were asked
+        return self.splits['test'].unique('question_id')
+
+    @property
+    def apart(self): # what test and training don't share, in words
+        by = self.settings['split']['by']
+        return by if isinstance(by, str) else ' and '.join(by)
+
+# %% ../../nbs/study/09_statements.ipynb #s007b
 def _each(known, said):
     "A part for each predictor; `said` takes its settings and its run's card."
     settings = known.settings['predictors']
@@ -55,7 +65,7 @@ def _plain(mapping):
 
 # %% ../../nbs/study/09_statements.ipynb #s009
 def _purpose(known):
-    items = known.splits['test'].unique('question_id')
+    items = known.items
     return (f"To answer {len(items)} items of {known.title} ({', '.join(items)}) in the place of "
         'respondents, so that its answers can be held against theirs.')
 
@@ -139,10 +149,8 @@ def _comparisons(known):
         f"Baselines: {', '.join(known.settings['baselines'])}.")
 
 def _leakage(known):
-    by = known.settings['split']['by']
-    by = by if isinstance(by, str) else ' and '.join(by)
-    return (f'Training and test records are split by {by}. Whether the model met this survey in '
-        f'its own training: {NOT_STATED}.')
+    return (f'Training and test records are split by {known.apart}. Whether the model met this '
+        f'survey in its own training: {NOT_STATED}.')
 
 def _transcripts(known):
     return "Every record's answer is in answers/, a file for each predictor."
@@ -241,14 +249,14 @@ def methods_paragraph(
 )->str:
     "What was done, in one paragraph to start a methods section from."
     s = known.settings
-    items, n = known.splits['test'].unique('question_id'), len(known.splits['test'])
-    by = s['split']['by'] if isinstance(s['split']['by'], str) else ' and '.join(s['split']['by'])
+    items, n = known.items, len(known.splits['test'])
     asked = [f"{name} ({s['predictors'][name]['model']}, {_custom(known, name)}, elicitation "
         f"{s['predictors'][name]['elicitation']})" for name in known.frames]
     return ' '.join([f"{_sampling(known).split('. ')[0]} of {known.title}. Records were split by "
-        f"{by}; {n:,} records of {known.people:,} respondents are the test, on {len(items)} items "
-        f"({', '.join(items)}). These answers are held against those of {'; '.join(asked)}, and "
-        f"of the baselines {', '.join(s['baselines'])}. {_processing(known)}", *_decided(known),
+        f"{known.apart}; {n:,} records of {known.people:,} respondents are the test, on "
+        f"{len(items)} items ({', '.join(items)}). These answers are held against "
+        f"those of {'; '.join(asked)}, and of the baselines "
+        f"{', '.join(s['baselines'])}. {_processing(known)}", *_decided(known),
         f"Intervals come from {s['n_boot']:,} resamples of respondents; the analysis is that of "
         f"alignsurvey {known.versions['alignsurvey']}."])
 

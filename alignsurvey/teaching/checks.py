@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from collections.abc import Callable
 from dataclasses import dataclass
-from matplotlib.collections import PathCollection
 from .editions import read_lesson, solution_of
 
 # %% ../../nbs/teaching/02_checks.ipynb #c005
@@ -150,6 +149,7 @@ def _unlabelled(axes):
 # %% ../../nbs/teaching/02_checks.ipynb #c0172
 def _points(axes):
     "Points of the axes, scattered or joined, (n, 2); lines of two points are left out."
+    from matplotlib.collections import PathCollection    # slow to import
     lines = [np.c_[line.get_xdata(), line.get_ydata()] for line in axes.lines]
     found = [xy for xy in lines if len(xy) > 2]
     found += [c.get_offsets() for c in axes.collections if isinstance(c, PathCollection)]

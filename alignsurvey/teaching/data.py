@@ -12,7 +12,6 @@ from ..records.orders import reorder
 from ..records.reading import join_records
 from ..records.splits import split_records
 from ..models.loading import load_model
-from ..training.trainer import sft
 from ..prediction.elicitation import predict
 from ..prediction.predictions import read_predictions
 from ..tasks.registry import Survey
@@ -102,6 +101,7 @@ def course_model(
     "The embedded model, as it is or tuned."
     if not tuned:
         return load_model()
+    from alignsurvey.training.trainer import sft    # slow to import, and few train
     folder = tempfile.mkdtemp(prefix='alignsurvey_course_')
     return sft(load_model(), course_records('tuning'), f'{folder}/adapter', **TRAINING)
 
