@@ -14,4 +14,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     response=['choice_task'],
     registry=['Survey', 'Interviews', 'TASKS', 'get_task', 'task_records', 'parse_answer',
         'is_correct', 'option_of'],
-    corpus=['foundation']))
+    corpus=['foundation'],
+    published=['PUBLISHED', 'published_records', 'published_survey']))
