@@ -8,12 +8,13 @@ FAULTS = ('429', '500', 'timeout', 'cut', 'html', 'empty', 'filter')
 class Stub:
     """Settings: latency (s), faults (share of requests), logprobs, seed, hang (s that a timeout takes), price per what `prompt_tokens` counts,
     code (of the error that answers everything, with its reason under `detail`, or as OpenAI's servers write it), every (kind of fault that
-    stub_faults.py knows)."""
-    def __init__(self, latency=0., faults=0., logprobs=True, seed=0, hang=3., retry_after=.2, prompt_tokens=None, code=None, detail=False, every=False):
+    stub_faults.py knows), scores (vllm or sglang: whose endpoint for tokens it has; a token is a character)."""
+    def __init__(self, latency=0., faults=0., logprobs=True, seed=0, hang=3., retry_after=.2, prompt_tokens=None, code=None, detail=False, every=False, scores=None):
         self.latency, self.faults, self.logprobs, self.hang, self.retry_after = latency, faults, logprobs, hang, retry_after
         self.code, self.detail, self.rng = code, detail, random.Random(seed)
         self.served, self.active, self.most, self.billed, self.kinds, self.files, self.batches = {}, 0, 0, 0, {}, [], []
         self.odd = WRONG | HARMLESS if every else {}
+        self.paths = {'/tokenize': {}, dict(vllm='/generative_scoring', sglang='/v1/score')[scores]: {}} if scores else {}
         self.prompt_tokens = prompt_tokens or (lambda messages: len(messages[0]['content'])//4)
 
     async def handle(self, reader, writer):
@@ -27,6 +28,8 @@ class Stub:
                 data = await reader.readexactly(length)
                 if path == '/': self.send(writer, 200, dict(served=self.served, most=self.most, billed=self.billed, kinds=self.kinds, files=len(self.files), batches=self.batches))
                 elif self.code: self.send(writer, self.code, self.reason(f'no such thing, said to {key}'))
+                elif path == '/openapi.json': self.send(writer, 200, dict(openapi='3.1.0', paths=self.paths))
+                elif path in self.paths: self.send(writer, 200, self.score(path, json.loads(data)))
                 elif path.startswith('/v1/chat'): await self.chat(writer, json.loads(data))
                 else: self.batch(writer, path, data)
                 await writer.drain()
@@ -34,6 +37,23 @@ class Stub:
         finally: writer.close()
 
     def reason(self, said): return dict(detail=said) if self.detail else dict(error=dict(message=said))
+
+    def score(self, path, body):
+        "What both servers give for tokens, in the shapes of their documentation; SGLang puts a token before every text."
+        self.kinds[path] = self.kinds.get(path, 0) + 1
+        if path == '/tokenize':
+            text = body['prompt'] if 'prompt' in body else body['messages'][0]['content']
+            tokens = [1]*('/v1/score' in self.paths) + [ord(c) for c in text]
+            return dict(tokens=tokens, count=len(tokens), max_model_len=4096)
+        prompt = body['query'] + body['items'][0]
+        given = self.chances(''.join(map(chr, prompt)).lstrip(chr(1)))
+        row, usage = [given.get(chr(i), 0.) for i in body['label_token_ids']], dict(prompt_tokens=len(prompt), completion_tokens=0, total_tokens=len(prompt))
+        if path == '/v1/score': return dict(object='scoring', model=body['model'], scores=[row], usage=usage)
+        return dict(id='generative-scoring-1', object='list', created=0, model=body['model'], data=[dict(index=0, object='score', score=row[0])], usage=usage)
+
+    def chances(self, prompt):
+        a = int(hashlib.sha256(prompt.encode()).hexdigest()[:6], 16)/16**6
+        return {'A': .05 + .9*a, 'B': .94 - .9*a, 'x': .005}
 
     def batch(self, writer, path, data):
         "The batch API: all that a file asks is answered when it is read again."
@@ -99,7 +119,7 @@ class Stub:
         if kind is None: self.serve(body)
         a = int(hashlib.sha256(prompt.encode()).hexdigest()[:6], 16)/16**6
         text = 'A' if (a if body['temperature'] == 0 else random.Random(body['seed']).random()) < .6 else 'B'
-        top = [dict(token=t, logprob=math.log(p), bytes=None) for t, p in (('A', .05 + .9*a), ('B', .94 - .9*a), ('x', .005))]
+        top = [dict(token=t, logprob=math.log(p), bytes=None) for t, p in self.chances(prompt).items()]
         given = dict(content=[dict(token='A', logprob=top[0]['logprob'], bytes=None, top_logprobs=top)]) if body.get('logprobs') else None
         message = dict(role='assistant', content='' if kind == 'filter' else text)
         choice = dict(index=0, finish_reason='content_filter' if kind == 'filter' else 'stop', message=message, logprobs=given)

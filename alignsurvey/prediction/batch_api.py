@@ -23,6 +23,7 @@ class Batched(Server):
     "A server that is asked by the file."
     per_file: int = 50_000   # requests in a file, at most
     every: float = 60.       # seconds between two looks at what is under way
+    one_by_one = False       # a file holds chats alone
     def collect(self, records, keys, batches, elicitation, log, run, how):
         """First what an earlier call has submitted, then all the rest. Raises ConnectionError
         where the provider answers nothing, or turns a file down."""
@@ -55,7 +56,7 @@ def in_batches(
     if server.budget is not None:
         raise ValueError("a budget can't be kept in batches, which are paid as a whole: "
             "price the run with estimate_cost, and leave the budget out")
-    return Batched(**vars(server), per_file=per_file, every=every)
+    return Batched(**vars(server) | dict(facts=None), per_file=per_file, every=every)
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c008
 _URL = '/v1/chat/completions'

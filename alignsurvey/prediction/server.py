@@ -28,6 +28,7 @@ from .predictor import Predictor
 from .completions import Fault, as_prediction
 from .client import PROVIDER, Traffic, ask, finish, insist, open_client
 from .client import pause_after, plain_reply, server_key, without_key
+from .scorers import ask_scores, find_scorer, label_request
 
 # %% ../../nbs/prediction/06_server.ipynb #c007
 @dataclass
@@ -44,7 +45,8 @@ class Server(Predictor):
     budget: float = None                   # most that one run may cost, in the prices' currency
     options: dict = field(default_factory=dict)   # more of each request, such as {'top_p': .9}
     send_anyway: tuple = ()                # surveys that are sent although their terms forbid it
-    facts: dict = None                     # from `probe`: logprobs (how many a token), mode
+    facts: dict = None                     # from `probe`: logprobs (how many a token), mode; scorer
+    one_by_one = True                      # whether each record is a request, of any kind
     keeps_draws = True                     # each draw is an answer of its own in the journal
 
 # %% ../../nbs/prediction/06_server.ipynb #c007b
@@ -165,9 +167,12 @@ async def _probe(server):
                     continue
                 said = fault.said or f'gave no answer ({fault.why})'
                 raise server.stopped(said) from None
-            if reply.steps and reply.steps[0]['top']:
-                return dict(mode='score', logprobs=top)
-            return dict(mode='sample', logprobs=0)
+            if not reply.steps or not reply.steps[0]['top']:
+                return dict(mode='sample', logprobs=0)
+            found = {}
+            if server.one_by_one:
+                found = await find_scorer(client, server, body['messages'], reply.steps)
+            return dict(mode='score', logprobs=top) | found
 
 def _with_options(server, body):
     "A request with the server's own options, which go first; None takes a field away."
@@ -193,6 +198,8 @@ def settings(self:Server, elicitation, how)->list:
         raise ValueError(f"{self.model}: the server gives no log probabilities, which 'score' "
             "needs: use sample, greedy or auto")
     rest = [v for k, v in how.items() if k != 'draws']    # each draw has a key of its own
+    if elicitation == 'score' and self.probe().get('scorer'):
+        rest.append(self.facts['scorer'])    # read off other tokens, so another answer
     return [elicitation, 'server', self.model, self.options] + rest
 
 @patch
@@ -280,8 +287,12 @@ def request(
     elicitation, # score, sample, greedy or verbalize
     how, # max_new_tokens; to sample, temperature too
     key, # of the answer
-)->dict: # body of a chat completion
+)->dict: # body of a chat completion, or for `ask_scores`
     "A request for one record."
+    if elicitation == 'score':
+        asked = label_request(self.facts, record)
+        if asked:
+            return asked
     body = dict(messages=user_turn(record['instruction'], record['input']), temperature=0,
         max_tokens=how['max_new_tokens'])
     if elicitation == 'sample':
@@ -468,8 +479,9 @@ async def _attempt(run, client, request, elicitation, most):
 
 async def _paid(run, client, request, most):
     "What a server replies; a request that is cut off on its way may have cost the most."
+    how = ask_scores if 'scorer' in request[2] else ask
     try:
-        return await ask(client, run.server, request[2])
+        return await how(client, run.server, request[2])
     except asyncio.CancelledError:
         run.keep(request[0], None, most)
         raise
