@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Trie', 'grow_trie', 'ancestors', 'attention_blocks', 'shared_attention', 'prefix_batch', 'read_logprobs',
-           'plan_parts', 'shared_option_logprobs', 'shared_generate', 'can_share']
+           'plan_parts', 'shared_option_logprobs', 'shared_generate', 'can_share', 'text_logprobs']
 
 # %% ../../nbs/models/05_prefix.ipynb #c002
 import inspect
@@ -18,7 +18,8 @@ from itertools import chain
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
-from .scoring import padded_batch
+from .chat import chat_ids
+from .scoring import option_logprobs, padded_batch
 
 # %% ../../nbs/models/05_prefix.ipynb #c007
 @dataclass(frozen=True)
@@ -385,3 +386,26 @@ def _plain_logprobs(model, sequence):
     "Log probability of each token after the first, in a pass of its own."
     logits = model(input_ids=torch.tensor([sequence], device=model.device)).logits[0]
     return logits.float().log_softmax(-1)[range(len(sequence) - 1), sequence[1:]]
+
+# %% ../../nbs/models/05_prefix.ipynb #t002
+def text_logprobs(
+    lm, # a model from `load_model`
+    starts, # n texts that stand before; '' where nothing does
+    texts, # n lists of texts, each of which goes on from its start
+    *,
+    max_tokens=1024, # tokens in memory at a time
+)->list: # n arrays: the log probability of each text
+    "Log probabilities of plain texts. Raises ValueError at a text without tokens."
+    tok, model = lm.tokenizer, lm.model
+    first = tok.eos_token_id if tok.bos_token_id is None else tok.bos_token_id
+    ids = partial(chat_ids, tok)
+    prompts = [[first, *ids(start)] for start in starts]
+    options = [[*map(ids, some)] for some in texts]
+    if not all(map(all, options)):
+        raise ValueError("a text is empty: give at least one word to go on with")
+    with torch.no_grad():
+        if can_share(model)[0]:
+            found = shared_option_logprobs(model, prompts, options, max_tokens=max_tokens)
+        else:
+            found = option_logprobs(model, prompts, options, pad_id=tok.pad_token_id)
+    return np.split(found.cpu().numpy(), np.cumsum([len(o) for o in options])[:-1])
