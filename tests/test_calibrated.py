@@ -7,6 +7,8 @@ from alignsurvey.estimation import means, rake, replicate_design, survey_design
 from alignsurvey.evaluation import evaluate
 from alignsurvey.records import make_records, read_answers
 from alignsurvey.reporting.study_report import full_report
+from alignsurvey.surveys import Survey
+from alignsurvey.surveys.codebook import read_codebook
 
 HERE = Path(__file__).parent
 ESS = HERE.parent/'data'/'ess10no'/'ess10no.csv'
@@ -40,6 +42,19 @@ def test_standard_errors_of_raked_and_calibrated_weights_are_rs():
             mine, fixed, plain = (means(survey_design(g, weight='w', **how), x).iloc[0] for how in (dict(calibrated_to=list(margins), base=base), {}, dict(calibrated_to=list(margins))))
             assert np.isclose(mine.estimate, want['estimate'], rtol=1e-6) and np.isclose(mine.se, want['se'], rtol=1e-4), (kind, x, mine.se, want['se'])
             assert np.isclose(plain.se, want['se'], rtol=.03)    # without the earlier weights it is close
+
+
+def test_a_codebook_that_declares_margins_makes_the_same_design():
+    f, margins = people(), dict(female={0: .45, 1: .55}, polint={0: .5, 1: .5})
+    g = f.assign(w=linear(f, 'pspwght', margins), person=[f'p{i}' for i in range(len(f))])
+    spec = dict(id='ess', respondent_id='person', weight='w', base_weight='pspwght', calibrated_to=['female', 'polint'],
+        items={'lrscale': dict(scale='numeric'), 'female': dict(scale='nominal', options={0: 'no', 1: 'yes'})})
+    book = read_codebook(spec, 'ess.yaml')
+    declared = Survey(g[book.columns], book, 'ess.csv').design()
+    by_hand = survey_design(g, weight='w', base='pspwght', calibrated_to=['female', 'polint'])
+    mine, want = means(declared, 'lrscale').iloc[0], means(by_hand, 'lrscale').iloc[0]
+    assert np.isclose(mine.se, want.se, rtol=1e-12)
+    assert not np.isclose(mine.se, means(survey_design(g, weight='w'), 'lrscale').iloc[0].se, rtol=1e-3)
 
 
 def test_nhanes_agrees_where_r_is_installed(tmp_path):

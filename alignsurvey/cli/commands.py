@@ -578,11 +578,11 @@ def evaluate(
     min_n: option(int, 'level group: groups with fewer answers are refused') = 30,
     versus: option(str | None, 'predictor to compare the others with; default the first') = None,
     n_boot: option(int, 'bootstrap draws') = 1000,
+    survey: option(str | None, 'the survey, for its design, source, citation and terms') = None,
     full: option(bool, 'also a full report, in a folder named as OUT without .csv; what follows '
         'is for it', '--full') = False,
     models: option(str | None, 'predictors that are models, with commas, the one of interest '
         'last; default all') = None,
-    survey: option(str | None, 'the survey, for source, citation and terms') = None,
     by: option(str | None, 'background variables for subgroups, with commas; default all') = None,
     margin: option(float | None, 'difference in Brier score that would not matter, for '
         'equivalence') = None,
@@ -600,7 +600,7 @@ def evaluate(
     new_path(out, overwrite)
     how = dict(failure_rule=failure_rule, min_n=min_n, n_boot=n_boot, seed=seed)
     if not full:
-        print(*_scored(records, predictions, train, out, versus, how), sep='\n')
+        print(*_scored(records, predictions, train, out, versus, survey, how), sep='\n')
         return
     more = dict(models=read_names(models), by=read_names(by), margin=margin, formula=formula,
         paper=paper)
@@ -630,15 +630,17 @@ def _with_card(predictions, path):
     return predictions
 
 # %% ../../nbs/cli/03_commands.ipynb #e9f8937b
-def _scored(records, predictions, train, out, versus, how):
+def _scored(records, predictions, train, out, versus, survey, how):
     "Scores in a file; the table to print and the file's name."
     from alignsurvey.records.reading import read_records
     test, named = _named_predictions(records, predictions)
     learned = read_records(train) if train else None
-    from alignsurvey.evaluation.scoring import evaluate
+    from alignsurvey.evaluation.scoring import declared_design, evaluate
     from alignsurvey.files.sheets import write_sheet
     from alignsurvey.reporting.tables import score_table
-    scores = evaluate(test, named, train=learned, versus=versus, **how)
+    from alignsurvey.surveys.survey import Survey
+    design = declared_design(Survey.load(survey) if survey else None, test)
+    scores = evaluate(test, named, train=learned, versus=versus, design=design, **how)
     write_sheet(scores, out)
     return score_table(scores).to_string(), out
 
@@ -653,6 +655,7 @@ def _held_out(records, predictions):
 # %% ../../nbs/cli/03_commands.ipynb #33c73de8
 def _full(records, predictions, train, out, overwrite, survey, held, how, more):
     "The full report beside the scores; the scores are its own."
+    from alignsurvey.evaluation.scoring import declared_design
     from alignsurvey.prediction.predictions import read_predictions
     from alignsurvey.records.reading import read_records
     from alignsurvey.reporting.run_cards import run_card
@@ -666,9 +669,10 @@ def _full(records, predictions, train, out, overwrite, survey, held, how, more):
             "the report's folder takes the name without it")
     if held:
         held = read_records(held[0]), read_predictions(held[1])
-    page = full_report(test, named, folder, train=learned, validation=held,
-        survey=Survey.load(survey) if survey else None, card=run_card(test, learned, **how),
-        overwrite=overwrite, **how, **more)
+    asked = Survey.load(survey) if survey else None
+    page = full_report(test, named, folder, train=learned, validation=held, survey=asked,
+        card=run_card(test, learned, **how), overwrite=overwrite,
+        design=declared_design(asked, test), **how, **more)
     (folder/'scores.csv').replace(out)
     return page
 

@@ -21,7 +21,7 @@ from ..tasks.registry import Survey, get_task, task_records
 from ..prediction.elicitation import predict
 from ..prediction.predictions import read_predictions
 from ..prediction.runs import read_run_card, write_run
-from ..evaluation.scoring import evaluate
+from ..evaluation.scoring import declared_design, evaluate
 from ..estimation.tests import is_shown
 from ..metrics.catalogue import is_lower_better, metric_name
 from ..reporting.run_cards import run_card
@@ -225,7 +225,7 @@ def scored(
     primary = s['primary'] or dict(versus=None)
     return evaluate(splits['test'], frames, train=splits['train'], baselines=s['baselines'],
         versus=primary['versus'], failure_rule=s['failure_rule'], n_boot=s['n_boot'],
-        seed=s['seeds']['bootstrap'])
+        seed=s['seeds']['bootstrap'], design=declared_design(study.survey, splits['test']))
 
 # %% ../../nbs/study/02_study.ipynb #c023
 def primary_words(
@@ -314,4 +314,5 @@ def report_study(
     margin = primary['margin'] if primary['metric'] == 'brier' else None
     card = run_card(splits['test'], splits['train'], study=deciding(s), **how)
     return full_report(splits['test'], frames, study.folder/'report', models=models, more=more,
-        train=splits['train'], margin=margin, survey=study.survey, card=card, overwrite=True, **how)
+        train=splits['train'], margin=margin, survey=study.survey, card=card, overwrite=True,
+        design=declared_design(study.survey, splits['test']), **how)

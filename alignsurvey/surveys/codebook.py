@@ -322,6 +322,7 @@ def _check_labels(options, where):
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020
 _DESIGN = ('respondent_id', 'weight', 'stratum', 'psu', 'wave')
+_VARIANCE = ('fpc', 'calibrated_to', 'base_weight', 'replicates')
 _ABOUT = ('title', 'year', 'country', 'population', 'source', 'citation', 'terms',
     'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
@@ -337,6 +338,7 @@ class Codebook:
     background: dict = field(default_factory=dict) # name -> Question, who they are, in prompt order
     about: dict = field(default_factory=dict)  # title, year, country, source, citation, …
     design: dict = field(default_factory=dict) # respondent_id, weight, stratum, psu, wave -> column
+    variance: dict = field(default_factory=dict) # fpc, calibrated_to, base_weight, replicates
     path: str = 'codebook'                     # file it came from, for messages
     other: dict = field(default_factory=dict)  # column that is neither asked nor told -> its role
     sets: dict = field(default_factory=dict)   # name -> kind, columns, question, ticked
@@ -354,7 +356,8 @@ class Codebook:
         "All columns that it names, each once; those to be ignored left out."
         beside = [c for c, role in self.other.items() if role != 'ignore']
         asked = [q.column or n for n, q in self.questions.items()]
-        return [c for c in dict.fromkeys([*self.design.values(), *beside, *asked]) if c]
+        drawn = [*self.design.values(), *_variance_columns(self.variance)]
+        return [c for c in dict.fromkeys([*drawn, *beside, *asked]) if c]
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k016
 def read_codebook(
@@ -375,7 +378,9 @@ def read_codebook(
     items, background = _questions(items, path), _questions(background, path)
     beside = _read_beside(spec, {**background, **items}, path)
     _check_filters({**background, **items}, beside['other'], path)
-    return Codebook(_text(spec, 'id', path), items, background, about, design, str(path), **beside)
+    variance = _read_variance(spec, path)
+    return Codebook(_text(spec, 'id', path), items, background, about, design, variance, str(path),
+        **beside)
 
 def _questions(entries, path):
     return {n: Question.read(n, entry, path) for n, entry in entries.items()}
@@ -487,7 +492,7 @@ def _check_spec(spec, path):
     "Raises ValueError where contents are no mapping, have an unknown field, or no id."
     if not isinstance(spec, dict):
         raise ValueError(f"{path}: is not a mapping: start it with `id:` and `items:`")
-    allowed = {'id', *_ABOUT, *_DESIGN, *_BESIDE, 'intro', 'background', 'items'}
+    allowed = {'id', *_ABOUT, *_DESIGN, *_VARIANCE, *_BESIDE, 'intro', 'background', 'items'}
     for k in spec:
         if k not in allowed:
             raise ValueError(f"{path}: unknown field {k!r}: use {', '.join(sorted(allowed))}")
@@ -497,6 +502,54 @@ def _check_spec(spec, path):
     if words is not None and not (isinstance(words, str) and words.strip()):
         raise ValueError(f"{path}: sending_forbidden is {in_brief(words)}: quote the sentence of "
             "the terms that forbids it, or leave it out")
+
+# %% ../../nbs/surveys/02_codebook.ipynb #v002
+_REPLICATES = ('columns', 'kind', 'rho', 'scales', 'mse')
+
+def _variance_columns(variance):
+    "All columns that the fields on variance name."
+    one_each = [variance[k] for k in ('fpc', 'base_weight') if k in variance]
+    replicates = variance.get('replicates', {}).get('columns', ())
+    return [*one_each, *variance.get('calibrated_to', ()), *replicates]
+
+def _read_variance(spec, path):
+    "What a codebook says of weights and draws beyond one column each."
+    given = {k: spec[k] for k in _VARIANCE if spec.get(k)}
+    read = {k: _column(given, k, path) for k in ('fpc', 'base_weight') if k in given}
+    if 'calibrated_to' in given:
+        read['calibrated_to'] = _names(given['calibrated_to'], f"{path}: calibrated_to")
+    if 'replicates' in given:
+        read['replicates'] = _read_replicates(given['replicates'], f"{path}: replicates")
+    _check_variance(read, spec, path)
+    return read
+
+# %% ../../nbs/surveys/02_codebook.ipynb #v003
+def _names(value, where):
+    "A list of columns."
+    return [code_text(name) for name in _list(value, where, 'a list of columns')]
+
+def _read_replicates(value, where):
+    "Columns and kind of replicate weights, and what else `replicate_design` takes."
+    value = _mapping(value, where, 'field to value')
+    for k in value:
+        _check_among(k, _REPLICATES, f"{where}: field")
+    if not {'columns', 'kind'} <= set(value):
+        raise ValueError(f"{where} is {in_brief(value)}: write its columns and its kind")
+    return {**value, 'columns': _names(value['columns'], f"{where}: columns")}
+
+def _check_variance(read, spec, path):
+    "Raises ValueError where fields on variance don't go together."
+    if 'base_weight' in read and 'calibrated_to' not in read:
+        raise ValueError(f"{path}: base_weight is the weight before calibration: "
+            "add calibrated_to, or take it out")
+    if 'replicates' not in read:
+        return
+    beside = [k for k in ('fpc', 'calibrated_to') if k in read]
+    if beside:
+        raise ValueError(f"{path}: {beside[0]} and replicates both say how far estimates vary: "
+            "keep one")
+    if not spec.get('weight'):
+        raise ValueError(f"{path}: replicates go with the weight that they vary: add weight")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c021
 @patch(cls_method=True)
@@ -538,7 +591,8 @@ def plain_codebook(
         for k in ('background', 'items')}
     beside = {k: getattr(book, k) for k in _BESIDE if getattr(book, k)}
     doubts = {'doubts': beside.pop('doubts')} if 'doubts' in beside else {}
-    return {'id': book.id, **book.about, **book.design, **doubts, **beside, **parts}
+    return {'id': book.id, **book.about, **book.design, **book.variance, **doubts, **beside,
+        **parts}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k025
 @patch

@@ -356,6 +356,31 @@ def background(
         columns[name] = np.array([*texts, None], dtype=object)[at]
     return pd.DataFrame(columns, index=survey.frame.index, dtype=object)
 
+# %% ../../nbs/surveys/04_survey.ipynb #v002
+@patch
+def design(
+    self:Survey,
+    respondents=None, # respondent_ids of those who are scored; default: all
+    *,
+    lonely='fail', # a stratum with one psu: fail, adjust or certainty
+): # a `Design` whose frame has the respondent_id as index
+    """How respondents were drawn, as the codebook says. Raises ValueError naming column, row or
+    stratum, and the remedy."""
+    from alignsurvey.estimation.design import replicate_design, survey_design
+    named, variance = self.codebook.design, self.codebook.variance
+    ids = named.get('respondent_id')
+    index = self.frame[ids].astype(str) if ids else (self.frame.index + 1).astype(str)
+    margins = variance.get('calibrated_to', [])
+    in_groups = background(self, grouped=True)
+    told = {n: in_groups[n] for n in margins if n in in_groups}
+    frame = self.frame.assign(**told).set_axis(index.rename(None))
+    if 'replicates' in variance:
+        return replicate_design(frame, weight=named['weight'], **variance['replicates'])
+    whole = respondents is None or set(index) <= set(respondents)
+    calibrated = dict(calibrated_to=margins, base=variance.get('base_weight')) if whole else {}
+    return survey_design(frame, weight=named.get('weight'), stratum=named.get('stratum'),
+        psu=named.get('psu'), fpc=variance.get('fpc'), lonely=lonely, **calibrated)
+
 # %% ../../nbs/surveys/04_survey.ipynb #w002
 @patch
 def where(
