@@ -146,9 +146,8 @@ def mutated_xml(raw, rng):
     return etree.tostring(root)
 
 
-def mutated_file(ending, seed):
-    "A broken file of a format; of a spreadsheet half the time one of its parts is broken and zipped again."
-    rng, raw = random.Random(f'{ending}{seed}'), FORMATS[ending]
+def broken(ending, raw, rng):
+    "A file of a format, broken; of a spreadsheet half the time one of its parts is broken and zipped again."
     valid = {'.qsf': mutated_json, '.xml': mutated_xml, '.lss': mutated_xml}.get(ending)
     if valid and rng.random() < .6:
         return valid(raw, rng)
@@ -160,3 +159,8 @@ def mutated_file(ending, seed):
         for name in z.namelist():
             w.writestr(name, mutated(z.read(name), rng) if name == chosen else z.read(name))
     return out.getvalue()
+
+
+def mutated_file(ending, seed):
+    "A broken file of a format, by its number."
+    return broken(ending, FORMATS[ending], random.Random(f'{ending}{seed}'))

@@ -197,7 +197,7 @@ def _slider(q):
     "Lowest and highest number of a slider."
     settings = _map(q.get('Configuration'))
     ends = [settings.get(k) for k in ('CSSliderMin', 'CSSliderMax')]
-    are_numbers = all(isinstance(x, (int, float)) and abs(x) < 1e9 for x in ends)
+    are_numbers = all(type(x) in (int, float) and abs(x) < 1e9 for x in ends)    # True is none
     return tuple(ends) if are_numbers and ends[0] < ends[1] else ()
 
 def _add_rows(said, q, tag, intro, lang, kind, common):

@@ -10,20 +10,23 @@ import json
 import math
 import os
 import random
+import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ['TQDM_DISABLE'] = '1'    # before anything imports tqdm
 
 import pandas as pd
 import pyreadstat
 import yaml
+from importer_files import FORMATS, broken
 
 from alignsurvey.all import (Interviews, Survey, make_records, read_predictions, read_records,
     reorder, write_predictions, write_records)
@@ -32,8 +35,9 @@ from alignsurvey.models.adapters import read_card, trained_on
 from alignsurvey.prediction.forecasts import read_forecast
 from alignsurvey.prediction.runs import read_run_card
 from alignsurvey.records.answers import read_answers
-from alignsurvey.surveys.codebook import Codebook, labels, positions, read_codebook
-from alignsurvey.surveys.survey import coded
+from alignsurvey.surveys.codebook import Codebook, labels, plain_codebook, positions, read_codebook
+from alignsurvey.surveys.importers import read_metadata
+from alignsurvey.surveys.survey import coded, draft_codebook_of
 
 REFUSALS = (ValueError, FileNotFoundError, FileExistsError, OSError)
 SLOW = 2.    # seconds of this process
@@ -407,6 +411,24 @@ def read_scores(path):
     pd.testing.assert_frame_equal(read_sheet(write_sheet(frame, path.with_name('again.csv'))), frame)
 
 
+def changed_description(kind, r, data):
+    return broken(kind, data, r)
+
+
+IMPORTED = {'.xml': 'DDI', '.qsf': 'Qualtrics', '.lss': 'LimeSurvey', '.xlsx': 'XLSForm', '.sps': 'SPSS syntax'}
+
+
+def read_described_file(path):
+    "What an importer reads becomes a codebook that is the same after it was saved."
+    said = read_metadata(path)
+    if not said.variables:
+        raise Violation('a survey without variables was read')
+    book = draft_codebook_of(path)
+    again = Codebook.load(book.save(path.with_name('again.yaml'), overwrite=True))
+    if plain_codebook(again) != plain_codebook(book):
+        raise Violation('a draft that was saved and read again is another one')
+
+
 @cache
 def targets():
     "All targets by name."
@@ -424,7 +446,9 @@ def targets():
             'b': {'file_name': 'b.json'}}).encode()),), changed_json, read_listed),
         Target('interviews', (('t.jsonl', lines(TURNS)), ('t.csv', pd.DataFrame(TURNS).to_csv(index=False).encode())),
             lambda r, data: (changed_lines if data[:1] == b'{' else changed_csv)(r, data), read_turns),
-        Target('scores', (('s.csv', scores_bytes()),), changed_csv, read_scores)]
+        Target('scores', (('s.csv', scores_bytes()),), changed_csv, read_scores),
+        *(Target(name, ((f'x{kind}', FORMATS[kind]),), partial(changed_description, kind), read_described_file)
+            for kind, name in IMPORTED.items())]
     return {t.name: t for t in every}
 
 
