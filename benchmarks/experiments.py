@@ -1,7 +1,8 @@
 """Planted experiments: is the miss of a model's effect estimated without bias, does its interval hold the truth, and is a model within a margin only where it is?
 
 An effect of -.5 steps of a three-point scale in people, asked in two arms, in a simple sample of 400 and in 40 clusters (correlation within .05) with weights (cv 1).
-Three models: one that has people's chances in both arms, one with half of the effect, and one that is off by just the margin of .2.
+Models: one that has people's chances in both arms, one with half of the effect, and one that is off by just the margin of .2, each respondent asked
+in their own arm; and one with people's effect that leans to one side with each respondent, asked in their own arm and in both.
 Run: python benchmarks/experiments.py [--replications 500] [--quick]. Writes benchmarks/experiments.json; with --quick 20 replications, shown and not written."""
 import argparse
 import json
@@ -12,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from alignsurvey.evaluation import experiment_effects
-from alignsurvey.records.reading import make_records
+from alignsurvey.evaluation import experiment_effects, in_other_arms
+from alignsurvey.records.reading import join_records, make_records
 
 ARMS, PEOPLE, MARGIN, SEED = ['poor', 'welfare'], 400, .2, 0
 CHANCES = np.array([[.15, .3, .55], [.35, .4, .25]])
@@ -27,6 +28,7 @@ def moved(by):
 
 
 MODELS = {'right': (moved(0), 0.), 'half of the effect': (moved(.25), .25), 'off by the margin': (moved(MARGIN), MARGIN)}
+LEANING, LEAN = 'right, and leans with each', .14
 
 
 def answers(rng, clusters):
@@ -42,7 +44,7 @@ def answers(rng, clusters):
 
 def study(rng, clusters):
     arm, y, psu, weight = answers(rng, clusters)
-    shared = dict(task='response', level='individual', source='made_up', instruction='?', answer_form='text', options=list('abc'), scale='ordinal', positions=[0., 1., 2.])
+    shared = dict(task='response', level='individual', source='made_up', instruction='?', question='?', answer_form='text', options=list('abc'), scale='ordinal', positions=[0., 1., 2.])
     return make_records([dict(shared, output='abc'[v], answer_index=int(v), respondent_id=str(i), question_id=ARMS[a], psu=str(c) if clusters else None, weight=float(w))
         for i, (a, v, c, w) in enumerate(zip(arm, y, psu, weight))])
 
@@ -52,22 +54,42 @@ def said(records, second):
     return pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=probs, elicitation='score'))
 
 
-def replicated(clusters, replications):
+def leaning(records):
+    "People's chances, moved to one side by half of the people."
+    probs = [list(CHANCES[ARMS.index(name)] + (-1)**int(i)*np.array([LEAN, 0, -LEAN])) for name, i in zip(records['question_id'][:], records['respondent_id'][:])]
+    return pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=probs, elicitation='score'))
+
+
+def in_own_arms(records, seed):
+    "What is found where each respondent is asked in their own arm."
+    frames = {name: said(records, second) for name, (second, _) in MODELS.items()}
+    return experiment_effects(records, frames, ARMS, margin=MARGIN, n_boot=200, seed=seed)
+
+
+def in_both_arms(records, seed):
+    "The same of a model that leans with each respondent, asked in their own arm and in both."
+    others = in_other_arms(records, ARMS)
+    frames = {LEANING: leaning(join_records(records, others))}
+    found = experiment_effects(records, frames, ARMS, others=others, margin=MARGIN, n_boot=200, seed=seed)
+    return found[found.predictor == LEANING]
+
+
+def replicated(clusters, replications, find=(in_own_arms, in_both_arms)):
     rows = []
     for i in range(replications):
         records = study(np.random.default_rng([SEED, i, clusters or 0]), clusters)
-        frames = {name: said(records, second) for name, (second, _) in MODELS.items()}
-        found = experiment_effects(records, frames, ARMS, margin=MARGIN, n_boot=200, seed=i)
-        rows.append(found.assign(replication=i))
+        rows += [f(records, i).assign(replication=i) for f in find]
     return pd.concat(rows)
 
 
 def summary(found, clusters, replications):
-    for name, (second, truth) in MODELS.items():
+    asked = [(name, 'effect', 'own arm', *model) for name, model in MODELS.items()]
+    asked += [(LEANING, kind, arms, *MODELS['right']) for kind, arms in (('effect', 'own arm'), ('effect_both', 'both arms'))]
+    for name, kind, arms, second, truth in asked:
         own = found[found.predictor == name]
-        miss, within = own[own.metric == 'effect_miss'], own[own.metric == 'effect_within']
+        miss, within = own[own.metric == f'{kind}_miss'], own[own.metric == f'{kind}_within']
         off = miss.value - (second @ np.arange(3) - MEANS[1])
-        yield dict(design='40 clusters, weights' if clusters else 'simple sample', truth=name, replications=replications, seed=SEED, miss=truth, error=off.mean(), error_se=off.std()/np.sqrt(replications),
+        yield dict(design='40 clusters, weights' if clusters else 'simple sample', truth=name, asked=arms, replications=replications, seed=SEED, miss=truth, error=off.mean(), error_se=off.std()/np.sqrt(replications),
             coverage=float(((miss.ci_low <= truth) & (truth <= miss.ci_high)).mean()), shown_off=float((miss.p_adj < .05).mean()), called_within=float((within.p_adj < .05).mean()))
 
 
