@@ -1,9 +1,11 @@
 "Shared prefixes give what one prompt at a time gives: any trie, several model families, adapters, mixed precision, checkpointing, the embedded model."
+import sys
 from functools import partial
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import (AutoModelForCausalLM, BloomConfig, Gemma2Config, GemmaConfig, LlamaConfig, MambaConfig, MistralConfig, Qwen2Config)
+from alignsurvey.models.flex import ATTENTION_FORMS, attention_form
 from alignsurvey.models.scoring import option_logprobs
 from alignsurvey.models.prefix import ancestors, attention_blocks, can_share, grow_trie, plan_parts, read_logprobs, shared_attention, prefix_batch, shared_generate, shared_option_logprobs
 
@@ -97,6 +99,48 @@ def test_option_probabilities(model, max_tokens):
     assert (ours.exp() - plain.exp()).abs().max() <= 1e-5
     assert torch.allclose(ours, plain, rtol=1e-5, atol=1e-4)
     assert torch.allclose(ours, option_logprobs(model, prompts, options).detach(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.fixture
+def flex(monkeypatch):
+    "FlexAttention on this processor, as on a GPU; torch refuses gradients there, but its plain operations have them."
+    monkeypatch.setitem(ATTENTION_FORMS, 'cpu', 'flex')
+    module = sys.modules['torch.nn.attention.flex_attention']
+    calls = []
+    assert attention_form('cpu') == 'flex'
+    monkeypatch.setattr(module, '_validate_device', lambda *states: calls.append(states))
+    return calls
+
+
+@pytest.mark.parametrize('family, lora', [('llama', True), ('window', False)])
+def test_flex_attention_gives_the_same_probabilities_and_gradients(family, lora, flex, monkeypatch):
+    model = tiny(FAMILIES[family])
+    model = with_lora(model) if lora else model
+    prompts, options = questions()
+    weights = [p for p in model.parameters() if p.requires_grad]
+    score = lambda: shared_option_logprobs(model, prompts, options)
+    ours = score()
+    grads = torch.autograd.grad(ours.sum(), weights)
+    assert len(flex) == 2, 'each layer attends once'
+    monkeypatch.setitem(ATTENTION_FORMS, 'cpu', 'blocks')
+    blocks = score()
+    assert len(flex) == 2 and torch.allclose(ours, blocks, rtol=1e-5, atol=1e-4)
+    for a, b in zip(grads, torch.autograd.grad(blocks.sum(), weights)): assert (a - b).norm() <= 1e-4*b.norm() + 1e-6
+
+
+def test_flex_attention_in_half_precision_checkpointed_and_in_replies(flex):
+    prompts, options = questions()
+    model = tiny(LlamaConfig)
+    with torch.no_grad(): fine = shared_option_logprobs(model, prompts, options)
+    replies = shared_generate(model, prompts, pad_id=0, do_sample=False, max_new_tokens=4)
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs=dict(use_reentrant=False))
+    model.train()
+    with shared_attention(model): shared_option_logprobs(model, prompts, options).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    coarse = tiny(LlamaConfig).to(torch.bfloat16)
+    with torch.no_grad(): assert (shared_option_logprobs(coarse, prompts, options).exp() - fine.exp()).abs().max() < .03
+    ATTENTION_FORMS['cpu'] = 'blocks'
+    assert torch.equal(replies, shared_generate(tiny(LlamaConfig), prompts, pad_id=0, do_sample=False, max_new_tokens=4))
 
 
 @pytest.mark.parametrize('checkpointing', [False, True], ids=['', 'checkpointed'])

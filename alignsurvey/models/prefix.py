@@ -19,6 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from .chat import chat_ids
+from .flex import attention_form, flex_attend, padded_mask
 from .scoring import option_logprobs, padded_batch
 
 # %% ../../nbs/models/05_prefix.ipynb #c007
@@ -83,10 +84,10 @@ def attention_blocks(
     trie:Trie, # of any token sequences
     *,
     size=64, # tokens a block
-)->dict: # groups, place, depth, deepest
+)->dict: # groups, place, depth, deepest, end
     """Cut a trie into blocks that see their ancestors and themselves. Each of `groups` is of S
     blocks: query tokens (S, L), key tokens (S, P), mask (S, 1, L, P). `place` says where each
-    token's result lies; `depth` and its maximum `deepest` are for windows."""
+    token's result lies; `depth` and its maximum `deepest` are for windows, `end` for a GPU."""
     n = len(trie)
     size = min(size, n)
     starts = np.arange(0, n, size)
@@ -99,7 +100,8 @@ def attention_blocks(
     place = np.empty(n, int)
     place[looks] = np.arange(len(looks))
     return dict(groups=groups, place=torch.from_numpy(place),
-        depth=torch.from_numpy(trie.depth), deepest=int(trie.depth.max()))
+        depth=torch.from_numpy(trie.depth), deepest=int(trie.depth.max()),
+        end=torch.from_numpy(trie.end))
 
 # %% ../../nbs/models/05_prefix.ipynb #b4000003
 def _block_group(trie, starts, above, width, size):
@@ -124,6 +126,9 @@ def _attend(module, query, key, value, attention_mask, *, scaling=None, dropout=
         return sdpa_attention_forward(module, query, key, value, attention_mask,
             scaling=scaling, dropout=dropout, **kwargs)
     narrow = sliding_window and sliding_window <= prefix_blocks['deepest']
+    if not dropout and attention_form(query.device.type) == 'flex':
+        mask = _mask_of(prefix_blocks, sliding_window if narrow else None)
+        return flex_attend(query, key, value, mask, scaling=scaling), None
     out = []
     for look, see, mask in prefix_blocks['groups']:
         if narrow:
@@ -131,6 +136,13 @@ def _attend(module, query, key, value, attention_mask, *, scaling=None, dropout=
         out.append(_attend_group(query, key, value, look, see, mask, dropout, scaling))
     read = F.embedding(prefix_blocks['place'], torch.cat(out))
     return read.view(1, query.shape[2], query.shape[1], -1), None
+
+def _mask_of(blocks, window):
+    "The mask for FlexAttention, made once for all layers with the same window."
+    masks = blocks.setdefault('masks', {})
+    if window not in masks:
+        masks[window] = padded_mask(blocks['end'], blocks['depth'], window)
+    return masks[window]
 
 # %% ../../nbs/models/05_prefix.ipynb #b4000005
 def _attend_group(query, key, value, look, see, mask, dropout, scaling):
@@ -220,7 +232,7 @@ def _inputs(trie, nodes, device, size=64):
     to = partial(torch.as_tensor, device=device)
     blocks = attention_blocks(trie, size=size)
     blocks['groups'] = [tuple(map(to, group)) for group in blocks['groups']]
-    blocks['place'], blocks['depth'] = to(blocks['place']), to(blocks['depth'])
+    blocks |= {name: to(blocks[name]) for name in ('place', 'depth', 'end')}
     # of four dimensions, so that transformers makes no mask of its own; nothing reads it
     mask = torch.empty(1, 1, 0, 0, device=device)
     return dict(input_ids=to(trie.tokens)[None], position_ids=to(trie.depth)[None],
