@@ -94,6 +94,18 @@ def same_as(
     return lambda answer, truth: _differ(answer, truth, tol)
 
 # %% ../../nbs/teaching/02_checks.ipynb #c013
+def _handed_over(given):
+    "A copy of arguments, lists of numbers as arrays."
+    return [np.array(x) if isinstance(x, list) and _all_numbers(x) else copy.deepcopy(x)
+        for x in given]
+
+def _all_numbers(x):
+    "Whether a list, of lists perhaps, holds nothing but numbers, as many in each row."
+    try:
+        return np.asarray(x).dtype.kind in 'bif'
+    except ValueError:    # rows of different lengths
+        return False
+
 def on_inputs(
     *inputs, # tuples of arguments
     tol=1e-6, # how far numbers may be off, relative and absolute
@@ -104,9 +116,9 @@ def on_inputs(
             return f'{_shown(answer)} is no function'
         for given in inputs:
             said = f'on {", ".join(_shown(x) for x in given)}'
-            want = truth(*copy.deepcopy(given))
+            want = truth(*_handed_over(given))
             try:
-                got = answer(*copy.deepcopy(given))
+                got = answer(*_handed_over(given))
             except Exception as e:    # a student's function may fail in any way
                 return f'{said} it stops: {type(e).__name__}: {e}'
             wrong = _differ(got, want, tol)
