@@ -13,8 +13,8 @@ ROOMS = ('files', 'metrics', 'estimation', 'surveys', 'records', 'parsing', 'tas
 
 # %% ../nbs/all.ipynb #c003
 def homes():
-    """The room of every public name. `Survey` and `Interviews` come from tasks, where they learn
-    `records`."""
+    """The room of every public name. `Survey`, `Interviews` and `Codebook` come from tasks, where
+    they learn `records` and `edit`."""
     return {name: room for room in ROOMS for name in import_module(f'alignsurvey.{room}').__all__}
 
 _HOMES = homes()

@@ -12,7 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     task=['Task', 'FreeScores', 'Wording'],
     groups=['crossings'],
     response=['choice_task'],
-    registry=['Survey', 'Interviews', 'TASKS', 'get_task', 'task_records', 'parse_answer',
-        'is_correct', 'option_of'],
+    registry=['Survey', 'Interviews', 'Codebook', 'TASKS', 'get_task', 'task_records',
+        'parse_answer', 'is_correct', 'option_of'],
     corpus=['foundation'],
+    editor=['Editor'],
     published=['PUBLISHED', 'published_records', 'published_survey']))

@@ -8,7 +8,7 @@ __all__ = ['TASKS', 'get_task', 'task_of', 'task_records', 'parse_answer', 'huma
 # %% ../../nbs/tasks/09_registry.ipynb #c002
 import warnings
 from fastcore.basics import patch
-from ..surveys.codebook import in_lang, unread_parts
+from ..surveys.codebook import Codebook, in_lang, unread_parts
 from ..surveys.survey import Survey
 from ..surveys.interviews import Interviews
 from ..records.schema import FIELDS, SHARE_FORMS
@@ -17,6 +17,7 @@ from ..parsing.shares import parse_shares
 from .task import LEVELS, OPTIONAL, Ask, Task, Wording, parse_spoken
 from .items import as_dataset, chosen_names, sample_respondents
 from .dialogues import check_turns
+from .editor import Editor
 from .response import RESPONSE
 from .role import ROLE
 from .interview import INTERVIEW
@@ -313,3 +314,14 @@ def option_of(
 ): # index of the option, None where the answer is no displayed option
     "A parsed answer as an index into the record's options."
     return task_of(record).option(value, record)
+
+# %% ../../nbs/tasks/09_registry.ipynb #e002
+@patch
+def edit(
+    self:Codebook,
+    path='codebook.yaml', # where *Save* writes, .yaml or .xlsx
+    *,
+    lang='en', # language of the texts, en or zh
+)->Editor: # shown where it is a cell's last line; changes this codebook
+    "Correct this codebook in JupyterLab, one variable at a time."
+    return Editor(self, path, lang)
