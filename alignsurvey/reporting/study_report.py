@@ -19,7 +19,7 @@ from .page import PAGE_STYLE, describe_records, exhibits, html_table
 from .page import page_warnings, png_text
 from .paper import write_figures, write_tables
 from .run_cards import model_facts, run_card
-from .sections import Material, made_sections
+from .sections import Material, made_sections, retest_section, tried
 from .tables import named_rows
 from ..files.sheets import write_sheet
 
@@ -258,7 +258,7 @@ def full_report(
     boot = dict(n_boot=n_boot, seed=seed, strata=strata if design is None else design)
     study = _study(records, predictions, train, models, by, failure_rule, boot,
         validation=validation, margin=margin, formula=formula, data=data, min_n=min_n)
-    sections = [*more, *made_sections(study)]
+    sections = [*more, *_retest(study, survey), *made_sections(study)]
     _write_numbers(study, sections, folder)
     if paper:
         write_figures(sections, folder/'paper')
@@ -267,3 +267,12 @@ def full_report(
     with written_whole(folder/'report.html') as part:
         part.write_text(_page(study, sections, survey, card, title), encoding='utf-8')
     return folder/'report.html'
+
+# %% ../../nbs/reporting/06_study_report.ipynb #c023r
+def _retest(study, survey):
+    "A section on people who were asked twice, where the codebook names such items."
+    sets = survey.codebook.sets.values() if survey is not None else ()
+    if not any(s['kind'] == 'retest' for s in sets):
+        return []
+    made = tried(study, 'people asked twice', lambda: retest_section(study, survey))
+    return [made]*(made is not None)

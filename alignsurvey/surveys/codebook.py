@@ -327,7 +327,7 @@ _ABOUT = ('title', 'year', 'country', 'population', 'source', 'citation', 'terms
     'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
 OTHER_ROLES = ('spare_weight', 'id', 'date', 'paradata', 'ignore')
-SET_KINDS = ('multiple', 'mentions', 'ranking', 'experiment')
+SET_KINDS = ('multiple', 'mentions', 'ranking', 'experiment', 'retest')
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020b
 @dataclass
@@ -472,8 +472,11 @@ def _check_set(s, questions, where):
         if str(column) not in questions:
             raise ValueError(f"{where}: {column!r} is neither item nor background: "
                 "add it under items, or take it out of the set")
+    asked = [questions[str(c)] for c in s['columns']]
     if s['kind'] == 'experiment':
-        _check_arms([questions[str(c)] for c in s['columns']], where)
+        _check_arms(asked, where)
+    if s['kind'] == 'retest':
+        _check_retest(asked, where)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #e001
 def _check_arms(arms, where):
@@ -481,11 +484,21 @@ def _check_arms(arms, where):
     if len(arms) < 2:
         raise ValueError(f"{where} has {len(arms)} arms: name two items or more, "
             "the one to compare with first")
-    first = arms[0]
-    for q in arms[1:]:
+    _check_alike(arms, where, 'arms of an experiment differ in wording alone')
+
+def _check_retest(asked, where):
+    "Raises ValueError where a retest isn't one item and the same item later."
+    if len(asked) != 2:
+        raise ValueError(f"{where} has {len(asked)} columns: name an item and the same item later")
+    _check_alike(asked, where, 'a retest asks the same again')
+
+def _check_alike(asked, where, why):
+    "Raises ValueError where questions can't be answered in the same way."
+    first = asked[0]
+    for q in asked[1:]:
         if (labels(q), q.scale, positions(q)) != (labels(first), first.scale, positions(first)):
             raise ValueError(f"{where}: {q.name!r} and {first.name!r} have other options, scales "
-                "or positions: arms of an experiment differ in wording alone")
+                f"or positions: {why}")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k019
 def _check_spec(spec, path):

@@ -88,9 +88,9 @@ def _with_choices(survey, names, lang):
 # %% ../../nbs/tasks/12_multiple.ipynb #m014
 def _sets_to_ask(book, items):
     "Names of the sets to ask. Raises ValueError where one is a ranking, or there is none."
-    able = [n for n, s in book.sets.items() if s['kind'] != 'ranking']
+    able = [n for n, s in book.sets.items() if s['kind'] in ('multiple', 'mentions')]
     for name in items or ():
-        if name in book.sets and name not in able:
+        if name in book.sets and book.sets[name]['kind'] == 'ranking':
             places = ', '.join(book.sets[name]['columns'][:3])
             raise ValueError(f"{book.path}: set {name!r} is a ranking: ask place by place with "
                 f"task response and items {places}, …")
