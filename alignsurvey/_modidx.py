@@ -2551,6 +2551,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                  'alignsurvey/reporting/sections.py'),
                                                 'alignsurvey.reporting.sections._hangs_together': ( 'reporting/sections.html#_hangs_together',
                                                                                                     'alignsurvey/reporting/sections.py'),
+                                                'alignsurvey.reporting.sections._margin_met': ( 'reporting/sections.html#_margin_met',
+                                                                                                'alignsurvey/reporting/sections.py'),
                                                 'alignsurvey.reporting.sections._margin_row': ( 'reporting/sections.html#_margin_row',
                                                                                                 'alignsurvey/reporting/sections.py'),
                                                 'alignsurvey.reporting.sections._margin_tests': ( 'reporting/sections.html#_margin_tests',

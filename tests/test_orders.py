@@ -1,7 +1,7 @@
 "Option orders: a planted model that picks A with probability 0.6, and orders that take it away again."
 import numpy as np, pandas as pd, pytest
 
-from alignsurvey.evaluation.orders import average_orders, position_bias
+from alignsurvey.evaluation.orders import average_orders, favoured_position, position_bias
 from alignsurvey.records.reading import make_records, read_records, write_records
 from alignsurvey.records.orders import reorder
 
@@ -81,3 +81,13 @@ def test_what_a_record_pins_stays_last_in_every_order(tmp_path):
         assert [o[-1] for o in reorder(records, how)['options'][1:]] == ['none']*2, how
     assert len(reorder(reorder(records.select([1]), 'keep'), 'all')) == 6
     with pytest.raises(ValueError, match="field 'pinned' is 3: write a list of texts"): make_records([dict(rows[1], pinned=3)])
+
+
+def test_a_forecast_that_knows_no_order_favours_no_place():
+    "What is left of its excess is rounding, whose standard error is rounding, too."
+    records = reorder(survey(60), 'shuffle', seed=2)
+    says = dict(zip(OPTIONS, (.1, .2, .3, .4)))
+    frame = pd.DataFrame(dict(record_id=records['record_id'], status='ok', elicitation='score', probs=[[says[o] for o in options] for options in records['options']]))
+    for seed in range(5):
+        bias = position_bias(records, frame, n_boot=200, seed=seed)
+        assert favoured_position(bias) is None and (abs(bias.excess) < 1e-12).all()

@@ -120,7 +120,8 @@ def p_value(
     if se is None:
         return None
     if se == 0:
-        return float(draws[0] == 0 or .5**(np.inf if df is None else df))
+        none = abs(draws[0]) <= 1e-12    # but for rounding
+        return float(none or .5**(np.inf if df is None else df))
     z = -abs(draws[0])/se
     return float(2*(ndtr(z) if df is None else stdtr(df, z)))
 

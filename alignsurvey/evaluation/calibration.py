@@ -262,7 +262,7 @@ def plot_reliability(
     for i, (name, colour) in enumerate(zip(names, colours)):
         r = rows[rows.predictor == name]
         off = _draw_reliability(ax, r, colour)
-        ax.text(.03, .95 - .06*i, f'{name} (n = {int(r.n.iloc[0]):,})', color=colour)
+        ax.text(1.03, .95 - .06*i, f'{name} (n = {int(r.n.iloc[0]):,})', color=colour)
     ax.set(xlabel='probability given to an option', ylabel='how often it was the answer',
         xlim=(0, 1), ylim=(0, 1),
         title=f'{name}: the interval misses the diagonal at {off} of {len(r)} places')

@@ -553,7 +553,7 @@ def _hangs_together(s, ratio, far, terms):
     if ratio is not None:
         said.append(_variance_words(ratio, shown.pop(0), len(tests)))
     if far is not None:
-        said.append(_correlation_words(far, shown.pop(0)))
+        said.append(_correlation_words(far, shown.pop(0), len(tests)))
     if terms is not None:
         said.append(_coefficient_words(s.formula, terms, shown))
     return ' '.join(filter(None, said))
@@ -570,12 +570,15 @@ def _variance_words(row, shown, tests):
             'four studies of five')
     return f"The variance of its answers is {_range(row)} times people's: {spread}."
 
-def _correlation_words(row, shown):
+def _correlation_words(row, shown, tests):
     "Whether the model's correlations between items are people's."
     if pd.isna(row.value):
         return ''
-    off = 'are off by' if shown else 'are not shown to be off, by'
-    return f'Its correlations between items {off} {_range(row)} beyond sampling (root mean square).'
+    off, found = 'are off by' if shown else 'are not shown to be off, by', ''
+    if not shown and pd.notna(row.ci_low):
+        found = '; ' + _would_show('one', row.ci_low, row.ci_high, tests=tests)
+    return ('Its correlations between items '
+        f'{off} {_range(row)} beyond sampling (root mean square){found}.')
 
 def _coefficient_words(formula, terms, shown):
     "Which coefficients come out otherwise on the model's answers."
@@ -649,11 +652,22 @@ def equivalence_section(
         said = 'equivalent to ' + ', '.join(same)
     else:
         said = 'not shown to be equivalent to any of ' + ', '.join(r.versus for r in rows)
+        said += _margin_met(rows)
     shown = pd.DataFrame([_margin_row(r) for r in rows])
     return Section('Good enough?',
         f'Within a margin of {s.margin:g} in {metric_name(s.error)}, {s.model} is {said}.',
         tables=(('equivalence', shown),),
         methods=('Equivalence: two one-sided tests (Schuirmann 1987), adjusted over rivals.',))
+
+# %% ../../nbs/reporting/05_sections.ipynb #v001
+def _margin_met(rows):
+    "The margin that would have been met, had the model been equal to each of the others."
+    known = [r for r in rows if r.p is not None]
+    if not known:
+        return ''
+    sizes = [smallest_shown(r.low, r.high, alpha=.1, tests=len(rows), chance=.9) for r in known]
+    return (f'; had it been equal to each, a margin of {max(sizes):.3f} would have been met '
+        'in four studies of five')
 
 # %% ../../nbs/reporting/05_sections.ipynb #s035
 def _margin_tests(s):
