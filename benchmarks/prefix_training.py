@@ -68,12 +68,12 @@ def profile(run, plain):
                 gflops=round(rate/1e9, 1), plain_gflops=round(plain/1e9, 1), efficiency=round(rate/plain, 3))
 
 
-def trainers(records, wanted=('shared', 'padded', 'packed')):
-    "A trainer for each way, over the same records."
+def trainers(records, wanted=('shared', 'padded', 'packed'), load=load_model):
+    "A trainer for each way, over the same records; each loads a model of its own."
     from trl import SFTConfig, SFTTrainer
     recipe, made = Recipe(batch=len(records), micro=1), {}
     for way in wanted:
-        lm = load_model()
+        lm = load()
         rows = Dataset.from_list(list(tokenised(lm, records, 'answer')))
         with tempfile.TemporaryDirectory() as folder:
             if way == 'shared':
@@ -81,7 +81,7 @@ def trainers(records, wanted=('shared', 'padded', 'packed')):
                 continue
             plain = Dataset.from_list([dict(input_ids=r['prompt'] + r['options'][0], completion_mask=[0]*len(r['prompt']) + [1]*len(r['options'][0])) for r in rows])
             how = dict(packing=True, max_length=2048, per_device_train_batch_size=1) if way == 'packed' else dict(max_length=None, per_device_train_batch_size=8)
-            args = SFTConfig(output_dir=folder, completion_only_loss=True, use_cpu=True, bf16=False, activation_checkpointing=False, report_to='none', **how)
+            args = SFTConfig(output_dir=folder, completion_only_loss=True, use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16, activation_checkpointing=False, report_to='none', **how)
             made[way] = SFTTrainer(model=lm.model, args=args, train_dataset=plain, processing_class=lm.tokenizer, peft_config=lora_config(recipe))
     return made
 
