@@ -15,4 +15,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
         'same_as'],
     data=['course_records', 'course_run', 'load_once'],
     lessons=['exercises', 'lesson_numbers', 'write_course'],
+    widgets=['Widget', 'asked_prompts', 'distribution_pair', 'prompt_explorer'],
     lesson_10=['first_place_judge', 'judged_turns']))
