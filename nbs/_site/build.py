@@ -160,6 +160,7 @@ def _about(src):
     about.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE/'about.md', about/'index.md')
     shutil.copy(HERE/'security.md', about/'security.md')
+    for name in 'CHANGELOG', 'CODE_OF_CONDUCT': shutil.copy(ROOT/f'{name}.md', about/f'{name.lower()}.md')
     (about/'licences.md').write_text(licence_page(), encoding='utf-8')
     for p in sorted((ROOT/'data').glob('*/README.md')): shutil.copy(p, about/f'data-{p.parent.name}.md')
 
