@@ -51,6 +51,9 @@ def read_qsf(
     lang = _lang(entry.get('SurveyLanguage'))
     for question in _in_blocks(questions, payloads, said):
         _add_question(said, question, lang)
+    if not said.variables:
+        raise ValueError(f"{name}: none of its {len(questions)} questions is in a block and asks "
+            "something: export the survey again")
     _note_flow(said, payloads)
     return said
 
