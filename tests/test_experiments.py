@@ -1,6 +1,6 @@
 "Experiments in a survey: arms that share a column, the design behind an effect, and what a file must keep."
 import numpy as np, pandas as pd, pytest
-from alignsurvey.all import Codebook, Survey, experiment_effects
+from alignsurvey.all import Codebook, Survey, evaluate, experiment_effects
 from alignsurvey.surveys.codebook import read_codebook
 from alignsurvey.surveys.survey import coded
 
@@ -85,3 +85,23 @@ def test_predictions_without_ids_are_refused_in_a_sentence(survey):
     records = survey.records('response', verbose=False)
     with pytest.raises(ValueError, match="predictor 'model'.*record_id"):
         experiment_effects(records, dict(model=pd.DataFrame(dict(status=['ok'], probs=[[1/3]*3]))), ARMS)
+
+
+def test_forms_are_one_item_and_each_is_shown_their_wording(survey, tmp_path):
+    "Scores and groups know one item; the prompt has the words that the respondent had."
+    forms = {'spending': dict(kind='forms', columns=ARMS)}
+    merged = Survey(survey.frame, codebook(sets=forms), 'aid.csv')
+    records = merged.records('response', verbose=False)
+    assert set(records['question_id'][:]) == set(records['family'][:]) == {'spending'} and len(records) == len(survey)
+    own = dict(zip(survey.frame.id.astype(str), survey.frame.form.map(dict(zip('AB', ARMS)))))
+    for r in records.select(range(0, len(records), 50)):
+        assert r['wording'] == own[r['respondent_id']] and f"Spending on {r['wording']}?" in r['instruction']
+    scores = evaluate(records, {}, n_boot=100)
+    shares = scores[(scores.metric == 'share') & (scores.predictor == 'human')]
+    assert set(shares.question_id) == {'spending'} and shares.value.sum() == pytest.approx(1)
+    assert merged.records('response', items=['spending'], verbose=False)['record_id'][:] == records['record_id'][:]
+    groups = merged.records('response', level='group', by='sex', verbose=False)
+    assert set(groups['question_id'][:]) == {'spending'} and len(groups) == 4
+    assert Codebook.load(merged.codebook.save(tmp_path/'forms.xlsx')).forms == merged.codebook.forms == dict.fromkeys(ARMS, 'spending')
+    with pytest.raises(ValueError, match="'poor' is the name of a question too"):
+        codebook(sets={'poor': dict(kind='forms', columns=ARMS)})

@@ -327,7 +327,7 @@ _ABOUT = ('title', 'year', 'country', 'population', 'source', 'citation', 'terms
     'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
 OTHER_ROLES = ('spare_weight', 'id', 'date', 'paradata', 'ignore')
-SET_KINDS = ('multiple', 'mentions', 'ranking', 'experiment', 'retest')
+SET_KINDS = ('multiple', 'mentions', 'ranking', 'experiment', 'retest', 'forms')
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020b
 @dataclass
@@ -350,6 +350,12 @@ class Codebook:
     def questions(self):
         "All questions by name, background first."
         return {**self.background, **self.items}
+
+    @property
+    def forms(self):
+        "Item -> the name that it is scored under, where it is one wording of several."
+        return {c: name for name, s in self.sets.items() if s['kind'] == 'forms'
+            for c in s['columns']}
 
     @property
     def columns(self):
@@ -447,6 +453,9 @@ def _read_beside(spec, questions, path):
         _check_among(role, OTHER_ROLES, f"{path}: other: {column!r}")
     for name, s in sets.items():
         _check_set(s, questions, f"{path}: sets: {name!r}")
+        if s['kind'] == 'forms' and name in questions:
+            raise ValueError(f"{path}: sets: {name!r} is the name of a question too: give the "
+                "forms a name of their own, under which they are scored")
     sets = {str(n): _read_set(str(n), s, f"{path}: sets: {n!r}") for n, s in sets.items()}
     doubts = {str(c): sorted(map(str, _list(fields, f"{path}: doubts: {c!r}", 'a list of fields')))
         for c, fields in doubts.items()}
@@ -473,7 +482,7 @@ def _check_set(s, questions, where):
             raise ValueError(f"{where}: {column!r} is neither item nor background: "
                 "add it under items, or take it out of the set")
     asked = [questions[str(c)] for c in s['columns']]
-    if s['kind'] == 'experiment':
+    if s['kind'] in ('experiment', 'forms'):
         _check_arms(asked, where)
     if s['kind'] == 'retest':
         _check_retest(asked, where)

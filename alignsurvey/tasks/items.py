@@ -43,11 +43,12 @@ def item_fields(
 )->dict: # field -> value
     "What all records of an item share."
     book, lang = survey.codebook, ask.lang
-    q = book.items[name]
+    q, form = book.items[name], book.forms.get(name)
     return dict(
         task=ask.task.name, level=ask.level, source=book.id, lang=lang,
-        question_id=name, question=question_text(q, lang, f'{book.path}: {name!r}'),
-        family=q.family, wording=q.wording, input='', options=labels(q, lang),
+        question_id=form or name, question=question_text(q, lang, f'{book.path}: {name!r}'),
+        family=form or q.family, wording=name if form else q.wording, input='',
+        options=labels(q, lang),
         scale=asked_scale(q), positions=positions(q), answer_form=ask.form)
 
 # %% ../../nbs/tasks/02_items.ipynb #i007
@@ -228,7 +229,7 @@ def coded_answers(
 )->dict: # name -> option index (n,), -1 where none; kind of missing (n,)
     """What each respondent answered to each item asked for. Raises ValueError at an item
     without options."""
-    book = survey.codebook
+    book, items = survey.codebook, _wordings(survey.codebook, items)
     closed = {n: q for n, q in book.items.items() if labels(q)}
     for name in items or ():
         if name in book.items and name not in closed:
@@ -237,6 +238,16 @@ def coded_answers(
     if items is None:
         names = [n for n in names if n not in _of_sets(book, *_TOGETHER)]
     return {n: coded(survey, n) for n in names}
+
+def _wordings(book, items):
+    "Names of items, each item of several forms by its wordings."
+    if items is None:
+        return None
+    names = []
+    for name in items:
+        forms = book.sets.get(name, {})
+        names += forms['columns'] if forms.get('kind') == 'forms' else [name]
+    return names
 
 # %% ../../nbs/tasks/02_items.ipynb #f001
 _TOGETHER = dict(    # kinds of sets whose columns are one answer together

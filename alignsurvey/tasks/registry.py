@@ -121,7 +121,9 @@ def _survey_records(survey, name, given):
         small = f' in cells of {ask.min_n} or more' if grouped else ''
         remedy = 'choose other items or a smaller min_n' if grouped else 'choose other items'
         raise ValueError(f"{survey.path}: no answers to make {name} records of{small}: {remedy}")
-    _say_unread(book, {*variables, *made.unique('question_id')}, given['strict'])
+    names = {*variables, *made.unique('question_id')}
+    names |= {arm for arm, form in book.forms.items() if form in names}
+    _say_unread(book, names, given['strict'])
     told = _with_more(made, book, ask.lang)
     return told if grouped else _with_terms(told, book)
 
@@ -143,8 +145,9 @@ def _say_unread(book, names, strict):
 def _with_more(made, book, lang):
     "Records with the fields `pinned` and `population` where the codebook has something to say."
     more, pins = {}, {}
+    asked = {**book.questions, **{form: book.items[arm] for arm, form in book.forms.items()}}
     for name in made.unique('question_id'):
-        q = book.questions.get(name)
+        q = asked.get(name)
         if q is not None and q.pin_last:
             pins[name] = [in_lang(q.options[code], lang) for code in q.pin_last]
     if pins:
