@@ -5,6 +5,8 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
-from alignsurvey.teaching import exercises, leaks, lesson_numbers, read_lesson, student_edition, write_course
+from alignsurvey.teaching import exercises, leaks, lesson_numbers, read_lesson, student_edition, write_course, write_otter
 
 matplotlib.use('Agg')
 LESSONS = lesson_numbers()
@@ -142,3 +144,19 @@ def test_the_command_copies_lessons_and_packs_them(here, tmp_path, monkeypatch):
         assert 'lesson_01.ipynb' in packed.namelist()
     code, out, err = here('course', 'class')
     assert code == 2 and 'exists already' in err
+
+
+@pytest.mark.parametrize('number', [1, 2])
+def test_otter_grades_a_solution_full_and_an_untouched_copy_not_at_all(number, tmp_path):
+    otter = shutil.which('otter')
+    if not otter:
+        pytest.skip('otter-grader is not installed: pip install otter-grader, in an environment that sees this library')
+    write_otter(number, tmp_path)
+    beside = [p.name for p in tmp_path.iterdir() if p.is_dir() and p.name != 'tests']
+    for command in (['generate', '-t', 'tests', '-o', 'grader.zip', '--no-environment', *beside], ['run', '-a', 'grader.zip', '-o', 'own', 'solution.ipynb'],
+            ['run', '-a', 'grader.zip', '-o', 'untouched', f'lesson_{number:02d}.ipynb']):
+        (tmp_path/command[-2]).mkdir(exist_ok=True) if command[0] == 'run' else None
+        done = subprocess.run([otter, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    marks = {name: [t.get('score') or 0 for t in json.loads((tmp_path/name/'results.json').read_text())['tests']] for name in ('own', 'untouched')}
+    assert sum(marks['own']) == len(exercises(number)) and sum(marks['untouched']) == 0, marks

@@ -14,6 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     checks=['Exercise', 'Verdict', 'chosen', 'drawn_bars', 'drawn_points', 'on_inputs', 'quiz',
         'same_as'],
     data=['course_records', 'course_run', 'load_once'],
-    lessons=['exercises', 'lesson_numbers', 'write_course'],
+    lessons=['exercises', 'lesson_numbers', 'write_course', 'write_otter'],
     widgets=['Widget', 'asked_prompts', 'distribution_pair', 'prompt_explorer'],
     lesson_10=['first_place_judge', 'judged_turns']))
