@@ -6,10 +6,11 @@ import shutil
 import subprocess
 from html import unescape
 
+import numpy as np
 import pytest
 
 from alignsurvey.metrics.distances import js_divergence, total_variation, wasserstein
-from alignsurvey.teaching.widgets import distribution_pair, prompt_explorer
+from alignsurvey.teaching.widgets import distribution_pair, item_explorer, noise_player, prompt_explorer, trie_viewer
 
 BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 pytestmark = pytest.mark.skipif(not BROWSER, reason='no Chromium')
@@ -62,3 +63,51 @@ found.push([shares('people'), shares('model'), seen()]);
         assert sum(model) == pytest.approx(1)
         want = total_variation(people, model), wasserstein(people, model, range(4)), js_divergence(people, model)
         assert seen == pytest.approx(want, abs=6e-4)
+
+
+def test_drawing_again_comes_to_the_noise_floor_and_more_people_lower_it(tmp_path):
+    look = '''
+const seen = () => [distances.length, asked.textContent, distances.reduce((a, b) => a + b, 0)/distances.length];
+for (let i = 0; i < 999; i++) again.click();
+found.push(seen());
+size.value = 2;
+size.dispatchEvent(new Event('input'));
+for (let i = 0; i < 999; i++) again.click();
+found.push(seen());
+'''
+    p = np.array([.5, .3, .2])
+    few, many = driven(noise_player(['a', 'b', 'c'], p), look, tmp_path)
+    for (times, n, mean), people in zip((few, many), (100, 400)):
+        floor = np.sqrt(2*p*(1 - p)/np.pi/people).sum()/2    # of normal errors
+        assert (times, n) == (1000, str(people)) and mean == pytest.approx(floor, rel=.05)
+
+
+def test_another_item_shows_its_wording_and_whose_shares(tmp_path):
+    def item(name, first):
+        shares = dict(people=[[first, first - .1, first + .1], [1 - first, .9 - first, 1 - first + .1]], model=[[.2], [.8]])
+        return dict(item=name, question=f'What of {name}?', options=['yes', 'no'], shares=shares)
+
+    look = '''
+const seen = () => [told.textContent, [...told.querySelectorAll('.bar')].map(b => b.style.width)];
+found.push(seen());
+menu.value = 1;
+menu.dispatchEvent(new Event('change'));
+found.push(seen());
+'''
+    before, after = driven(item_explorer([item('tea', .25), item('milk', .75)]), look, tmp_path)
+    assert before[0].startswith('What of tea?peopleyes: 0.250[0.150, 0.350]') and before[1] == ['25%', '75%', '20%', '80%']
+    assert after[0].startswith('What of milk?') and after[1] == ['75%', '25%', '20%', '80%']
+
+
+def test_fewer_prompts_share_less(tmp_path):
+    look = '''
+const seen = () => [told.textContent, [...document.querySelectorAll('.node')].map(e => e.firstChild.textContent)];
+found.push(seen());
+size.value = 1;
+size.dispatchEvent(new Event('input'));
+found.push(seen());
+'''
+    many, one = driven(trie_viewer(['You are old. Tea?', 'You are old. Milk?', 'You are young. Tea?']), look, tmp_path)
+    assert many[0] == '12 words one by one, 7 shared: 1.7 times fewer'
+    assert many[1] == ['You are  ×3', 'old.  ×2', 'Tea?', 'Milk?', 'young. Tea?']
+    assert one == ['4 words one by one, 4 shared: 1.0 times fewer', ['You are old. Tea?']]

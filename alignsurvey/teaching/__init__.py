@@ -15,5 +15,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
         'same_as'],
     data=['course_records', 'course_run', 'load_once'],
     lessons=['exercises', 'lesson_numbers', 'write_course', 'write_otter'],
-    widgets=['Widget', 'asked_prompts', 'distribution_pair', 'prompt_explorer'],
+    widgets=['Widget', 'asked_prompts', 'compared_items', 'distribution_pair', 'item_explorer',
+        'noise_player', 'prompt_explorer', 'trie_viewer'],
     lesson_10=['first_place_judge', 'judged_turns']))
