@@ -73,3 +73,11 @@ def test_no_page_scrolls_sideways(site, tmp_path):
     found = json.loads(unescape(said[1]))
     assert found['looked'] == len(pages) > 50
     assert not found['wide'], '\n'.join(map(str, found['wide'][:40]))
+
+
+@pytest.mark.skipif(not SITE.exists(), reason='the documentation is not built: make docs')
+def test_pages_load_what_they_use_and_name_what_is_pressed():
+    for page in SITE.rglob('*.html'):
+        html = page.read_text(encoding='utf-8')
+        assert 'fontawesome.js' not in html and ('searchindex.js' in html) == (page.name == 'search.html'), page
+        assert not re.search(r'<summary>\s*<span class="toctree-toggle"', html) and 'aria-label="Toggle' not in html, page

@@ -102,6 +102,29 @@ def find_names(app, env, docnames):
     env.documented_names = set().union(*(names_in(read(p)) for p in Path(app.srcdir).rglob('*.ipynb')))
 
 
+UNUSED = 'fontawesome'    # icons come from the theme's font, so that its megabyte of drawings is not needed
+SEARCH = 'searchtools|language_data|searchindex'    # what the search's own page needs, and no other
+
+
+def mend_page(
+    html, # of a finished page
+    searches=False, # True: the page of the search
+)->str:
+    "Takes out scripts that the page doesn't use; gives a name to what a screen reader would read without, or by another name than is seen."
+    dead = UNUSED if searches else f'{UNUSED}|{SEARCH}'
+    html = re.sub(rf'<script[^>]*(?:{dead})[^>]*></script>\s*', '', html)
+    html = html.replace(' aria-label="Toggle hidden content"', '')
+    html = re.sub(r'(search-button-field[^>]*?) aria-label="Search"', r'\1', html)
+    return re.sub(r'>([^<]*)(</a><details[^>]*>)<summary>', r'>\1\2<summary aria-label="pages of \1">', html)
+
+
+def mend_pages(app, exception):
+    for path in [] if exception else Path(app.outdir).rglob('*.html'):
+        html = path.read_text(encoding='utf-8')
+        path.write_text(mend_page(html, path.name == 'search.html'), encoding='utf-8')
+
+
 def setup(app):
+    app.connect('build-finished', mend_pages)
     app.connect('env-before-read-docs', find_names)
     app.connect('source-read', finish_page)
