@@ -138,7 +138,7 @@ def plot(table):
     ax.axvspan(93, 97, color='.9')
     for k, (name, mark) in enumerate(zip(TRUTH, 'osPDX^v<')):
         ax.plot(table[name].clip(60), np.arange(len(table)) + .1*(k - 3.5), mark, ms=5, label=name, alpha=.8)
-    ax.set(yticks=range(len(table)), xlabel='% of intervals that hold the truth (60 and less at the left edge)', xlim=(59, 100.5),
+    ax.set(yticks=range(len(table)), xlabel='intervals that hold the truth, % (left edge: 60 or less)', xlim=(59, 100.5),
         title=f'95 % intervals, {table.replications[0]:,} surveys of each design')
     strata = lambda r: f', {r.strata} strata' if r.strata > 1 else ''
     ax.set_yticklabels([f'{r.respondents:,} people in {r.clusters:,} clusters{strata(r)}; cv {r.weights_cv:g}, icc {r.icc:g}{", informative" if r.informative else ""}'
