@@ -90,6 +90,10 @@ def score_steps(
         why = (f"{untold.sum()} of {len(mass)} options not listed, or not told apart, by the "
             "server: an equal part of what is left stands for them")
     mass[untold] = left[untold].clip(1e-12)
+    return _of_mass(mass, coverage, why)
+
+def _of_mass(mass, coverage, why=None):
+    "What options got, as a prediction."
     return dict(value=int(mass.argmax()), probs=(mass/mass.sum()).tolist(),
         coverage=min(coverage, 1.), status='ok', why=why)
 
@@ -102,9 +106,7 @@ def score_labels(
     coverage = float(mass.sum())
     if not coverage:
         return dict(status='unparsed', why='no_option', coverage=0.)
-    shares = mass.clip(1e-12)
-    return dict(value=int(mass.argmax()), probs=(shares/shares.sum()).tolist(),
-        coverage=min(coverage, 1.), status='ok', why=None)
+    return _of_mass(mass.clip(1e-12), coverage)
 
 # %% ../../nbs/prediction/05_completions.ipynb #c010
 class Fault(Exception):

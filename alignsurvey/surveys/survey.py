@@ -371,7 +371,7 @@ def design(
     ids = named.get('respondent_id')
     index = self.frame[ids].astype(str) if ids else (self.frame.index + 1).astype(str)
     margins = variance.get('calibrated_to', [])
-    in_groups = background(self, grouped=True)
+    in_groups = background(self, grouped=True) if margins else ()
     told = {n: in_groups[n] for n in margins if n in in_groups}
     frame = self.frame.assign(**told).set_axis(index.rename(None))
     if 'replicates' in variance:

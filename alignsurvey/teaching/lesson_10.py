@@ -172,12 +172,16 @@ _q6 = Exercise(10, 'by_first', _by_first, same_as(),
     after='The same turns, the same judge: only the place differs.')
 
 # %% ../../nbs/teaching/20_lesson_10.ipynb #c0105
+def _times():
+    "A row for each time, a column a turn and dimension."
+    return _twice().pivot(index='repeat', columns=['record_id', 'dimension'], values='score')
+
 def _own_agreement(level='ordinal', turned=False):
-    rated = _twice().pivot(index='repeat', columns=['record_id', 'dimension'], values='score')
+    rated = _times()
     return krippendorff_alpha(rated.T if turned else rated, level=level)
 
 def _same_scores():
-    rated = _twice().pivot(index='repeat', columns=['record_id', 'dimension'], values='score')
+    rated = _times()
     return float((rated.loc[0] == rated.loc[1]).mean())
 
 _q7 = Exercise(10, 'own_agreement', _own_agreement, same_as(),

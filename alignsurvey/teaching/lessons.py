@@ -88,7 +88,9 @@ Nothing is sent anywhere. A simulated respondent is not a person.
 '''
 
 def _bring(name, folder):
-    "A survey's files, beside the lessons; nothing where it is not at hand."
+    "A survey's files, beside the lessons; nothing where it is there, or not at hand."
+    if (folder/name).exists():
+        return
     try:
         found = data_folder(name)
     except FileNotFoundError:
@@ -117,8 +119,7 @@ def write_course(
     write_text(folder/'README.txt', README)
     for to, _ in editions:
         for name in BESIDE:
-            if not (to/name).exists():
-                _bring(name, to)
+            _bring(name, to)
     return [path for path, _ in made]
 
 # %% ../../nbs/teaching/04_lessons.ipynb #o002

@@ -287,7 +287,7 @@ Object.assign(size, {type: 'range', min: 1, max: data.length, value: data.length
 const count = add('output', label), told = add('p', here), tree = add('div', here);
 function show() {
   const texts = data.slice(0, size.value);
-  const apart = texts.reduce((n, t) => n + t.split(/(?<=\\s)(?=\\S)/).length, 0);
+  const apart = texts.reduce((n, t) => n + wordsOf(t).length, 0);
   tree.replaceChildren();
   const shared = draw(grow(texts), tree);
   count.textContent = texts.length;
@@ -300,11 +300,12 @@ show();
 
 # %% ../../nbs/teaching/05_widgets.ipynb #w014
 _GROW = """
+const wordsOf = text => text.split(/(?<=\\s)(?=\\S)/);
 function grow(texts) {
   const root = {words: [], next: new Map(), prompts: texts.length};
   for (const text of texts) {
     let node = root;
-    for (const word of text.split(/(?<=\\s)(?=\\S)/)) {
+    for (const word of wordsOf(text)) {
       if (!node.next.has(word)) node.next.set(word, {words: [word], next: new Map(), prompts: 0});
       node = node.next.get(word);
       node.prompts++;
