@@ -57,7 +57,9 @@ def test_an_odd_reply_is_an_error_of_its_record(tmp_path):
             self.end_headers()
             self.wfile.write(data)
         def log_message(self, *_): pass
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Odd)
+    class Patient(http.server.ThreadingHTTPServer):
+        request_queue_size = 128    # five by default: on a busy machine more connections than that wait
+    server = Patient(('127.0.0.1', 0), Odd)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with server:
         asked = connect('m', base_url=f'http://127.0.0.1:{server.server_port}/v1', tries=1)
