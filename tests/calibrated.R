@@ -8,9 +8,10 @@ both <- function(plain, formula, margins, what) {
   list(plain=plain, calibrate=calibrate(plain, formula, totals), rake=rake(plain, lapply(margins, function(m) as.formula(paste0('~', names(m)[1]))), margins, control=tight)) }
 margin <- function(name, values, shares, total) { m <- data.frame(values, Freq=shares*total); names(m)[1] <- name; m }
 d <- read.csv(args[1]); d <- d[!is.na(d$lrscale) & !is.na(d$female) & !is.na(d$polint),]; d$sex <- factor(d$female); d$keen <- factor(d$polint)
+d$some <- ifelse(seq_len(nrow(d)) %% 3 == 0 & d$polint <= 2, NA, d$lrscale)  # the less keen answer less often
 p <- svydesign(id=~1, weights=~pspwght, data=d); n <- sum(d$pspwght)
 ess <- both(p, ~sex + keen, list(margin('sex', c('0', '1'), c(.45, .55), n), margin('keen', levels(d$keen), rep(1/nlevels(d$keen), nlevels(d$keen)), n)), 'lrscale')
-out <- list(n=nrow(d)); for (k in c('calibrate', 'rake')) for (x in c('lrscale', 'imwbcnt'))
+out <- list(n=nrow(d)); for (k in c('calibrate', 'rake')) for (x in c('lrscale', 'imwbcnt', 'some'))
   out[[paste(k, x)]] <- c(means(ess[[k]], x), sum_of_squares=sum(weights(ess[[k]])^2))
 lines <- sapply(names(out), function(k) paste0(' "', k, '": ', if (length(out[[k]]) == 1) format(out[[k]]) else paste0('{', paste0('"', names(out[[k]]), '": ', sapply(out[[k]], format, digits=15), collapse=', '), '}')))
 writeLines(paste0('{\n', paste(lines, collapse=',\n'), '\n}'), args[2])

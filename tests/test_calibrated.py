@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from alignsurvey.estimation import means, rake, replicate_design, survey_design
 from alignsurvey.evaluation import evaluate
-from alignsurvey.records import make_records, read_answers
+from alignsurvey.evaluation.scoring import declared_design
+from alignsurvey.records import make_records
+from alignsurvey.records.answers import cluster_sums, read_answers
 from alignsurvey.reporting.study_report import full_report
 from alignsurvey.surveys import Survey
 from alignsurvey.surveys.codebook import read_codebook
@@ -42,6 +44,30 @@ def test_standard_errors_of_raked_and_calibrated_weights_are_rs():
             mine, fixed, plain = (means(survey_design(g, weight='w', **how), x).iloc[0] for how in (dict(calibrated_to=list(margins), base=base), {}, dict(calibrated_to=list(margins))))
             assert np.isclose(mine.estimate, want['estimate'], rtol=1e-6) and np.isclose(mine.se, want['se'], rtol=1e-4), (kind, x, mine.se, want['se'])
             assert np.isclose(plain.se, want['se'], rtol=.03)    # without the earlier weights it is close
+
+
+def linearised(sums):
+    "Standard error of a ratio from its sums by respondent."
+    top, bottom = sums.T
+    e = (top - top.sum()/bottom.sum()*bottom)/bottom.sum()
+    return np.sqrt(len(e)*e.var(ddof=1))
+
+
+def test_those_who_answered_are_a_part_of_the_calibrated_sample_as_in_r():
+    f, said = people(), json.loads((HERE/'calibrated.json').read_text())
+    f['some'] = np.where((np.arange(1, len(f) + 1) % 3 == 0) & (f.polint <= 2), np.nan, f.lrscale)
+    keen, has = sorted(f.polint.unique()), f.some.notna().to_numpy()
+    margins = dict(female={0: .45, 1: .55}, polint={k: 1/len(keen) for k in keen})
+    f.index = [f'p{i}' for i in range(len(f))]
+    rows = [dict(task='response', instruction='?', options=['A', 'B'], output='A', answer_index=0, source='ess', respondent_id=i, question_id='q') for i in f.index[has]]
+    made = dict(rake=rake(f, margins, weight=f.pspwght.to_numpy(), tol=1e-12), calibrate=linear(f, 'pspwght', margins))
+    for kind, base in ('rake', 'one'), ('calibrate', 'pspwght'):
+        d = survey_design(f.assign(w=made[kind]), weight='w', calibrated_to=list(margins), base=base)
+        a, want = read_answers(make_records(rows), strata=d), said[f'{kind} some']
+        x = f.some[has].to_numpy()[[int(np.flatnonzero(f.index[has] == i.split('/')[1])[0]) for i in a.ids]]
+        sums = cluster_sums(a, np.arange(len(x)), a.weight, x[:, None])
+        assert np.isclose(sums[:, 0].sum()/sums[:, 1].sum(), want['estimate'], rtol=1e-6) and np.isclose(linearised(sums), want['se'], rtol=1e-4)
+        assert np.isclose(means(d, 'some').iloc[0].se, want['se'], rtol=1e-4)
 
 
 def test_a_codebook_that_declares_margins_makes_the_same_design():
@@ -113,11 +139,28 @@ def test_scores_have_the_errors_of_their_design():
     assert got['fpc'] < .8*got['plain'] and got['calibrated'] < .8*got['plain']
 
 
-def test_a_part_of_a_calibrated_sample_is_not_calibrated():
+def test_who_did_not_answer_still_was_in_the_calibrated_sample():
+    "Seen: a survey with declared margins was refused where those who answered missed one by .001."
     f, records, said = survey()
+    answered = np.random.default_rng(1).random(len(f)) < np.where(f.age == 1, .95, .6)
+    score = np.where(answered, np.where(f.y == 0, 2*.4**2, 2*.6**2), np.nan)
     d = survey_design(f, weight='w', stratum='stratum', psu='psu', calibrated_to='age')
-    part = records.select(range(150))
-    with pytest.raises(ValueError, match='miss a margin of the design by .* rake them to the margins'): evaluate(part, said['model'][:150], design=d, n_boot=100)
+    some = records.select(np.flatnonzero(answered))
+    got = width(some, dict(model=said['model'][answered]), design=d)
+    assert np.isclose(got, means(d, score).iloc[0].se, rtol=.15)
+
+
+def test_a_survey_is_scored_whose_items_some_did_not_answer():
+    f, records, said = survey()
+    f.loc[f.index[:20], 'y'] = 2
+    spec = dict(id='toy', respondent_id='person', weight='w', stratum='stratum', psu='psu', calibrated_to=['age'],
+        items={'y': dict(scale='nominal', options={0: 'A', 1: 'B'}, missing={2: 'dont_know'}), 'age': dict(scale='nominal', options={0: 'young', 1: 'old'})})
+    book = read_codebook(spec, 'toy.yaml')
+    toy = Survey(f.assign(person=f.index)[book.columns], book, 'toy.csv')
+    records = toy.records(items=['y'], verbose=False)
+    scores = evaluate(records, {}, predictors=dict(even=lambda r: [.5, .5]), baselines=False, design=declared_design(toy, records), n_boot=100)
+    assert declared_design(toy, records).margins is not None and (scores[scores.metric == 'share'].n == 220).all()
+    assert not toy.where(age='old').codebook.variance    # a part of the sample alone does not meet them
 
 
 def test_a_full_report_takes_a_design_and_says_what_it_does_not_know(tmp_path):
@@ -126,3 +169,4 @@ def test_a_full_report_takes_a_design_and_says_what_it_does_not_know(tmp_path):
     knows = full_report(records, said, tmp_path/'a', design=d, n_boot=100).read_text()
     plain = full_report(records, said, tmp_path/'b', strata=True, n_boot=100).read_text()
     assert 'taken as fixed' in plain and 'mostly too wide, seldom too narrow' in plain and 'taken as fixed' not in knows
+    assert 'residuals of a regression on these margins' in knows and 'residuals of a regression' not in plain

@@ -183,4 +183,4 @@ def declared_design(
     individual = 'level' not in records.column_names or records['level'][0] == 'individual'
     if survey is None or not survey.codebook.variance or not individual:
         return None
-    return survey.design(records['respondent_id'][:])
+    return survey.design()

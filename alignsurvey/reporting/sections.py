@@ -197,13 +197,19 @@ def _score_methods(s):
     units = ' (of primary sampling units where the records carry them)'
     if s.boot['strata']:
         units = ', or of clusters within strata (Rao & Wu 1988)'
+    calibrated = getattr(s.boot['strata'], 'margins', None) is not None
     return (f'Intervals and tests are those of t on bootstrap standard errors, from '
         f'{s.boot["n_boot"]:,} resamples of respondents{units} (Efron & Tibshirani 1993), shares '
         'near 0 and 1 those of Korn & Graubard (1998), curves percentiles. Comparisons are paired. '
         'Words follow p values that are adjusted within each section (Holm 1979; items Benjamini '
         '& Hochberg 1995); intervals are not adjusted. Not shown is not the same as equal: the '
         'difference that would have been found with a probability of .8 stands beside it.',
+        *(_CALIBRATED_WEIGHTS if calibrated else ()),
         f"Baselines: {'; '.join(map(_baseline_method, s.baselines))}.")
+
+_CALIBRATED_WEIGHTS = ('Weights were calibrated to margins: scores have the errors of the '
+    'residuals of a regression on these margins in the whole sample (Deville & Särndal 1992), to '
+    'which those who did not answer contribute nothing.',)
 
 def _baseline_method(name):
     "A baseline in a sentence of methods: its own first sentence."

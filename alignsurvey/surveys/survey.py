@@ -360,7 +360,6 @@ def background(
 @patch
 def design(
     self:Survey,
-    respondents=None, # respondent_ids of those who are scored; default: all
     *,
     lonely='fail', # a stratum with one psu: fail, adjust or certainty
 ): # a `Design` whose frame has the respondent_id as index
@@ -376,10 +375,9 @@ def design(
     frame = self.frame.assign(**told).set_axis(index.rename(None))
     if 'replicates' in variance:
         return replicate_design(frame, weight=named['weight'], **variance['replicates'])
-    whole = respondents is None or set(index) <= set(respondents)
-    calibrated = dict(calibrated_to=margins, base=variance.get('base_weight')) if whole else {}
     return survey_design(frame, weight=named.get('weight'), stratum=named.get('stratum'),
-        psu=named.get('psu'), fpc=variance.get('fpc'), lonely=lonely, **calibrated)
+        psu=named.get('psu'), fpc=variance.get('fpc'), lonely=lonely, calibrated_to=margins,
+        base=variance.get('base_weight'))
 
 # %% ../../nbs/surveys/04_survey.ipynb #w002
 @patch
@@ -388,12 +386,15 @@ def where(
     **conditions, # column or part of the design -> a code, a label, or a list of them
 )->Survey: # the respondents who meet all conditions
     """Some of the respondents, weights as they are; whom, stands in the codebook as `population`.
-    Raises ValueError where there is no such column or value, or nobody is left."""
+    Margins are no longer declared: a part need not meet them. Raises ValueError where there is no
+    such column or value, or nobody is left."""
     if not conditions:
         return self
     kept, population = meets_all(self.frame, self.codebook, conditions, self.path)
     about = {**self.codebook.about, 'population': population}
-    book = dataclasses.replace(self.codebook, about=about)
+    margins = 'calibrated_to', 'base_weight'
+    variance = {k: v for k, v in self.codebook.variance.items() if k not in margins}
+    book = dataclasses.replace(self.codebook, about=about, variance=variance)
     return Survey(self.frame[kept].reset_index(drop=True), book, self.path)
 
 # %% ../../nbs/surveys/04_survey.ipynb #c030
