@@ -8,14 +8,13 @@ __all__ = ['PUBLISHED', 'Published', 'published_records', 'published_survey']
 # %% ../../nbs/tasks/13_published.ipynb #p002
 import ast
 import hashlib
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from ..files.rows import each_row
-from ..files.strict import in_brief, read_json
+from ..files.strict import FileFault, in_brief, parse_json, read_json
 from ..files.tables import read_table
 from ..records.reading import make_records
 from ..records.schema import SHARE_FORMS, option_block, share_text
@@ -84,29 +83,53 @@ def _files(path, known):
     "The files to read: the one given, or all of a folder. Raises FileNotFoundError."
     path = Path(path)
     found = [path] if path.is_file() else sorted(path.rglob(known.files))
+    if path.suffix.lower() in ('.pkl', '.pickle'):
+        raise ValueError(f"{path.name}: is a pickle, which can run code when it is read: take "
+            f"{known.files} of {known.title} instead")
     if not found:
         raise FileNotFoundError(f"{path}: holds no {known.files} of {known.title}: "
             "name the file, or the folder that it lies in")
     return found
 
 # %% ../../nbs/tasks/13_published.ipynb #p012
+_HALF = re.compile(r'\\(?:u|U0000)[dD][89a-fA-F]')    # half a character, escaped
+
 def _value(cell, where):
     "A list or dict, also one that a .csv holds as text. Raises ValueError where it is neither."
     if not isinstance(cell, str):
         return cell
     inner = re.sub(r"^defaultdict\(<class '\w+'>, (.*)\)$", r'\1', cell.strip(), flags=re.S)
     try:
-        found = ast.literal_eval(inner)
+        found = None if _HALF.search(inner) else ast.literal_eval(inner)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         found = None
     if not isinstance(found, (list, tuple, dict)):
         raise ValueError(f"{where} is {in_brief(cell)}: a list or dict is needed, "
             "as Python writes it")
-    return found
+    return list(found) if isinstance(found, tuple) else found
 
+# %% ../../nbs/tasks/13_published.ipynb #p012b
 _LISTED = ('options', 'shares', 'positions', 'labels', 'groups')
+_PLAIN = (str, int, float, type(None))
+_FORMS = dict(options=list, positions=list, labels=dict, groups=dict, shares=(list, dict))
 _NEEDED = ('question', 'options', 'shares', 'variable', 'group')
 
+def _are(kinds, values):
+    return all(isinstance(v, kinds) for v in values)
+
+def _fits(name, cell):
+    "Whether what a row holds has the form that its name asks for."
+    number = (int, float)
+    if name not in _LISTED:
+        return isinstance(cell, number if name == 'n' else _PLAIN)
+    if not isinstance(cell, _FORMS[name]):
+        return False
+    values = cell.values() if isinstance(cell, dict) else cell
+    if name == 'shares':
+        return all(_are(_PLAIN, v if isinstance(v, list) else [v]) for v in values)
+    return _are(number if name == 'positions' else _PLAIN, values)
+
+# %% ../../nbs/tasks/13_published.ipynb #p012c
 def _known_row(row, known, where):
     "What a row holds, by our names. Raises ValueError where a column is not there."
     for name, column in known.columns.items():
@@ -119,6 +142,9 @@ def _known_row(row, known, where):
         if cell is None or (isinstance(cell, float) and np.isnan(cell)):
             continue
         held[name] = _value(cell, f"{where}: {column}") if name in _LISTED else cell
+        if not _fits(name, held[name]):
+            raise ValueError(f"{where}: {column} is {in_brief(cell)}: {known.title} has it "
+                "otherwise: correct the row, or name another layout")
     return held
 
 # %% ../../nbs/tasks/13_published.ipynb #p013
@@ -141,6 +167,8 @@ def _cells(held, where):
         return [(held.get('groups') or {}, {texts.get(k, k): s for k, s in shares.items()})]
     if not isinstance(options, (list, tuple)):
         raise ValueError(f"{where}: has no list of options: correct the row")
+    if not by_group and 'group' not in held:
+        raise ValueError(f"{where}: its shares are of no group: a list for each group is needed")
     if by_group:
         variable = held['variable']
         return [({variable: g}, _paired(options, s, where)) for g, s in shares.items()]
@@ -261,13 +289,21 @@ def _ordinals(folder):
 def _counted_rows(file, known):
     "A row for each question and group of a file of counts."
     ordinals, variable = _ordinals(file.parent), file.name.removesuffix('_data.json')
-    for key, told in read_json(file).items():
+    told_of = read_json(file)
+    if not isinstance(told_of, dict) or not _are(dict, told_of.values()):
+        raise ValueError(f"{file.name}: is no dict of questions, as {known.title} has them: "
+            "name another file, or another layout")
+    for key, told in told_of.items():
         where = f'{file.name}: {key!r}'
         held = _known_row(told, known, where)
-        options = [o for o in held['options'] if o != 'Refused']
+        options = [o for o in held.get('options', ()) if o != 'Refused']
         for group, counts in told.items():
             if group in known.columns.values() or group in ('Refused', 'nan'):
                 continue
+            if not isinstance(counts, dict) or not all(
+                    isinstance(n, (int, float)) and np.isfinite(n) for n in counts.values()):
+                raise ValueError(f"{where}: {group!r} is {in_brief(counts)}: a dict of counts "
+                    "is needed")
             shares = [counts.get(o, 0) for o in options]
             yield where, dict(held, options=options, shares=shares, n=int(sum(shares)),
                 positions=ordinals.get(key), question_id=key, variable=variable, group=group)
@@ -310,24 +346,57 @@ def _ranked(held, column):
 
 # %% ../../nbs/tasks/13_published.ipynb #p033
 def _twin_questions(blocks):
-    "Name, wording, options and chosen place of what one person was asked; None in place of others."
+    "Column, part and wording of what one person was asked, fields of its variable, and the answer."
     seen = {}
     for block in blocks:
+        part = block.get('BlockName', '')
         for q in block.get('Questions', ()):
-            kind, told = q.get('QuestionType'), q.get('Answers') or {}
             name = q['QuestionID']
             seen[name] = seen.get(name, 0) + 1
             name += f'_{seen[name]}' if seen[name] > 1 else ''
-            chosen = told.get('SelectedByPosition')
-            if kind == 'MC' and isinstance(chosen, (int, str, type(None))) and q.get('Options'):
-                part = block.get('BlockName', '')
-                yield name, part, q['QuestionText'], q['Options'], chosen
-            elif kind == 'Matrix' and isinstance(chosen, list) and len(chosen) == len(q['Rows']):
-                for i, (row, place) in enumerate(zip(q['Rows'], chosen), 1):
-                    asked = f"{q['QuestionText']} {row}"
-                    yield f'{name}_{i}', block.get('BlockName', ''), asked, q['Columns'], place
-            elif kind != 'DB':    # a text that asks nothing
-                yield name, None, None, None, None
+            if q.get('QuestionType') == 'DB':    # a text that asks nothing
+                continue
+            found = _twin_parts(q, q.get('Answers') or {})
+            if found is None:
+                yield name, part, '', None, None
+            for i, (more, fields, answer) in enumerate(found or (), 1):
+                ending = '' if more is None else f'_{i}'
+                wording = ' '.join(t for t in (q['QuestionText'], more) if t)
+                yield name + ending, part, wording, fields, answer
+
+def _twin_parts(q, told):
+    "What stands behind the wording, fields and answer of each column; None where not known."
+    kind, chosen = q.get('QuestionType'), told.get('SelectedByPosition')
+    values, text = told.get('Values'), told.get('Text')
+    if kind == 'MC' and isinstance(chosen, (int, str, type(None))) and q.get('Options'):
+        return [(None, _numbered(q['Options']), chosen)]
+    if kind == 'Matrix' and isinstance(chosen, list) and len(chosen) == len(q['Rows']):
+        return [(row, _numbered(q['Columns']), place) for row, place in zip(q['Rows'], chosen)]
+    if kind == 'Slider' and isinstance(values, list) and len(values) == len(q['Statements']):
+        fields = dict(scale='numeric', range=(float(q['Range']['Min']), float(q['Range']['Max'])))
+        return [(row, fields, _number(x)) for row, x in zip(q['Statements'], values)]
+    if kind == 'TE':
+        return _twin_texts(text, (q.get('Settings') or {}).get('ContentType') == 'ValidNumber')
+    return None
+
+# %% ../../nbs/tasks/13_published.ipynb #p033b
+def _numbered(options):
+    "Fields of a variable whose codes are the places of its options."
+    labels = {str(i): {'en': clean_wording(o)} for i, o in enumerate(options, 1)}
+    return dict(options=labels, in_order=True)
+
+def _number(x):
+    "A number, also one that stands there as text; None where nothing was said."
+    return None if x is None or x == '' else float(x)
+
+def _twin_texts(text, is_number):
+    "One text, or a list with one for each field of a form: [{its label: text}]."
+    fields = dict(scale='numeric' if is_number else 'open', role='' if is_number else 'item')
+    answer = _number if is_number else str
+    if isinstance(text, list):
+        said = [pair for entry in text for pair in entry.items()]
+        return [(label, fields, answer(x)) for label, x in said]
+    return [(None, fields, None if text is None else answer(text))]
 
 # %% ../../nbs/tasks/13_published.ipynb #p034
 def _twin(files, known):
@@ -338,32 +407,36 @@ def _twin(files, known):
         for i, row in enumerate(read_table(file)[0].to_dict('records'), 1):
             where = f'{file.name}: row {i}'
             given = next((row[c] for c in column if isinstance(row.get(c), str)), None)
-            if given is None:
-                raise ValueError(f"{where}: has neither {' nor '.join(column)}: name a file of "
-                    "its full_persona or wave_split")
+            if given is None or 'pid' not in row:
+                raise ValueError(f"{where}: has no pid, or neither {' nor '.join(column)}: name "
+                    "a file of its full_persona or wave_split")
             person = {'pid': str(row['pid'])}
-            for name, part, asked, options, place in _answered(given, where):
-                if part is None:
+            for name, part, wording, fields, answer in _answered(given, where):
+                if fields is None:
                     other.add(name)
                     continue
-                person[name] = place
-                variables.setdefault(name, _twin_variable(name, part, asked, options))
+                person[name] = answer
+                variables.setdefault(name, _twin_variable(name, part, wording, fields))
             people.append(person)
     return pd.DataFrame(people), variables, other - set(variables)
 
 def _answered(text, where):
     "What one person was asked. Raises ValueError where it is no list of blocks with questions."
     try:
-        return list(_twin_questions(json.loads(text)))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = list(_twin_questions(parse_json(text, where)))
+        if all(q[0] and _are(str, q[:3]) and _are(_PLAIN, q[4:]) for q in found):
+            return found
+        raise TypeError
+    except FileFault:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{where}: holds {in_brief(text)}: a list of blocks with questions is "
             "needed, as JSON") from None
 
 # %% ../../nbs/tasks/13_published.ipynb #p035
-def _twin_variable(name, part, asked, options):
-    labels = {str(i): {'en': clean_wording(o)} for i, o in enumerate(options, 1)}
-    return Variable(name, question={'en': clean_wording(asked)}, options=labels, in_order=True,
-        role='background' if part == 'Demographics' else 'item')
+def _twin_variable(name, part, wording, fields):
+    role = fields.get('role') or ('background' if part == 'Demographics' else 'item')
+    return Variable(name, question={'en': clean_wording(wording)}, **{**fields, 'role': role})
 
 def _twin_survey(files, known):
     "All people as a survey whose codebook is a draft."

@@ -38,6 +38,7 @@ from alignsurvey.records.answers import read_answers
 from alignsurvey.surveys.codebook import Codebook, labels, plain_codebook, positions, read_codebook
 from alignsurvey.surveys.importers import read_metadata
 from alignsurvey.surveys.survey import coded, draft_codebook_of
+from alignsurvey.tasks.published import published_records, published_survey
 
 REFUSALS = (ValueError, FileNotFoundError, FileExistsError, OSError)
 SLOW = 2.    # seconds of this process
@@ -415,6 +416,54 @@ def changed_description(kind, r, data):
     return broken(kind, data, r)
 
 
+# --- published data sets
+
+SUBPOP = dict(qkey='q', attribute='SEX', group='f', refusal_rate=.02, question='Enough?', ordinal=[1, 2, 3],
+    options=['few', 'right', 'many', 'Refused'], responses=[.5, .3, .2])
+WORLD = '''question,selections,options,source
+"Good or bad?","defaultdict(<class 'list'>, {'Peru': [0.2, 0.8], 'Chad': [0.5, 0.5]})","['Good', 'Bad']",GAS
+'''
+BENCH = '''dataset_name,group_prompt_template,group_prompt_variable_map,group_size,input_template,human_answer
+x,You are {age}.,{'age': '18'},250,"A car?\nOptions:\n(A): yes\n(B): no","{'A': 40.0, 'B': 60.0}"
+'''
+COUNTS = {'q': dict(question_text='Enough?', MC_options=['few', 'many', 'Refused'], Male={'few': 6., 'many': 4., 'Refused': 1.})}
+
+
+def twin_question(name, kind, told, **more):
+    return dict(QuestionID=name, QuestionType=kind, QuestionText=f'{kind}?', Answers=told, **more)
+
+
+TWIN = [dict(BlockName='Demographics', Questions=[twin_question('a', 'MC', dict(SelectedByPosition=1), Options=['yes', 'no'])]),
+    dict(BlockName='Views', Questions=[twin_question('b', 'Matrix', dict(SelectedByPosition=[1, 2]), Rows=['x', 'y'], Columns=['yes', 'no']),
+        twin_question('c', 'Slider', dict(Values=['5']), Statements=['z'], Range=dict(Min=0, Max=9)), twin_question('d', 'DB', {}),
+        twin_question('e', 'TE', dict(Text=[{'one': '1'}, {'two': ''}]), Settings=dict(ContentType='ValidNumber'))])]
+PUBLISHED = {'s.jsonl': 'subpop', 'g.csv': 'global_opinions', 'SimBenchPop.csv': 'simbench', 'SEX_data.json': 'opinionqa_groups'}
+
+
+def read_published(path):
+    "Groups as records, people of a questionnaire in JSON as a survey."
+    if path.name in PUBLISHED:
+        published_records(path, PUBLISHED[path.name], n=100)
+        return
+    rows = pd.DataFrame(dict(pid=[1, 2], persona_json=[json.dumps(TWIN), path.read_bytes().decode('utf-8', 'replace')]))
+    rows.to_parquet(path.with_suffix('.parquet'))
+    published_survey(path.with_suffix('.parquet'), 'twin2k500').records('response')
+
+
+def changed_published(r, data):
+    if data[:8] == b'question' or data[:7] == b'dataset':
+        return changed_csv(r, data)
+    return changed_json(r, data)
+
+
+# --- codebooks as spreadsheets
+
+@cache
+def codebook_sheets():
+    with tempfile.TemporaryDirectory() as folder:
+        return read_codebook(yaml.safe_load(BOOK), 'codebook.yaml').save(Path(folder)/'codebook.xlsx').read_bytes()
+
+
 IMPORTED = {'.xml': 'DDI', '.qsf': 'Qualtrics', '.lss': 'LimeSurvey', '.xlsx': 'XLSForm', '.sps': 'SPSS syntax'}
 
 
@@ -437,6 +486,10 @@ def targets():
         Target('codebooks', (('codebook.yaml', BOOK.encode()),), changed_yaml, read_codebook_file),
         Target('tables', (('x.csv', TABLE.encode()),), changed_csv, read_survey_csv),
         Target('labelled files', tuple((f'x{kind}', labelled(kind)) for kind in binary), changed_bytes, read_binary),
+        Target('SPSS data', (('x.sav', labelled('.sav')),), changed_bytes, read_binary),
+        Target('codebook sheets', (('codebook.xlsx', codebook_sheets()),), partial(changed_description, '.xlsx'), read_codebook_file),
+        Target('published', (('s.jsonl', json.dumps(SUBPOP).encode()), ('g.csv', WORLD.encode()),
+            ('SimBenchPop.csv', BENCH.encode()), ('SEX_data.json', json.dumps(COUNTS).encode()), ('twin.json', json.dumps(TWIN).encode())), changed_published, read_published),
         Target('records', (('r.jsonl', lines(rows_of())), ('p.jsonl', lines(alpaca()))), changed_lines, read_records_file),
         Target('records in one value', (('r.json', json.dumps(list(rows_of())).encode()),), changed_json, read_records_file),
         Target('predictions', (('p.jsonl', lines(prediction_rows())), ('f.jsonl', lines(reply_rows()))), changed_lines, read_predictions_file),
