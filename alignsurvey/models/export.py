@@ -91,9 +91,9 @@ def export_lora(
     source = _folder_to_serve(lm)
     out = new_folder(out, overwrite)
     shutil.copy(source/'adapter_model.safetensors', out)
-    config = json.loads((source/'adapter_config.json').read_text())
+    config = json.loads((source/'adapter_config.json').read_text(encoding='utf-8'))
     config = {**config, 'base_model_name_or_path': public_name(lm.name)}
-    (out/'adapter_config.json').write_text(json.dumps(config, indent=1))
+    (out/'adapter_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
     card = public_card(lm, source)
     write_json(out/'sft.json', card)
     lm.tokenizer.save_pretrained(out)
@@ -128,7 +128,7 @@ def serve_command(
     if not (folder/'adapter_config.json').exists():
         raise FileNotFoundError(f"{folder}: holds neither a model nor an adapter: "
             "write it with merge(…) or export_lora(…)")
-    config = json.loads((folder/'adapter_config.json').read_text())
+    config = json.loads((folder/'adapter_config.json').read_text(encoding='utf-8'))
     base = base or config['base_model_name_or_path']
     return (f"vllm serve {base} --enable-lora --max-lora-rank {_rank_for(config['r'])} "
         f"--lora-modules {name}={folder}")

@@ -9,12 +9,12 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    editions=['course_folder', 'leaks', 'read_lesson', 'solution_of', 'student_edition',
-        'with_near_links'],
+    editions=['course_folder', 'leaks', 'read_lesson', 'slides_edition', 'solution_of',
+        'student_edition', 'with_near_links'],
     checks=['Exercise', 'Verdict', 'chosen', 'drawn_bars', 'drawn_points', 'on_inputs', 'quiz',
         'same_as'],
     data=['course_records', 'course_run', 'load_once'],
-    lessons=['exercises', 'lesson_numbers', 'write_course', 'write_otter'],
+    lessons=['edition_for_slides', 'exercises', 'lesson_numbers', 'write_course', 'write_otter'],
     widgets=['Widget', 'asked_prompts', 'compared_items', 'distribution_pair', 'item_explorer',
         'noise_player', 'prompt_explorer', 'trie_viewer'],
     lesson_10=['first_place_judge', 'judged_turns']))

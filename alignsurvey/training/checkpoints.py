@@ -37,7 +37,7 @@ def claim_folder(
                 "choose another folder, or pass overwrite=True")
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(file) as part:
-        part.write_text(json.dumps(run, indent=1, ensure_ascii=False))
+        part.write_text(json.dumps(run, indent=1, ensure_ascii=False), encoding='utf-8')
     return last_checkpoint(folder)
 
 # %% ../../nbs/training/02_checkpoints.ipynb #b5100003

@@ -66,7 +66,7 @@ def keep_still():
     if place()[0] == 0:
         return
     os.environ['TQDM_DISABLE'] = '1'
-    sys.stdout = open(os.devnull, 'w')
+    sys.stdout = open(os.devnull, 'w', encoding='utf-8')
     warnings.simplefilter('ignore')
 
 # %% ../../nbs/training/01_processes.ipynb #c013

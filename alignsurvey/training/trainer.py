@@ -452,7 +452,7 @@ def _write(trainer, run, whole):
     with written_beside(run.out) as new:
         keep_merged(run.lm, run.policy, new)
         trainer.model.save_pretrained(new, state_dict=whole)
-        (new/'trained_on.json').write_text(json.dumps(run.met))
+        (new/'trained_on.json').write_text(json.dumps(run.met), encoding='utf-8')
         found = _write_logs(trainer, new)
         card = dict(run.card, adapter_hash=adapter_hash(new), **found)
         write_json(new/'sft.json', card)
