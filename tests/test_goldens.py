@@ -965,11 +965,12 @@ def test_an_old_journal_of_a_server_goes_on_with_nothing_asked_again(kept):
 
 
 def test_an_old_adapter_gives_the_same_probabilities(lms):
-    "Asked for the same records together: other company in a batch changes the last digits."
+    """Asked for the same records together: other company in a batch changes the last digits, and
+    so does a processor of another make (5e-6 were seen), which adds in another order."""
     base, adapted = (np.array([json.loads(line)['probs'] for line in old_lines(JOURNALS[0], run)])
                      for run in (0, -1))
     found = np.array(predict(lms[1], asked()['test']).probs.tolist())
-    assert np.allclose(found, adapted, rtol=0, atol=1e-6)
+    assert abs(found - adapted).max() < 1e-5
     assert abs(found - base).max() > 1e-3, 'the adapter makes no difference'
 
 
