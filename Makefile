@@ -29,7 +29,7 @@ test: $(READY) ## all checks: export, clean and executed notebooks, README, test
 	$(STEP) '5 of 6: documentation builds'
 	$(BIN)/python nbs/_site/build.py docs
 	$(STEP) '6 of 6: tests'
-	$(RUN) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist loadfile -m 'not timing' --durations 15 $(ARGS)
+	$(RUN) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder -m 'not timing' --durations 15 $(ARGS)
 	$(RUN) $(BIN)/python -m pytest tests -m timing
 
 # a build for any x86-64 with AVX2: one for the very processor fails where it shows instructions (AMX) that a virtual machine does not let through

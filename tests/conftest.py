@@ -6,6 +6,14 @@ import pytest
 REFERENCE = Path(os.environ.get('ALIGNSURVEY_REFERENCE') or Path(__file__).parents[2]/'shared'/'reference')
 
 
+LONGEST = 'test_cli', 'test_hostile_servers', 'test_journal', 'test_processes', 'test_server', 'test_sft', 'test_study'
+
+
+def pytest_collection_modifyitems(items):
+    "Files that take longest come first, so that none of them is left alone at the end."
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(scope='session')
 def cli():
     "Run `alignsurvey …` in its own process; give (exit code, stdout, stderr)."
