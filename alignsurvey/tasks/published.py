@@ -192,7 +192,7 @@ def _target(shares):
     "Shares that sum to 1; None where there are none, or fewer than two options."
     try:
         x = np.array([float(s) for s in shares.values()])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     total = x.sum()
     if len(x) < 2 or not np.isfinite(total) or (x < 0).any() or total <= 0:
@@ -301,7 +301,7 @@ def _counted_rows(file, known):
             if group in known.columns.values() or group in ('Refused', 'nan'):
                 continue
             if not isinstance(counts, dict) or not all(
-                    isinstance(n, (int, float)) and np.isfinite(n) for n in counts.values()):
+                    isinstance(n, (int, float)) and abs(n) < np.inf for n in counts.values()):
                 raise ValueError(f"{where}: {group!r} is {in_brief(counts)}: a dict of counts "
                     "is needed")
             shares = [counts.get(o, 0) for o in options]
