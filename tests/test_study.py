@@ -96,6 +96,8 @@ def test_a_study_that_was_killed_ends_with_the_same_scores(tmp_path, url):
     ('batch: 2}', 'batch: 2, elicitation: guess}', 'study.yaml: predictors.zero-shot.elicitation is'),
     ('n_boot: 100', 'vary: {wording: [rude]}', "study.yaml: vary.wording names 'rude': use some of benchmark"),
     ('n_boot: 100', 'vary: {elicitation: [greedy]}', 'study.yaml: vary.elicitation: greedy gives no probabilities'),
+    ('n_boot: 100', 'probes: {guess: {}}', 'study.yaml: probes.guess is no probe: use order, verbatim, shares, reworded'),
+    ('batch: 2}', "batch: 2, server: 'http://localhost'}\nprobes: {order: {}}", 'study.yaml: probes.order: no predictor can do it'),
     ('n_boot: 100', 'vary: {tone: [loud]}', "study.yaml: vary.tone: can't be varied: use wording"),
     ('batch: 2}', 'batch: 2, training: {lrr: 1}}', "study.yaml: predictors.zero-shot.training: 'lrr' is no setting"),
 ])
@@ -180,6 +182,21 @@ def test_the_joint_test_keeps_its_level_and_finds_half():
             p.append(joint_test(draws, weight=np.ones(80)))
         rejected.append(np.mean(np.array(p) < .05))
     assert rejected[0] <= .12 and rejected[1] >= .9
+
+
+def test_probes_are_planned_run_and_reported(tmp_path):
+    asked = SMALL.replace('60', '16').replace('batch: 2', 'batch: 64')
+    study = study_in(tmp_path, asked + 'probes: {order: {texts: 5}, reworded: {}}\n')
+    lines = plan_lines(study.plan())
+    assert any(line.startswith('zero-shot, probe order: 30 prompts') for line in lines)
+    study.run()
+    kept = (tmp_path/'probes.json').read_bytes()
+    study.run()
+    assert (tmp_path/'probes.json').read_bytes() == kept    # nothing is asked twice
+    page = study.report().read_text()
+    assert 'Traces of the survey in the models' in page and 'In other words, its Brier' in page
+    assert 'whether the model saw this survey' not in page and 'The run did what was planned' in page
+    assert '2 probes looked for traces' in (tmp_path/'report/statements.md').read_text()
 
 
 def test_a_server_that_only_the_file_names_is_not_asked(tmp_path, monkeypatch):

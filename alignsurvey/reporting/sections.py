@@ -85,7 +85,7 @@ class Section:
     plots: tuple = ()   # of (name, alt text, figure, rows behind it)
     methods: tuple = () # sentences with citations
     question: str = ''  # that the finding answers on the first screen; '' where it does not
-    settles: str = ''   # what no report looks at by itself and this one did: 'wording', or ''
+    settles: str = ''   # what no report looks at by itself and it did: wording, traces or ''
 
 # %% ../../nbs/reporting/05_sections.ipynb #s002
 def tried(

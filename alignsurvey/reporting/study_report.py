@@ -108,8 +108,9 @@ _VARIED = "whether another order of questions or version of the model would chan
 
 def _never(sections):
     "What no report looks at, less what one of these sections did."
-    varied = any(x.settles == 'wording' for x in sections)
-    return (_VARIED, *_NEVER[1:]) if varied else _NEVER
+    settled = {x.settles for x in sections}
+    left = [] if 'traces' in settled else [_NEVER[1]]
+    return (_VARIED if 'wording' in settled else _NEVER[0], *left, *_NEVER[2:])
 
 def _of_this_run(s):
     "What sections could not do, and what this run had no input for."

@@ -28,6 +28,7 @@ from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
 from .study import asker, base_model, data_files, deciding, study_splits
+from .traces import check_probes, probe_records, text_probe_takes, who_can
 
 # %% ../../nbs/study/03_plan.ipynb #c007
 def _file_hash(path):
@@ -57,14 +58,17 @@ def predictor_plan(
     lm = base_model(study, how)
     if how['training'] is not None:
         plan['training'] = _training_plan(study, lm, splits['train'], how['training'])
-    return plan | _local_plan(lm, splits['test'], how)
+    return plan | _local_plan(lm, splits['test'], how) | _probe_plan(study, name, splits, lm)
 
 def _server_plan(study, name, splits, how):
     server = asker(study, name, splits['train'])
-    told = dict(elicitation=how['elicitation'], draws=how['draws'],
-        max_new_tokens=how['max_new_tokens'])
-    return estimate_cost(server, splits['test'], **told) | dict(
-        told=exposure_line(splits['test'], server) or 'nothing leaves this machine')
+    return _price(server, splits['test'], how) | dict(
+        told=exposure_line(splits['test'], server) or 'nothing leaves this machine',
+        ) | _probe_plan(study, name, splits, server)
+
+def _price(server, records, how):
+    told = {k: how[k] for k in ('elicitation', 'draws', 'max_new_tokens')}
+    return estimate_cost(server, records, **told)
 
 def _training_plan(study, lm, train, recipe):
     from alignsurvey.training.cost import estimate_training
@@ -91,6 +95,22 @@ def _local_plan(lm, records, how, handful=6):
         share = len(records)/len(some)
     return dict(prompts=len(set(map(tuple, prompts))), prompt_tokens=sum(map(len, prompts)),
         tokens_after_sharing=sum(shared), seconds=float(f'{took*share:.3g}'))
+
+# %% ../../nbs/study/03_plan.ipynb #pp01
+def _probe_plan(study, name, splits, lm):
+    "What the probes of a predictor take, by probe; {} where there are none."
+    how, found = study.settings['predictors'][name], {}
+    for probe in who_can(study)[name]:
+        if probe == 'shares':
+            found[probe] = dict(prompts=0, seconds=0.)    # the study's own answers are read
+        elif probe == 'reworded' and how['server']:
+            found[probe] = _price(lm, probe_records(study, splits), how)
+        elif probe == 'reworded':
+            takes = _local_plan(lm, probe_records(study, splits), how)
+            found[probe] = {k: takes[k] for k in ('prompts', 'seconds')}
+        else:
+            found[probe] = text_probe_takes(study, probe, lm)
+    return dict(probes=found) if found else {}
 
 # %% ../../nbs/study/03_plan.ipynb #c014
 def suppressed(
@@ -190,6 +210,7 @@ def make_plan(
             return old
         raise FileExistsError(f"{lock_path(study)}: is another plan: give overwrite to replace it, "
             "or run, and the report names what differs")
+    check_probes(study, splits)
     names = study.settings['predictors']
     about = study.survey.codebook.about
     lock = dict(made=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), **now,

@@ -31,6 +31,7 @@ class Known:
     started: float  # when the first answer was asked for, in seconds
     planned: dict = None  # the plan, or None
     finding: str = None   # of the comparison stated beforehand, or None
+    traces: str = None    # what probes found of the survey in the model, or None
 
     @property
     def title(self): # of the survey
@@ -149,8 +150,8 @@ def _comparisons(known):
         f"Baselines: {', '.join(known.settings['baselines'])}.")
 
 def _leakage(known):
-    return (f'Training and test records are split by {known.apart}. Whether the model met this '
-        f'survey in its own training: {NOT_STATED}.')
+    said = known.traces or f'Whether the model met it in its own training: {NOT_STATED}.'
+    return f'Training and test records of this survey are split by {known.apart}. {said}'
 
 def _transcripts(known):
     return "Every record's answer is in answers/, a file for each predictor."

@@ -22,6 +22,7 @@ from .specifications import specification_section
 from .statements import Known, statement_section, write_statements
 from .study import Study, answers, asker, primary_finding, read_answers_of
 from .study import report_study, run_study, study_splits
+from .traces import ask_probes, check_probes, read_probes, traces_section
 
 # %% ../../nbs/study/07_whole.ipynb #c007
 @patch
@@ -39,6 +40,8 @@ def plan_lines(
     lines = [f"{name}: {part['records']:,} records" for name, part in lock['splits'].items()]
     for name, takes in lock['takes'].items():
         lines.append(f"{name}: " + '; '.join(_takes(takes)))
+        for probe, part in takes.get('probes', {}).items():
+            lines.append(f"{name}, probe {probe}: " + '; '.join(_probe_takes(part)))
         if 'told' in takes:
             lines.append(f"{name}: {takes['told']}")
     if 'power' in lock:
@@ -61,6 +64,14 @@ def _takes(takes):
         f"{takes['tokens_after_sharing']:,} after sharing")
     yield f"about {takes['seconds']:,.0f} s to ask"
 
+def _probe_takes(takes):
+    "What a probe of one predictor takes, in parts of a sentence."
+    if 'price_to' in takes:
+        yield from _takes(takes)
+        return
+    yield f"{takes['prompts']:,} prompts"
+    yield f"about {takes['seconds']:,.0f} s to ask"
+
 # %% ../../nbs/study/07_whole.ipynb #pw06
 def _power_words(found, primary):
     "Power of the comparison stated beforehand, in words."
@@ -81,9 +92,12 @@ def run(self:Study): # scores, as from `evaluate`
         if now['data'].get(file) != known:
             raise FileFault(f"{lock_path(self).name}: data.{file}: the file is not the one that "
                 "was planned with: restore it, or plan again with overwrite")
+    check_probes(self, splits)
     scores = run_study(self, splits)
     if self.settings['vary']:
         keep_specifications(self, *ask_specifications(self, splits))
+    if self.settings['probes']:
+        ask_probes(self, splits)
     write_text(self.folder/'run.yaml', yaml_text(now))
     return scores
 
@@ -108,10 +122,11 @@ def report(self:Study)->Path: # report/report.html
     frames = read_answers_of(self, splits['test'])
     lock, run = read_lock(self), _run_facts(self, frames, splits)
     varied = [specification_section(self)] if self.settings['vary'] else []
+    probed = [traces_section(*read_probes(self))] if self.settings['probes'] else []
     known = Known(self.settings, self.survey.codebook.about, splits, frames, run['versions'],
-        run['started'], lock, primary_finding(self))
+        run['started'], lock, primary_finding(self), probed[0].finding if probed else None)
     write_statements(known, self.folder/'report')
-    sections = [*varied, deviation_section(lock, run), statement_section(known)]
+    sections = [*varied, *probed, deviation_section(lock, run), statement_section(known)]
     return report_study(self, sections, splits=splits, frames=frames)
 
 # %% ../../nbs/study/07_whole.ipynb #c019
