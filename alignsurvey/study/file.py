@@ -277,7 +277,10 @@ predictors:
     model: smollm2-135m
     training: {{loss: option, answer_share: 0.1, lr: 0.001, batch: 8, micro: 4, epochs: 1}}
 baselines: [uniform, majority, marginal, logistic]
+'''
 
+# %% ../../nbs/study/01_file.ipynb #nw02
+_NEW_REST = '''
 primary:    # the one comparison that decides, stated beforehand
   predictor: tuned
   versus: marginal
@@ -311,7 +314,7 @@ def study_text(
     closed = [n for n, q in book.items.items() if labels(q) and q.wording != 'mixed']
     asked, told = (', '.join(map(_quoted, names[:6])) for names in (closed, [*book.background]))
     title = ' '.join(book.about.get('title', book.id).split())
-    return _NEW.format(title=title, survey=_quoted(str(name)), items=f'[{asked}]',
+    return (_NEW + _NEW_REST).format(title=title, survey=_quoted(str(name)), items=f'[{asked}]',
         background=f'[{told}]', sample=min(sample, len(survey)))
 
 def _quoted(name):

@@ -51,6 +51,7 @@ def plan_lines(
         'and will not be shown')
     return [*lines, f"terms of the data: {' '.join(lock['terms'].split())}"]
 
+# %% ../../nbs/study/07_whole.ipynb #pt01
 def _takes(takes):
     "What one predictor takes, in parts of a sentence."
     if 'price_to' in takes:
