@@ -403,8 +403,10 @@ def _calibrated(parts, heat):
     beyond, off = _shown_together(row.p, None if heat is None else heat.p)
     if not pd.isna(row.ci_low):
         costs = 'costs' if beyond else 'is not shown to cost'
-        less = '' if beyond else f"; {_would_show('a cost', row.ci_low, row.ci_high)}"
-        said.append(f'Miscalibration {costs} Brier score beyond chance: {_range(row)}{less}.')
+        more = '' if beyond else f"; {_would_show('a cost', row.ci_low, row.ci_high)}"
+        if beyond and row.ci_low <= 0:    # the test looks at residuals, and is the finer one
+            more = f', and {row.p:.2g} for its p value where the signs of residuals are chance'
+        said.append(f'Miscalibration {costs} Brier score beyond chance: {_range(row)}{more}.')
     if heat is not None and not pd.isna(heat.ci_low):
         sure = 'too sure' if heat.value > 1 else 'not sure enough'
         said.append(f'On validation respondents its best temperature is {_range(heat)}: '
