@@ -2723,6 +2723,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                         'alignsurvey.study.plan._price': ('study/plan.html#_price', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._probe_plan': ('study/plan.html#_probe_plan', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._said': ('study/plan.html#_said', 'alignsurvey/study/plan.py'),
+                                        'alignsurvey.study.plan._seconds_of': ('study/plan.html#_seconds_of', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._server_plan': ( 'study/plan.html#_server_plan',
                                                                                  'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._training_plan': ( 'study/plan.html#_training_plan',

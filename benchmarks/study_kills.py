@@ -101,7 +101,7 @@ def main(kills, sample, seed=0):
         new(broken, sample)
         again = 0
         while len(moments) < kills:
-            moment = rng.uniform(0, seconds/2)
+            moment = rng.uniform(0, seconds)
             if killed(broken, moment):
                 moments.append(dict(after=round(moment, 1), **there(broken)))
             else:

@@ -85,16 +85,22 @@ def _local_plan(lm, records, how, handful=6):
     shared = [len(grow_trie([prompts[i] for i in rows])) for rows in batches]
     some = batches[0][:handful]
     told = {k: how[k] for k in ('elicitation', 'draws', 'temperature', 'max_new_tokens')}
-    predict(lm, records.select(some[:1]), unseen=None, **told)    # what the first one finds cold
-    start = time.perf_counter()
-    predict(lm, records.select(some), unseen=None, **told)
-    took = time.perf_counter() - start
+    took = _seconds_of(lm, records.select(some), told)
     if how['elicitation'] == 'score':
         share = sum(shared)/len(grow_trie([prompts[i] for i in some]))
     else:
         share = len(records)/len(some)
     return dict(prompts=len(set(map(tuple, prompts))), prompt_tokens=sum(map(len, prompts)),
         tokens_after_sharing=sum(shared), seconds=float(f'{took*share:.3g}'))
+
+def _seconds_of(lm, records, told, times=3):
+    "The least of a few times: the first one finds all cold, and what else goes on only adds."
+    took = []
+    for _ in range(times):
+        start = time.perf_counter()
+        predict(lm, records, unseen=None, **told)
+        took.append(time.perf_counter() - start)
+    return min(took)
 
 # %% ../../nbs/study/03_plan.ipynb #pp01
 def _probe_plan(study, name, splits, lm):
