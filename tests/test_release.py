@@ -66,3 +66,12 @@ def test_a_wheel_is_the_same_bytes_twice(tmp_path):
     first = wheel_hash(tmp_path/'a')
     time.sleep(2)
     assert wheel_hash(tmp_path/'b') == first
+
+
+def test_binder_installs_what_make_installs():
+    conda = (ROOT/'.binder/environment.yml').read_text(encoding='utf-8')
+    least = re.search(r'^min_python *= *(.+)$', (ROOT/'settings.ini').read_text(encoding='utf-8'), re.M)[1]
+    assert f'- python={least}\n' in conda
+    steps = re.findall(r'^\$install (.+)$', (ROOT/'.binder/postBuild').read_text(encoding='utf-8'), re.M)
+    rule = (ROOT/'Makefile').read_text(encoding='utf-8').partition('$(READY): constraints')[2]
+    assert steps == list(dict.fromkeys(re.findall(r'\$\(INSTALL\) ([^;\n]+)', rule)))

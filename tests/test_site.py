@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from html import unescape
 from pathlib import Path
@@ -81,3 +82,29 @@ def test_pages_load_what_they_use_and_name_what_is_pressed():
         html = page.read_text(encoding='utf-8')
         assert 'fontawesome.js' not in html and ('searchindex.js' in html) == (page.name == 'search.html'), page
         assert not re.search(r'<summary>\s*<span class="toctree-toggle"', html) and 'aria-label="Toggle' not in html, page
+
+
+MADE_UP = """import sys
+sys.path.insert(0, {site!r})
+from conf import repository_links
+extensions, html_theme, nb_execution_mode = ['myst_nb'], 'sphinx_book_theme', 'off'
+html_theme_options = repository_links({url!r}, 'main')
+"""
+
+
+@pytest.mark.parametrize('url, there', [('', False), ('https://github.com/someone/alignsurvey', True)])
+def test_pages_lead_to_their_notebooks_once_there_is_an_address(url, there, tmp_path):
+    (tmp_path/'conf.py').write_text(MADE_UP.format(site=str(SITE.parent/'nbs/_site'), url=url), encoding='utf-8')
+    (tmp_path/'index.md').write_text('# Start\n\n```{toctree}\ncourse/lesson\n```\n', encoding='utf-8')
+    (tmp_path/'course').mkdir()
+    cell = dict(cell_type='markdown', id='a', metadata={}, source='# A lesson')
+    kernel = dict(name='python3', display_name='Python 3', language='python')
+    lesson = dict(nbformat=4, nbformat_minor=5, metadata=dict(kernelspec=kernel), cells=[cell])
+    (tmp_path/'course/lesson.ipynb').write_text(json.dumps(lesson), encoding='utf-8')
+    built = [sys.executable, '-m', 'sphinx', '-q', str(tmp_path), str(tmp_path/'out')]
+    subprocess.run(built, check=True, capture_output=True, timeout=120)
+    html = (tmp_path/'out/course/lesson.html').read_text(encoding='utf-8')
+    for link in ('https://colab.research.google.com/github/someone/alignsurvey/blob/main/nbs/course/lesson.ipynb',
+            'https://mybinder.org/v2/gh/someone/alignsurvey/main?urlpath=lab/tree/nbs/course/lesson.ipynb',
+            'https://github.com/someone/alignsurvey/edit/main/nbs/course/lesson.ipynb'):
+        assert (link in html) == there, link

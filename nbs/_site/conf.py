@@ -27,7 +27,23 @@ html_title = cfg['title']
 html_static_path = [str(here/'static')]
 html_css_files = ['site.css']
 html_copy_source = html_show_sourcelink = False
-html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fullscreen_button=False)
+
+
+def repository_links(
+    url, # of the public repository, `git_url` of settings.ini; '' where there is none yet
+    branch, # that pages are edited on
+)->dict: # options of the theme
+    "Each page's way to its notebook: to edit it, and to open it on Colab or Binder."
+    if not url:
+        return {}
+    elsewhere = dict(colab_url='https://colab.research.google.com', binderhub_url='https://mybinder.org',
+        notebook_interface='jupyterlab')
+    return dict(repository_url=url, repository_branch=branch, path_to_docs='nbs', use_repository_button=True,
+        use_edit_page_button=True, launch_buttons=elsewhere)
+
+
+html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fullscreen_button=False,
+    **repository_links(cfg['git_url'], cfg['branch']))
 
 
 ROOMS = ['files', 'metrics', 'estimation', 'surveys', 'records', 'parsing', 'tasks', 'models', 'training',
