@@ -2,6 +2,7 @@
 import ast
 import functools
 import importlib
+import inspect
 import json
 import re
 import statistics
@@ -211,3 +212,21 @@ def test_a_chapter_says_of_its_pages_what_they_say_of_themselves():
         said |= {chapter.parent/name: line for name, line in listed}
     own = {page: re.search(r'^> (.+?)\.?$', first_cell(page), re.M)[1] for page in said}
     assert said == own
+
+
+def names_used(source):
+    "Names that a cell reads, also behind a dot; lines for IPython apart."
+    lines = [line for line in source.split('\n') if not line.lstrip().startswith(('%', '!'))]
+    try:
+        tree = ast.parse('\n'.join(lines))
+    except SyntaxError:    # %%bash and such
+        return set()
+    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    return names | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+
+
+def test_every_public_function_has_an_example_that_is_run():
+    shown = set().union(*(names_used(source) for _, source, exported in code_cells() if not exported))
+    library = importlib.import_module('alignsurvey.all')
+    functions = {name for name in library.__all__ if inspect.isfunction(getattr(library, name))}
+    assert len(functions) > 200 and not functions - shown, functions - shown
