@@ -75,7 +75,7 @@ def _training_plan(study, lm, train, recipe):
     return estimate_training(lm, train, **recipe, seed=study.settings['seeds']['training'])
 
 # %% ../../nbs/study/03_plan.ipynb #c011
-def _local_plan(lm, records, how, handful=6):
+def _local_plan(lm, records, how, handful=12):
     "Prompts and tokens, whole and shared, and seconds, from a handful of one batch."
     from alignsurvey.models.chat import prompt_ids
     from alignsurvey.models.prefix import grow_trie
