@@ -16,7 +16,7 @@ from 20 pilot studies with other seeds (score .7: 20 of 20, item .3: 20 of 20). 
 a mirrored part is truly worse than the margin, and by how many standard errors, stands beside what
 was found: where it follows age and sex and little is mirrored, it is truly better.
 
-Run: python benchmarks/claims.py null|faults|levels [--studies 200] [--seconds 1200]. Writes
+Run: python benchmarks/claims.py [null|faults|levels] [--studies 200] [--seconds 1200]. Writes
 claims.json, claims_faults.json or claims_levels.json. The first two are written after each study,
 stop when the time is over, and go on from where they were."""
 import argparse
@@ -329,7 +329,7 @@ def levels(studies):
 
 def main():
     ask = argparse.ArgumentParser()
-    ask.add_argument('what', choices=FILES)
+    ask.add_argument('what', choices=FILES, nargs='?', default='null')
     ask.add_argument('--studies', type=int, default=200)
     ask.add_argument('--seconds', type=float, default=1e9)
     args = ask.parse_args()
