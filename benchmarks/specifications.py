@@ -53,7 +53,7 @@ def timed(found):
 
 
 def tokens(lm, asked):
-    "Prompt tokens of some records: each prompt for itself, each batch's beginnings once, and all beginnings once."
+    "Prompts of some records, each as its tokens, and how many tokens there are where a batch shares beginnings."
     prompts = [prompt_ids(lm, r['instruction'], r['input']) for r in asked]
     batches = as_predictor(lm).plan(asked)
     return prompts, sum(len(grow_trie([prompts[i] for i in rows])) for rows in batches)

@@ -94,23 +94,23 @@ def _background(records):
     return [v for v in groups if 1 < groups[v].nunique() <= 15]
 
 # %% ../../nbs/reporting/06_study_report.ipynb #c019
+_OPEN = dict(    # what a section may settle: what is open, and what is left of it then
+    wording=("whether another wording, prompt, order of questions or version of the model would "
+        "change the findings",
+        "whether another order of questions or version of the model would change the findings"),
+    traces=("whether the model saw this survey's results in its own training", None))
 _NEVER = (
-    "whether another wording, prompt, order of questions or version of the model would change "
-        "the findings",
-    "whether the model saw this survey's results in its own training",
     "people whom the survey did not reach, and those who did not answer",
     "whether the survey's answers are what people think: they are what they told an interviewer "
         "or a form",
     "other countries, years, languages and items than those named above",
     "harm that a use of simulated answers may do to those whom they misrepresent")
 
-_VARIED = "whether another order of questions or version of the model would change the findings"
-
 def _never(sections):
     "What no report looks at, less what one of these sections did."
     settled = {x.settles for x in sections}
-    left = [] if 'traces' in settled else [_NEVER[1]]
-    return (_VARIED if 'wording' in settled else _NEVER[0], *left, *_NEVER[2:])
+    open_still = [left if part in settled else whole for part, (whole, left) in _OPEN.items()]
+    return (*filter(None, open_still), *_NEVER)
 
 def _of_this_run(s):
     "What sections could not do, and what this run had no input for."

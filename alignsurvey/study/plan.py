@@ -27,7 +27,8 @@ from ..prediction.forecasts import read_forecast
 from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
-from .study import asker, base_model, data_files, deciding, study_splits
+from .study import asker, base_model, data_files, deciding, least_seconds
+from .study import study_splits
 from .traces import check_probes, probe_records, text_probe_takes, who_can
 
 # %% ../../nbs/study/03_plan.ipynb #c007
@@ -85,22 +86,14 @@ def _local_plan(lm, records, how, handful=12):
     shared = [len(grow_trie([prompts[i] for i in rows])) for rows in batches]
     some = batches[0][:handful]
     told = {k: how[k] for k in ('elicitation', 'draws', 'temperature', 'max_new_tokens')}
-    took = _seconds_of(lm, records.select(some), told)
+    few = records.select(some)
+    took = least_seconds(lambda: predict(lm, few, unseen=None, **told))
     if how['elicitation'] == 'score':
         share = sum(shared)/len(grow_trie([prompts[i] for i in some]))
     else:
         share = len(records)/len(some)
     return dict(prompts=len(set(map(tuple, prompts))), prompt_tokens=sum(map(len, prompts)),
         tokens_after_sharing=sum(shared), seconds=float(f'{took*share:.3g}'))
-
-def _seconds_of(lm, records, told, times=3):
-    "The least of a few times: the first one finds all cold, and what else goes on only adds."
-    took = []
-    for _ in range(times):
-        start = time.perf_counter()
-        predict(lm, records, unseen=None, **told)
-        took.append(time.perf_counter() - start)
-    return min(took)
 
 # %% ../../nbs/study/03_plan.ipynb #pp01
 def _probe_plan(study, name, splits, lm):

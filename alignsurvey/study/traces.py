@@ -9,7 +9,6 @@ __all__ = ['who_can', 'probe_texts', 'probe_records', 'shares_of', 'check_probes
 # %% ../../nbs/study/10_traces.ipynb #bf51d9a2
 import hashlib
 import json
-import time
 import numpy as np
 import pandas as pd
 from ..estimation.tests import holm, is_shown
@@ -22,7 +21,7 @@ from ..evaluation.probes import order_probe, paraphrase, probe_words
 from ..evaluation.probes import reword, shares_probe, verbatim_probe, wording_loss
 from ..reporting.sections import Section
 from .file import probe_lack
-from .study import answers, asker
+from .study import answers, asker, least_seconds
 
 # %% ../../nbs/study/10_traces.ipynb #df305411
 def who_can(
@@ -215,9 +214,7 @@ def text_probe_takes(
     "What a probe of texts takes, from one start that is really read."
     from alignsurvey.models.prefix import text_logprobs    # torch is slow to import
     texts = probe_texts(study, probe)['texts']
-    start = time.perf_counter()
-    text_logprobs(lm, [''], [texts])
-    once = time.perf_counter() - start
+    once = least_seconds(lambda: text_logprobs(lm, [''], [texts]))
     n = len(texts)
     prompts, passes = (n*(n + 1), n + 2) if probe == 'order' else (2*n, 2)
     return dict(prompts=prompts, seconds=float(f'{once*passes:.3g}'))

@@ -41,7 +41,7 @@ def plan_lines(
     for name, takes in lock['takes'].items():
         lines.append(f"{name}: " + '; '.join(_takes(takes)))
         for probe, part in takes.get('probes', {}).items():
-            lines.append(f"{name}, probe {probe}: " + '; '.join(_probe_takes(part)))
+            lines.append(f"{name}, probe {probe}: " + '; '.join(_takes(part)))
         if 'told' in takes:
             lines.append(f"{name}: {takes['told']}")
     if 'power' in lock:
@@ -53,7 +53,7 @@ def plan_lines(
 
 # %% ../../nbs/study/07_whole.ipynb #pt01
 def _takes(takes):
-    "What one predictor takes, in parts of a sentence."
+    "What one predictor or probe takes, in parts of a sentence."
     if 'price_to' in takes:
         yield f"{takes['requests']:,} requests, {takes['prompt_tokens']:,} prompt tokens"
         yield f"price {takes['price_from']:.4f} to {takes['price_to']:.4f}"
@@ -61,16 +61,11 @@ def _takes(takes):
     if 'training' in takes:
         t = takes['training']
         yield f"training {t['seconds']:,.0f} s, {t['memory']/2**30:.1f} GiB"
-    yield (f"{takes['prompts']:,} prompts, {takes['prompt_tokens']:,} tokens, "
-        f"{takes['tokens_after_sharing']:,} after sharing")
-    yield f"about {takes['seconds']:,.0f} s to ask"
-
-def _probe_takes(takes):
-    "What a probe of one predictor takes, in parts of a sentence."
-    if 'price_to' in takes:
-        yield from _takes(takes)
-        return
-    yield f"{takes['prompts']:,} prompts"
+    prompts = f"{takes['prompts']:,} prompts"
+    if 'prompt_tokens' in takes:    # not of a probe
+        prompts += (f", {takes['prompt_tokens']:,} tokens, "
+            f"{takes['tokens_after_sharing']:,} after sharing")
+    yield prompts
     yield f"about {takes['seconds']:,.0f} s to ask"
 
 # %% ../../nbs/study/07_whole.ipynb #pw06
