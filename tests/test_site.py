@@ -8,12 +8,23 @@ import shutil
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from html import unescape
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
-SITE = Path(__file__).resolve().parent.parent/'_docs'
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT/'_docs'
+sys.path.insert(0, str(ROOT/'nbs/_site'))
+
+from gallery import gallery  # noqa: E402
+from pages import show_as_told, text_of  # noqa: E402
+from rooms import picture  # noqa: E402
+
 BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 WIDTH = 1300
 LOOKER = '''<!doctype html><pre id="found">waiting</pre><script>
@@ -94,7 +105,7 @@ html_theme_options = repository_links({url!r}, 'main')
 
 @pytest.mark.parametrize('url, there', [('', False), ('https://github.com/someone/alignsurvey', True)])
 def test_pages_lead_to_their_notebooks_once_there_is_an_address(url, there, tmp_path):
-    (tmp_path/'conf.py').write_text(MADE_UP.format(site=str(SITE.parent/'nbs/_site'), url=url), encoding='utf-8')
+    (tmp_path/'conf.py').write_text(MADE_UP.format(site=str(ROOT/'nbs/_site'), url=url), encoding='utf-8')
     (tmp_path/'index.md').write_text('# Start\n\n```{toctree}\ncourse/lesson\n```\n', encoding='utf-8')
     (tmp_path/'course').mkdir()
     cell = dict(cell_type='markdown', id='a', metadata={}, source='# A lesson')
@@ -108,3 +119,61 @@ def test_pages_lead_to_their_notebooks_once_there_is_an_address(url, there, tmp_
             'https://mybinder.org/v2/gh/someone/alignsurvey/main?urlpath=lab/tree/nbs/course/lesson.ipynb',
             'https://github.com/someone/alignsurvey/edit/main/nbs/course/lesson.ipynb'):
         assert (link in html) == there, link
+
+
+NOTEBOOKS = [p for p in sorted(ROOT.glob('nbs/**/*.ipynb')) if '.ipynb_checkpoints' not in p.parts]
+
+
+def shown(path):
+    "Code of each cell of a notebook and kinds of what it shows, with the first picture."
+    for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+        if cell['cell_type'] == 'code':
+            data = [o.get('data', {}) for o in cell['outputs']]
+            yield ''.join(cell['source']), next((d[k] for d in data for k in ('image/png', 'image/svg+xml') if k in d), None)
+
+
+def test_each_picture_is_said_in_words_and_each_such_sentence_has_its_picture():
+    wrong = [(str(p.relative_to(ROOT)), source[:60]) for p in NOTEBOOKS for source, drawn in shown(p)
+        if (drawn is None) == bool(re.search('^#\\| fig-alt: .', source, re.M))]
+    assert not wrong, '\n'.join(map(str, wrong))
+
+
+@pytest.mark.parametrize('first', sorted(ROOT.glob('nbs/*/00_index.ipynb')), ids=lambda p: p.parent.name)
+def test_a_chapters_picture_shows_its_modules_of_today(first):
+    [drawn] = [drawn for source, drawn in shown(first) if 'picture(' in source]
+    names = [re.search('aria-label="(.*?)"', svg)[1] for svg in (text_of(drawn), picture(first.parent.name).data)]
+    assert names[0] == names[1], f'build.py run nbs/{first.parent.name}/00_index.ipynb'
+
+
+def test_a_plot_that_is_added_to_a_page_stands_in_the_gallery(tmp_path):
+    def cell(source):
+        out = BytesIO()
+        Image.new('RGB', (900, 300), 'orange').save(out, 'png')
+        one = SimpleNamespace(cell_type='code', source=source, metadata={})
+        show_as_told(one)
+        shown = dict(output_type='display_data', metadata={}, data={'image/png': b64encode(out.getvalue()).decode()})
+        return dict(vars(one), id=f'c{len(source)}', execution_count=None, outputs=[shown])
+
+    (tmp_path/'metrics').mkdir()
+    heading = dict(cell_type='markdown', id='a', metadata={}, source='# Distances')
+    cells = [heading, cell('#| fig-alt: Bars.\nplot(x)'), cell('#| fig-alt: Secret.\n# solution\nplot(x)'), cell('plot(x)')]
+    page = tmp_path/'metrics/01_distances.ipynb'
+    page.write_text(json.dumps(dict(nbformat=4, nbformat_minor=5, metadata={}, cells=cells)), encoding='utf-8')
+    gallery(tmp_path)
+    text = (tmp_path/'gallery.md').read_text(encoding='utf-8')
+    [(drawn, said, label)] = re.findall(r'!\[\]\((.*?)\) (.*?)\]\(#(.*?)\)', text)
+    assert said == 'Bars.' and '## Metrics' in text and 'Secret' not in text
+    assert Image.open(tmp_path/drawn).size == (480, 160)
+    named = [c['metadata'].get('mystnb', {}).get('figure', {}).get('name') for c in json.loads(page.read_text(encoding='utf-8'))['cells']]
+    assert named == [None, label, None, None]
+
+
+@pytest.mark.skipif(not SITE.exists(), reason='the documentation is not built: make docs')
+def test_each_plot_of_the_gallery_leads_to_its_cell():
+    html = (SITE/'gallery.html').read_text(encoding='utf-8')
+    links = re.findall(r'<a class="reference internal" href="([^"#]+)#(plot-[^"]+)"', html)
+    plots = sum('solution' not in source and bool(drawn) and '#| echo' not in source
+        for p in NOTEBOOKS if p.parent.name != 'nbs' for source, drawn in shown(p))
+    assert len(links) == plots > 30
+    for page, label in links:
+        assert f'id="{label}"' in (SITE/page).read_text(encoding='utf-8'), (page, label)

@@ -169,11 +169,13 @@ def docs():
     "Notebooks to pages with nbdev, pages to a site with Sphinx: _proc/, then _docs/."
     sys.path.insert(0, str(HERE))  # so that nbdev's workers find the filter
     import nbdev.serve
+    from gallery import gallery
     from pages import SitePages
     nbdev.serve.FilterDefaults = SitePages
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     src = nbdev.serve.proc_nbs(n_workers=2, force=True)
     _about(src)
+    gallery(src)
     from sphinx.cmd.build import main
     with tempfile.TemporaryDirectory() as tmp:  # an old site stays until a new one is whole
         failed = main(['-q', '--no-color', '-j', '2', '-b', 'html', '-c', str(HERE), '-d', f'{tmp}/doctrees', str(src), f'{tmp}/html'])

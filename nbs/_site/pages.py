@@ -190,9 +190,9 @@ def show_as_told(cell):
         if told.get(directive) == 'false': tag(cell, name)
     if 'code-fold' in told: tag(cell, 'hide-input')
     if re.search(r'^# solution$', cell.source, re.MULTILINE):  # an exercise of the course, to be tried first
-        tag(cell, 'hide-input')
+        for name in 'hide-input', 'solution': tag(cell, name)
         cell.metadata['mystnb'] = {f'code_prompt_{k}': 'A solution' for k in ('show', 'hide')}
-    if 'fig-alt' in told: cell.metadata['mystnb'] = {'image': {'alt': told['fig-alt'].strip('"\'')}}
+    if 'fig-alt' in told: cell.metadata.setdefault('mystnb', {})['image'] = {'alt': told['fig-alt'].strip('"\'')}
 
 
 class SitePages(FilterDefaults):
