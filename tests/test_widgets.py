@@ -7,10 +7,12 @@ import subprocess
 from html import unescape
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from alignsurvey.metrics.distances import js_divergence, total_variation, wasserstein
-from alignsurvey.teaching.widgets import distribution_pair, item_explorer, noise_player, prompt_explorer, trie_viewer
+from alignsurvey.teaching import course_run, read_lesson
+from alignsurvey.teaching.widgets import Widget, distribution_pair, item_explorer, noise_player, prompt_explorer, trie_viewer
 
 BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 pytestmark = pytest.mark.skipif(not BROWSER, reason='no Chromium')
@@ -95,8 +97,31 @@ menu.dispatchEvent(new Event('change'));
 found.push(seen());
 '''
     before, after = driven(item_explorer([item('tea', .25), item('milk', .75)]), look, tmp_path)
-    assert before[0].startswith('What of tea?peopleyes: 0.250[0.150, 0.350]') and before[1] == ['25%', '75%', '20%', '80%']
+    assert before[0].startswith('What of tea?peopleyes: 0.250 [0.150, 0.350]') and before[1] == ['25%', '75%', '20%', '80%']
     assert after[0].startswith('What of milk?') and after[1] == ['75%', '25%', '20%', '80%']
+
+
+def test_the_items_of_a_lesson_show_what_its_respondents_said(tmp_path):
+    "The widget as it is stored in the lesson, for a page without a kernel."
+    cells = read_lesson(6)['cells']
+    [frame] = [''.join(o['data']['text/html']) for c in cells for o in c.get('outputs', []) if '<iframe' in str(o.get('data', {}))]
+    stored = Widget('', unescape(re.search('srcdoc="(.*?)"', frame, re.S)[1]), 0)
+    look = """
+for (const option of [...menu.options]) {
+  menu.value = option.value;
+  menu.dispatchEvent(new Event('change'));
+  found.push([option.textContent, told.textContent, document.documentElement.scrollHeight]);
+}
+"""
+    found = driven(stored, look, tmp_path)
+    records, _ = course_run('test')
+    asked = dict(zip(records['question_id'], records['question']))
+    answers = pd.Series(records['answer']).groupby(pd.Series(records['question_id'])).value_counts(normalize=True)
+    assert [name for name, *_ in found] == list(asked)
+    for name, said, tall in found:
+        assert said.startswith(asked[name]) and tall <= int(re.search('height="(.*?)"', frame)[1]) + 1, tall
+        for option, share in answers[name].items():
+            assert f'{option}: {share:.3f} [' in said.split('model')[0]
 
 
 def test_fewer_prompts_share_less(tmp_path):

@@ -232,9 +232,10 @@ function show() {
       const [share, low, high] = answers[k];
       bar(told, option, share);
       if (low === undefined) return;
-      const line = add('div', told, '[' + low.toFixed(3) + ', ' + high.toFixed(3) + ']');
-      line.style.cssText = 'border-top: 2px solid #111; margin-left: ' + 100*low + '%; width: ' +
-        100*(high - low) + '%; white-space: nowrap';
+      told.lastChild.previousSibling.textContent +=
+        ' [' + low.toFixed(3) + ', ' + high.toFixed(3) + ']';
+      add('div', told).style.cssText = 'border-top: 3px solid #111; margin-left: ' + 100*low +
+        '%; width: ' + 100*(high - low) + '%';
     });
   }
 }
@@ -253,7 +254,8 @@ def item_explorer(
             if len(shares) != len(one['options']):
                 raise ValueError(f"{one['item']}: {len(shares)} shares of {who} for "
                     f"{len(one['options'])} options: give one each")
-    return _widget('Items, people and models', items, _ITEMS, 560)
+    longest = max(sum(60 + 38*len(s) for s in one['shares'].values()) for one in items)
+    return _widget('Items, people and models', items, _ITEMS, 150 + longest)
 
 # %% ../../nbs/teaching/05_widgets.ipynb #w007
 def compared_items(
@@ -277,7 +279,7 @@ def _compared(item, question, rows):
     for who, own in rows.groupby('predictor', sort=False):
         told = own.set_index('group').loc[options, ['value', 'ci_low', 'ci_high']]
         shares['people' if who == 'human' else who] = [
-            [round(float(x), 4) for x in row if x == x] for row in told.to_numpy()]
+            [round(float(x), 6) for x in row if x == x] for row in told.to_numpy()]
     return dict(item=item, question=question, options=options, shares=shares)
 
 # %% ../../nbs/teaching/05_widgets.ipynb #w011
