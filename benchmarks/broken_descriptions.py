@@ -1,18 +1,17 @@
 """Mutated files of each format that an importer reads: none may end in anything but a draft or one sentence.
 
-    python benchmarks/broken_descriptions.py [--files 10000] [--only .xml]
+    python benchmarks/broken_descriptions.py [--files 10000] [--only .xml] [--quick]
 """
-import argparse
 import resource
 import socket
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
 from importer_files import FORMATS, mutated_file    # noqa: E402
+from options import Options, nowhere    # noqa: E402
 
 from alignsurvey.surveys import read_metadata    # noqa: E402
 from alignsurvey.surveys.survey import draft_codebook_of    # noqa: E402
@@ -37,12 +36,12 @@ def outcome(path, raw):
 
 
 if __name__ == '__main__':
-    said = argparse.ArgumentParser()
-    said.add_argument('--files', type=int, default=10_000)
+    said = Options(__file__, __doc__)
+    said.size('--files', 10_000, quick=100, help='of each format')
     said.add_argument('--only', choices=list(FORMATS))
     given = said.parse_args()
     socket.socket.connect = no_network
-    folder, bad = Path(tempfile.mkdtemp()), 0
+    folder, bad = nowhere(), 0
     for ending in [given.only] if given.only else FORMATS:
         start, slowest = time.perf_counter(), 0.
         count = Counter()

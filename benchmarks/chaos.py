@@ -10,7 +10,6 @@ Run: make chaos, or python benchmarks/chaos.py [--quick] [--only kills] [--first
 Each run has a number (its seed); runs with other numbers are added to what chaos.json holds. Ends with 1 where something was wrong."""
 import os
 os.environ |= dict(OMP_NUM_THREADS='1', TQDM_DISABLE='1')    # a forked process has no threads but its own
-import argparse
 import contextlib
 import json
 import random
@@ -31,6 +30,7 @@ import pandas as pd
 import torch
 
 from kills import HERE, count_asked, prompts, stub, tiny
+from options import Options
 from alignsurvey.evaluation.scoring import evaluate
 from alignsurvey.models.loading import load_model
 from alignsurvey.prediction.batch_api import in_batches
@@ -143,7 +143,7 @@ def finish(do, folder, limit=None):
 
 
 def said_in(folder):
-    return (folder/'said.txt').read_text()[-500:].strip()
+    return (folder/'said.txt').read_text(encoding='utf-8')[-500:].strip()
 
 
 def finish_whole(do, folder):
@@ -161,7 +161,7 @@ def kept_before(folder):
     add = Journal.add
     def noted(self, answers, run=None):
         add(self, answers, run)
-        with open(folder/'kept.txt', 'a') as f:
+        with open(folder/'kept.txt', 'a', encoding='utf-8') as f:
             f.write(''.join(key + '\n' for key in answers))
     Journal.add = noted
 
@@ -171,8 +171,9 @@ def acknowledged_lost(folder):
     log = folder/'kept.txt'
     if not log.exists():
         return []
+    noted = set(log.read_text(encoding='utf-8').split())
     with contextlib.closing(Journal(folder/'run.sqlite')) as journal:
-        gone = set(log.read_text().split()) - set(journal.answered(log.read_text().split()))
+        gone = noted - set(journal.answered(noted))
     return [f'{len(gone)} acknowledged answers are gone'] if gone else []
 
 
@@ -204,7 +205,7 @@ def local_work(folder):
     def ask(to):
         count_asked(to/'asked.txt')
         predict(lm, records, journal=to/'run.sqlite', batch=BATCH)
-    paid = lambda to: Counter((to/'asked.txt').read_text().split()) if (to/'asked.txt').exists() else Counter()
+    paid = lambda to: Counter((to/'asked.txt').read_text(encoding='utf-8').split()) if (to/'asked.txt').exists() else Counter()
     yield prediction_work(ask, paid, BATCH, whole_of(ask, folder/'whole'))
 
 
@@ -243,7 +244,7 @@ def train_work(folder):
     def wrong(to, finished):
         card = to/'out'/'sft.json'
         if card.exists():
-            json.loads(card.read_text())
+            json.loads(card.read_text(encoding='utf-8'))
         if not finished:
             return []
         ours = weights(to/'out')
@@ -269,7 +270,7 @@ def convert_work(folder):
     frame = pd.DataFrame(dict(id=range(n), age=rng.integers(18, 90, n), q=rng.integers(1, 4, n)))
     frame.to_csv(folder/'x.csv', index=False)
     (folder/'codebook.yaml').write_text('id: made\nrespondent_id: id\nbackground:\n  age: {question: your age, scale: numeric, bins: [18, 40, 90]}\n'
-        'items:\n  q: {question: Roads, scale: ordinal, options: {1: less, 2: same, 3: more}}\n')
+        'items:\n  q: {question: Roads, scale: ordinal, options: {1: less, 2: same, 3: more}}\n', encoding='utf-8')
     def write(to):
         write_records(Survey.load(folder/'x.csv').records('response', verbose=False), to/'out.jsonl', overwrite=True)
     yield file_work(write, folder, 'out.jsonl')
@@ -423,35 +424,30 @@ def next_number(held):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Options(__file__, __doc__)
     parser.add_argument('--only', choices=['faults', *EVENTS], action='append', help='default all')
-    parser.add_argument('--work', choices=list(WORKS), action='append', help='what is disturbed; default all')
-    parser.add_argument('--prompts', type=int, default=10_000, help='of the run with faults')
+    parser.size('--work', list(WORKS), quick=['predict in batches'], choices=WORKS, help='what is disturbed')
+    parser.size('--prompts', 10_000, quick=200, help='of the run with faults')
     parser.add_argument('--share', type=float, default=.3, help='of replies that are wrong')
     parser.add_argument('--first', type=int, help='number of the first run; default goes on behind those in the file')
-    parser.add_argument('--runs', type=int, default=10, help='of each work and event, at most')
+    parser.size('--runs', 10, quick=1, help='of each work and event, at most')
     parser.add_argument('--seconds', type=float, default=60., help='for each work and event, about')
-    parser.add_argument('--quick', action='store_true', help='some of it, in a minute')
-    parser.add_argument('--out', type=Path, default=HERE/'chaos.json', help='file to which runs are added')
     given = parser.parse_args()
-    if given.quick:
-        given.prompts, given.runs = 200, 1
-        given.work = given.work or ['predict in batches']
-    found = json.loads(given.out.read_text()) if given.out.exists() else {}
+    found = json.loads(given.out.read_text(encoding='utf-8')) if given.out.exists() else {}
     only, bad = given.only or ['faults', *EVENTS], 0
     if 'faults' in only:
         with tempfile.TemporaryDirectory() as tmp:
             told = found['faults'] = faults(given.prompts, given.share, given.first or 0, Path(tmp))
         print('faults:', json.dumps({k: v for k, v in told.items() if k != 'by_kind'}), flush=True)
         bad += told['lost'] + told['doubled'] + len(told['differences']) + max(0, told['billed_tokens'] - told['recorded_tokens'])
-    for name in given.work or WORKS:
+    for name in given.work:
         held = {event: found.setdefault(event, {}).get(name, {}) for event in EVENTS if event in only}
         firsts = {event: next_number(h) if given.first is None else given.first for event, h in held.items()}
         for event, new in runs_of(name, firsts, given.runs, given.seconds).items():
             found[event][name] = added(held[event], new)
             bad += len(new['wrong']) + new['doubled']
             print(f'{event}, {name}:', json.dumps(new), flush=True)
-    given.out.write_text(json.dumps(found, indent=1) + '\n')
+    given.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     sys.exit(bool(bad))
 
 

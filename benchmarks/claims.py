@@ -16,17 +16,15 @@ from 20 pilot studies with other seeds (score .7: 20 of 20, item .3: 20 of 20). 
 a mirrored part is truly worse than the margin, and by how many standard errors, stands beside what
 was found: where it follows age and sex and little is mirrored, it is truly better.
 
-Run: python benchmarks/claims.py [null|faults|levels] [--studies 200] [--seconds 1200]. Writes
+Run: python benchmarks/claims.py [null|faults|levels] [--studies 200] [--seconds 1200] [--quick]. Writes
 claims.json, claims_faults.json or claims_levels.json. The first two are written after each study,
 stop when the time is over, and go on from where they were."""
-import argparse
 import json
 import re
 import time
 import warnings
 from functools import cache
 from itertools import product
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -41,10 +39,9 @@ from alignsurvey.records.orders import reorder
 from alignsurvey.records.reading import make_records
 from alignsurvey.reporting import sections
 from alignsurvey.reporting.sections import SECTIONS, Material, tried
+from options import Options
 
-OUT = Path(__file__).with_suffix('.json')
-FILES = dict(null=OUT, faults=OUT.with_name('claims_faults.json'),
-    levels=OUT.with_name('claims_levels.json'))
+FILES = dict(null='claims.json', faults='claims_faults.json', levels='claims_levels.json')
 N, K, CLUSTERS = 300, 3, 20
 UNIFORM = np.full(K, 1/K)
 MIDDLE = np.arange(K) - 1    # where each option stands, from -1 to 1
@@ -309,7 +306,7 @@ def a_position_claimed(people, n_boot, seed):
     return K*min(tests) < .05
 
 
-def levels(studies):
+def levels(studies, path):
     "Per cent of studies in which a perfect model is claimed something of, by design and draws."
     rows = []
     for items, clustered, weighted, draws in product(
@@ -323,30 +320,31 @@ def levels(studies):
         of_items, of_positions = (100*np.mean(claimed, axis=0)).round(2)
         rows.append(dict(items=items, clustered=clustered, weighted=weighted, draws=draws,
             studies=studies, an_item=of_items, a_position=of_positions))
-        FILES['levels'].write_text(json.dumps(rows, indent=1) + '\n')
+        path.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
         print(rows[-1], flush=True)
 
 
 def main():
-    ask = argparse.ArgumentParser()
+    ask = Options(__file__, __doc__)
     ask.add_argument('what', choices=FILES, nargs='?', default='null')
-    ask.add_argument('--studies', type=int, default=200)
+    ask.size('--studies', 200, quick=4)
     ask.add_argument('--seconds', type=float, default=1e9)
     args = ask.parse_args()
     warnings.simplefilter('ignore')
     datasets.disable_progress_bars()
     without_plots()
+    path = args.out.with_name(FILES[args.what])
     if args.what == 'levels':
-        return levels(args.studies)
-    start, path = time.perf_counter(), FILES[args.what]
-    found = json.loads(path.read_text()) if path.exists() else dict(studies=[])
+        return levels(args.studies, path)
+    start = time.perf_counter()
+    found = json.loads(path.read_text(encoding='utf-8')) if path.exists() else dict(studies=[])
     done = {(r['study'], r.get('fault'), r.get('size')) for r in found['studies']}
     for i in range(args.studies):
         left = [kind for kind in kinds(args.what) if (i, *kind) not in done]
         if not left or time.perf_counter() - start > args.seconds:
             continue
         found['studies'] += [one_study(i, *kind) for kind in left]
-        path.write_text(json.dumps(found))
+        path.write_text(json.dumps(found), encoding='utf-8')
     summary(path, found, args.what)
 
 
@@ -385,7 +383,7 @@ def summary(path, found, what):
                 row |= dict(worse=int(np.sum(np.array(errors) > 0)),
                     errors=round(float(np.median(errors)), 1))
             found['power'].append(row)
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(found), encoding='utf-8')
     print(len(t), found.get('claims') or found.get('power'), flush=True)
 
 

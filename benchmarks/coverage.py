@@ -3,18 +3,18 @@ difference with linearised intervals; the paired difference, the share and the l
 off, to one close by and to one that is right, with intervals from resamples. All are the library's own; those that are computed for many
 surveys at once are checked against the library's on the first of each hundred.
 
-Run: python benchmarks/coverage.py [--replications 4000] [--draws 500] [--only rare]. Writes coverage.json after each design, and goes on from
+Run: python benchmarks/coverage.py [--replications 4000] [--draws 500] [--only rare] [--quick]. Writes coverage.json after each design, and goes on from
 it where it was stopped; then coverage.csv and coverage.png. Every distance is judged against the population's. Rare answers, among few and
 many people with even and uneven weights, are in coverage_rare.json."""
-import argparse, json, sys, time
-from pathlib import Path
+import json, sys, time
 import numpy as np, pandas as pd
 from scipy.stats import t as student
 from alignsurvey.estimation.design import means, shares, survey_design, kish_n
 from alignsurvey.estimation.bootstrap import chance_limit, cluster_interval, resamples, share_interval, small_sample
 from alignsurvey.metrics.distances import wasserstein
+from options import Options
 
-HERE, P, K, MANY = Path(__file__).with_suffix(''), np.array([.1, .2, .3, .25, .15]), 5, 100
+P, K, MANY = np.array([.1, .2, .3, .25, .15]), 5, 100
 FAR, NEAR, FLAT = np.array([.02, .08, .2, .4, .3]), np.array([.12, .22, .28, .24, .14]), np.full(K, .2)
 BRIER = lambda q: ((np.eye(K) - q)**2).sum(1)
 # what is known of a respondent by answer: five shares, the log score, the difference of two Brier scores, whether it is one of the last two
@@ -130,7 +130,7 @@ def rare(p, n, cv, tilt, replications, rng):
     return dict(share=p, respondents=n, weights_cv=cv, tilt=tilt, **{k: round(100*v/replications, 1) for k, v in held.items()}, replications=replications)
 
 
-def plot(table):
+def plot(table, path):
     import matplotlib; matplotlib.use('agg')
     import matplotlib.pyplot as plt, seaborn as sns
     sns.set_theme(style='white', font_scale=1.1)
@@ -144,30 +144,32 @@ def plot(table):
     ax.set_yticklabels([f'{r.respondents:,} people in {r.clusters:,} clusters{strata(r)}; cv {r.weights_cv:g}, icc {r.icc:g}{", informative" if r.informative else ""}'
         for r in table.itertuples()], fontsize=9)
     ax.invert_yaxis(); ax.legend(frameon=False, fontsize=9, loc='lower left')
-    sns.despine(); fig.tight_layout(); fig.savefig(HERE.with_suffix('.png'), dpi=90)
+    sns.despine(); fig.tight_layout(); fig.savefig(path, dpi=90)
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument('--replications', type=int, default=4000)
-    ask.add_argument('--draws', type=int, default=500)
+    ask = Options(__file__, __doc__)
+    ask.size('--replications', 4000, quick=100)
+    ask.size('--draws', 500, quick=100)
+    ask.size('--designs', len(DESIGNS), quick=1, help='how many of them')
     ask.add_argument('--only', choices=['rare', 'designs'])
-    args, path, start = ask.parse_args(), HERE.with_suffix('.json'), time.perf_counter()
+    args, start = ask.parse_args(), time.perf_counter()
+    path = args.out
     if args.only != 'designs':
         found = [rare(*r, args.replications, np.random.default_rng(i)) for i, r in enumerate(RARE)]
-        HERE.with_name('coverage_rare.json').write_text(json.dumps(found, indent=1))
+        path.with_name('coverage_rare.json').write_text(json.dumps(found, indent=1), encoding='utf-8')
         print(pd.DataFrame(found).to_string(index=False), f'{time.perf_counter() - start:.0f} s')
     if args.only == 'rare': return
     settings = dict(replications=-(-args.replications//MANY)*MANY, draws=args.draws)
-    rows = [r for r in json.loads(path.read_text()) if settings.items() <= r.items()] if path.exists() else []
-    for i, design in enumerate(DESIGNS):
+    rows = [r for r in json.loads(path.read_text(encoding='utf-8')) if settings.items() <= r.items()] if path.exists() else []
+    for i, design in enumerate(DESIGNS[:args.designs]):
         if any(tuple(r.get(k) for k in FIELDS) == design for r in rows): continue
         rows.append({**simulate(i, **settings), **settings})
-        path.write_text(json.dumps(rows, indent=1))
-        print(f'{len(rows)} of {len(DESIGNS)} designs, {time.perf_counter() - start:.0f} s', {k: rows[-1][k] for k in (*FIELDS, *TRUTH)}, file=sys.stderr, flush=True)
+        path.write_text(json.dumps(rows, indent=1), encoding='utf-8')
+        print(f'{len(rows)} of {args.designs} designs, {time.perf_counter() - start:.0f} s', {k: rows[-1][k] for k in (*FIELDS, *TRUTH)}, file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
-    table.to_csv(HERE.with_suffix('.csv'), index=False)
-    plot(table)
+    table.to_csv(path.with_suffix('.csv'), index=False)
+    plot(table, path.with_suffix('.png'))
     print(table.to_string(index=False))
 
 

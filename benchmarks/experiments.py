@@ -3,10 +3,8 @@
 An effect of -.5 steps of a three-point scale in people, asked in two arms, in a simple sample of 400 and in 40 clusters (correlation within .05) with weights (cv 1).
 Models: one that has people's chances in both arms, one with half of the effect, and one that is off by just the margin of .2, each respondent asked
 in their own arm; and one with people's effect that leans to one side with each respondent, asked in their own arm and in both.
-Run: python benchmarks/experiments.py [--replications 500] [--quick]. Writes benchmarks/experiments.json; with --quick 20 replications, shown and not written."""
-import argparse
+Run: python benchmarks/experiments.py [--replications 500] [--quick]. Writes benchmarks/experiments.json."""
 import json
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -15,6 +13,7 @@ from scipy.stats import norm
 
 from alignsurvey.evaluation import experiment_effects, in_other_arms
 from alignsurvey.records.reading import join_records, make_records
+from options import Options
 
 ARMS, PEOPLE, MARGIN, SEED = ['poor', 'welfare'], 400, .2, 0
 CHANCES = np.array([[.15, .3, .55], [.35, .4, .25]])
@@ -94,16 +93,14 @@ def summary(found, clusters, replications):
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument('--replications', type=int, default=500)
-    ask.add_argument('--quick', action='store_true')
+    ask = Options(__file__, __doc__)
+    ask.size('--replications', 500, quick=20)
     args = ask.parse_args()
     datasets.disable_progress_bars()
-    n = 20 if args.quick else args.replications
+    n = args.replications
     rows = [row for clusters in (None, 40) for row in summary(replicated(clusters, n), clusters, n)]
     print(pd.DataFrame(rows).round(3).to_string())
-    if not args.quick:
-        Path(__file__).with_suffix('.json').write_text(json.dumps(rows, indent=1) + '\n')
+    args.out.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -1,17 +1,17 @@
 """How often is a difference found where there is none? Answers spread alike around the middle option, and predictors that are mirror images of each other: every expected score is
 the same. Paired tests of two predictors by four scores, and Holm's family of five predictors against a sixth, each of which takes one or the other image for each respondent by a coin.
 
-Run: python benchmarks/false_positives.py [--replications 10000] [--draws 1000]. Writes false_positives.json and .csv: per cent of tests, and of families, with p below .05."""
-import argparse, json, sys, time
-from pathlib import Path
+Run: python benchmarks/false_positives.py [--replications 10000] [--draws 1000] [--quick]. Writes false_positives.json and .csv: per cent of tests, and of families, with p below .05."""
+import json, sys, time
 import numpy as np, pandas as pd
 from alignsurvey.estimation.tests import holm
 from alignsurvey.estimation.bootstrap import p_value, resamples, small_sample
 from alignsurvey.metrics.scores import brier_scores, log_scores, rps_scores
 from alignsurvey.metrics.distances import wasserstein
 from coverage import MANY, drawn
+from options import Options
 
-HERE, EVEN, K, OTHERS = Path(__file__).with_suffix(''), np.array([.1, .2, .4, .2, .1]), 5, 5
+EVEN, K, OTHERS = np.array([.1, .2, .4, .2, .1]), 5, 5
 ONE = np.array([.1, .1, .25, .3, .25])
 IMAGES, Y = (ONE, ONE[::-1]), np.arange(K)
 SCORES = {n: np.array([f(Y, np.tile(q, (K, 1))) for q in IMAGES]) for n, f in dict(brier=brier_scores, log_score=log_scores, rps=rps_scores).items()}    # (image, answer)
@@ -39,20 +39,21 @@ def hundred(rng, design, draws):
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument('--replications', type=int, default=10_000)
-    ask.add_argument('--draws', type=int, default=1000)
+    ask = Options(__file__, __doc__)
+    ask.size('--replications', 10_000, quick=100)
+    ask.size('--draws', 1000, quick=100)
+    ask.size('--designs', len(DESIGNS), quick=1, help='how many of them')
     args, rows, start = ask.parse_args(), [], time.perf_counter()
     chunks = -(-args.replications//MANY)
-    for i, design in enumerate(DESIGNS):
+    for i, design in enumerate(DESIGNS[:args.designs]):
         parts = [hundred(np.random.default_rng([i, c]), design, args.draws) for c in range(chunks)]
         wrong = lambda part, m: round(100*np.concatenate([(p[part][m] < .05) if part == 0 else (p[part][m] < .05).any(1) for p in parts]).mean(), 2)
         rows.append({**dict(zip(('respondents', 'clusters', 'strata', 'weights_cv', 'icc'), design)), **{m: wrong(0, m) for m in parts[0][0]}, **{f'{m}, family of {OTHERS}': wrong(1, m) for m in parts[0][1]},
             'known_within': round(196*np.sqrt(.05*.95/(chunks*MANY)), 2), 'replications': chunks*MANY, 'draws': args.draws})
-        HERE.with_suffix('.json').write_text(json.dumps(rows, indent=1))
-        print(f'{i + 1} of {len(DESIGNS)} designs, {time.perf_counter() - start:.0f} s', file=sys.stderr, flush=True)
+        args.out.write_text(json.dumps(rows, indent=1), encoding='utf-8')
+        print(f'{i + 1} of {args.designs} designs, {time.perf_counter() - start:.0f} s', file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
-    table.to_csv(HERE.with_suffix('.csv'), index=False)
+    table.to_csv(args.out.with_suffix('.csv'), index=False)
     print(table.to_string(index=False))
 
 

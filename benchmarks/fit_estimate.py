@@ -1,9 +1,10 @@
 """Is the estimate before a fine-tuning run any good? Predicted against measured, for three sizes of run with the embedded model.
 
 Each run is a process of its own: what `sft` predicts before its first step, then the seconds that training took and the process's peak of resident memory.
-Run: python benchmarks/fit_estimate.py [--runs small options padded]. Writes benchmarks/fit_estimate.json."""
+Run: python benchmarks/fit_estimate.py [--runs small options padded] [--quick]. Writes benchmarks/fit_estimate.json."""
 import argparse, json, resource, subprocess, sys, tempfile
 from pathlib import Path
+from options import Options
 
 RUNS = {    # respondents, items of each, settings
     'small': (12, 3, dict(loss='answer', batch=8, max_tokens=512, epochs=1)),
@@ -22,16 +23,16 @@ def one(name):
     records = reorder(gss.records('response', items=list(gss.codebook.items)[:items], respondents=respondents, answer_form='text', verbose=False), 'shuffle')
     with tempfile.TemporaryDirectory() as folder:
         sft(load_model(), records, Path(folder)/'a', lr=1e-3, **settings)
-        card = json.loads((Path(folder)/'a'/'sft.json').read_text())
+        card = json.loads((Path(folder)/'a'/'sft.json').read_text(encoding='utf-8'))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
     print(json.dumps(dict(records=len(records), steps=card['steps'], tokens_a_step=card['fit']['tokens'], seconds_predicted=card['fit']['seconds'], seconds=card['seconds'],
                           memory_predicted=card['fit']['memory'], memory=peak, of_seconds=round(card['fit']['seconds']/card['seconds'], 2), of_memory=round(card['fit']['memory']/peak, 2))))
 
 
 if __name__ == '__main__':
-    p = argparse.ArgumentParser()
-    p.add_argument('--runs', nargs='+', default=list(RUNS))
-    p.add_argument('--one')
+    p = Options(__file__, __doc__)
+    p.size('--runs', list(RUNS), quick=['small'], choices=RUNS)
+    p.add_argument('--one', help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.one: one(args.one)
     else:
@@ -40,4 +41,4 @@ if __name__ == '__main__':
             done = subprocess.run([sys.executable, __file__, '--one', name], check=True, stdout=subprocess.PIPE, text=True)
             found[name] = json.loads(done.stdout.splitlines()[-1])
             print(name, json.dumps(found[name]))
-        Path(__file__).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+        args.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')

@@ -1,13 +1,14 @@
 """How long does a full report take, how large is it, and how soon does a browser show it? 40,000 answers to 30 items by 1,334 made-up people in 12 subgroups, with training records.
 
-Run: make bench, or python benchmarks/full_report.py. Writes full_report.json beside itself. The browser is Chromium, where there is one."""
-import json, shutil, subprocess, sys, tempfile, time
+Run: make bench, or python benchmarks/full_report.py [--keep FOLDER] [--quick]. Writes full_report.json beside itself. The browser is Chromium, where there is one."""
+import json, shutil, subprocess, tempfile, time
 from pathlib import Path
 import numpy as np, pandas as pd
 from alignsurvey.reporting.study_report import full_report
 from alignsurvey.records.reading import make_records
+from options import Options
 
-OPTIONS, PEOPLE, ITEMS = ['too little', 'about right', 'too much'], 1334, 30
+OPTIONS, ITEMS = ['too little', 'about right', 'too much'], 30
 
 
 def people(n, source, seed):
@@ -37,18 +38,26 @@ def browser(page):
         return time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder)/'empty.html'
-        empty.write_text('<!doctype html><title>empty</title>')
+        empty.write_text('<!doctype html><title>empty</title>', encoding='utf-8')
         shown(empty, folder)    # the first start makes a profile
         nothing = min(shown(empty, folder) for _ in range(3))
         return dict(empty_page_s=round(nothing, 2), page_s=round(min(shown(page, folder) for _ in range(3)), 2))
 
 
-(test, model), (train, _) = people(PEOPLE, 'p', 1), people(667, 't', 2)
-with tempfile.TemporaryDirectory() as folder:
-    start, busy = time.perf_counter(), time.process_time()
-    page = full_report(test, dict(model=model), folder, train=train, margin=.01, formula='q00 ~ age + sex + q01', overwrite=True)
-    found = dict(answers=len(test), items=ITEMS, subgroups=12, training_answers=len(train), n_boot=500, seconds=round(time.perf_counter() - start, 1), cpu_seconds=round(time.process_time() - busy, 1),
-        page_mb=round(page.stat().st_size/2**20, 2), csv_files=len(list(Path(folder).rglob('*.csv'))), browser=browser(page))
-    if '--keep' in sys.argv: shutil.copytree(folder, sys.argv[sys.argv.index('--keep') + 1], dirs_exist_ok=True)
-Path(__file__).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
-print(json.dumps(found, indent=1))
+def main():
+    ask = Options(__file__, __doc__)
+    ask.size('--people', 1334, quick=100)
+    ask.add_argument('--keep', help='folder to which the report is copied')
+    given = ask.parse_args()
+    (test, model), (train, _) = people(given.people, 'p', 1), people(given.people//2, 't', 2)
+    with tempfile.TemporaryDirectory() as folder:
+        start, busy = time.perf_counter(), time.process_time()
+        page = full_report(test, dict(model=model), folder, train=train, margin=.01, formula='q00 ~ age + sex + q01', overwrite=True)
+        found = dict(answers=len(test), items=ITEMS, subgroups=12, training_answers=len(train), n_boot=500, seconds=round(time.perf_counter() - start, 1), cpu_seconds=round(time.process_time() - busy, 1),
+            page_mb=round(page.stat().st_size/2**20, 2), csv_files=len(list(Path(folder).rglob('*.csv'))), browser=browser(page))
+        if given.keep: shutil.copytree(folder, given.keep, dirs_exist_ok=True)
+    given.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == '__main__': main()

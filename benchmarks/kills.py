@@ -2,9 +2,9 @@
 not in flight?
 
 Once with a tiny model on this machine, once against a server (tests/stub_server.py). Each start is a fork, so that a kill costs no import.
-Run: make bench, or python benchmarks/kills.py [--kills 50] [--records 1000] [--out FILE.json]. Writes kills.json and a plot beside itself."""
+Run: make bench, or python benchmarks/kills.py [--kills 50] [--records 1000] [--out FILE.json] [--quick]. Writes kills.json and a plot beside itself."""
 import os; os.environ |= dict(OMP_NUM_THREADS='1', TQDM_DISABLE='1')    # a forked process has no threads but its own
-import argparse, json, random, signal, sqlite3, subprocess, sys, tempfile, time, urllib.request
+import json, random, signal, sqlite3, subprocess, sys, tempfile, time, urllib.request
 from collections import Counter
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ from alignsurvey.prediction.elicitation import predict
 from alignsurvey.records.reading import make_records
 from alignsurvey.prediction.runs import compare_predictions
 from alignsurvey.prediction.server import connect
+from options import Options
 
 BATCH, CONCURRENCY = 8, 8
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def count_asked(path):
     ask = local.ask_batch
     def noted(model, batch, *rest):
         answers = ask(model, batch, *rest)
-        with open(path, 'a') as f: f.write(''.join(r['record_id'] + '\n' for r in batch))
+        with open(path, 'a', encoding='utf-8') as f: f.write(''.join(r['record_id'] + '\n' for r in batch))
         return answers
     local.ask_batch = noted
 
@@ -98,7 +99,7 @@ def on_this_machine(records, kills, folder, rng):
     lm, log = tiny(), folder/'asked.txt'
     count_asked(log)
     found = killed(lambda journal: predict(lm, records, journal=journal, batch=BATCH), kills, folder/'run.sqlite', rng, BATCH)
-    return verdict(*found, Counter(log.read_text().split()).values(), BATCH)
+    return verdict(*found, Counter(log.read_text(encoding='utf-8').split()).values(), BATCH)
 
 
 def on_a_server(records, kills, folder, rng):
@@ -122,13 +123,15 @@ def plot(results, path):
 
 
 if __name__ == '__main__':
-    given = argparse.ArgumentParser()
-    for name, default in dict(kills=50, records=1000, seed=0).items(): given.add_argument(f'--{name}', type=int, default=default)
-    given.add_argument('--out', type=Path, default=HERE/'kills.json')
-    given, rng = given.parse_args(), random.Random(0)
+    given = Options(__file__, __doc__)
+    given.size('--kills', 50, quick=3)
+    given.size('--records', 1000, quick=100)
+    given.add_argument('--seed', type=int, default=0)
+    given = given.parse_args()
+    rng = random.Random(given.seed)
     records, results = prompts(given.records), {}
     for name, run in {'on this machine': on_this_machine, 'server': on_a_server}.items():
         with tempfile.TemporaryDirectory() as tmp: results[name] = run(records, given.kills, Path(tmp), rng)
-    given.out.write_text(json.dumps(results, indent=1) + '\n')
+    given.out.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
     plot(results, given.out.with_suffix('.png'))
     print(json.dumps({k: {c: v for c, v in r.items() if c != 'answered_at_kill'} for k, r in results.items()}, indent=1))

@@ -1,7 +1,7 @@
 """Do a million respondents, and a million records, fit through a laptop? Made up: 1,000,000 people x 5 items from .parquet to Alpaca JSONL on
 disk; then 1,000,000 records from disk, split in halves and scored beside baselines with 100 resamples, in a process of its own.
 
-Run: make bench, or python benchmarks/million_records.py [--n 1000000] [--only score]. Writes million_records.json beside itself: seconds and
+Run: make bench, or python benchmarks/million_records.py [--n 1000000] [--only score] [--quick]. Writes million_records.json beside itself: seconds and
 peak memory."""
 import argparse, json, resource, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -10,6 +10,7 @@ from alignsurvey.evaluation.scoring import evaluate
 from alignsurvey.records.reading import read_records, write_records
 from alignsurvey.records.splits import split_records
 from alignsurvey.all import Survey
+from options import Options
 
 def survey_folder(folder, n):
     "A made-up survey: three background variables, five items with five options and a tenth missing."
@@ -23,7 +24,7 @@ def survey_folder(folder, n):
     background = dict(age=dict(question='your age', scale='numeric', bins=[18, 30, 60, 90]), sex=dict(question='your sex', options={1: 'male', 2: 'female'}),
                       region=dict(question='your region', options={i: f'region {i}' for i in range(1, 9)}))
     frame.to_parquet(folder/'million.parquet', index=False)
-    (folder/'codebook.yaml').write_text(yaml.safe_dump(dict(id='million', respondent_id='id', weight='w', background=background, items=items), sort_keys=False))
+    (folder/'codebook.yaml').write_text(yaml.safe_dump(dict(id='million', respondent_id='id', weight='w', background=background, items=items), sort_keys=False), encoding='utf-8')
     return folder/'million.parquet'
 
 
@@ -66,21 +67,21 @@ def in_a_process(step, folder, n):
 
 
 if __name__ == '__main__':
-    given = argparse.ArgumentParser()
-    given.add_argument('--n', type=int, default=1_000_000)
+    given = Options(__file__, __doc__)
+    given.size('--n', 1_000_000, quick=20_000)
     given.add_argument('--only', choices=['write', 'score'])
-    given.add_argument('--step', choices=['write', 'score']); given.add_argument('--folder', type=Path)
+    given.add_argument('--step', choices=['write', 'score'], help=argparse.SUPPRESS); given.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     given = given.parse_args()
     if given.step:
         print(json.dumps(globals()[given.step](given.folder, given.n)))
         sys.exit()
-    out = Path(__file__).with_suffix('.json')
-    found = json.loads(out.read_text()) if out.exists() else {}
+    out = given.out
+    found = json.loads(out.read_text(encoding='utf-8')) if out.exists() else {}
     with tempfile.TemporaryDirectory() as tmp:
         if given.only != 'score': found['write'] = in_a_process('write', tmp, given.n)
     with tempfile.TemporaryDirectory() as tmp:
         if given.only != 'write':
             in_a_process('write', tmp, given.n*2//9)    # a tenth of the answers to five items is missing
             found['score'] = in_a_process('score', tmp, given.n)
-    out.write_text(json.dumps(found, indent=1) + '\n')
+    out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     print(json.dumps(found, indent=1))

@@ -1,21 +1,19 @@
 """Do the intervals of partial pooling hold? Simulated populations of 120 cells (five, four and six values of three variables) whose cells answer one of three options by effects of each variable; samples of them
 in which some cells are three times as likely to be drawn. Per cent of 95 % intervals that hold the population's share, by variable's groups, by cell, and for everybody.
 
-Run: python benchmarks/mrp.py [--populations 150]. Writes mrp.json. What R's lme4 fits is in mrp.R and mrp_lme4.csv."""
-import argparse
+Run: python benchmarks/mrp.py [--populations 150] [--quick]. Writes mrp.json. What R's lme4 fits is in mrp.R and mrp_lme4.csv."""
 import json
 import sys
 import time
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from alignsurvey.estimation.partial_pooling import multilevel_counts, share_draws
+from options import Options
 
-OUT = Path(__file__).with_suffix('.json')
 SIZES, K = dict(a=5, b=4, c=6), 3
 GROUPS = {'everybody': [], 'groups of one variable': ['a'], 'crossings of two': ['a', 'b'], 'cells': ['a', 'b', 'c']}
 CELLS = pd.DataFrame([[f'{v}{i}' for v, i in zip(SIZES, row)] for row in product(*map(range, SIZES.values()))], columns=list(SIZES))
@@ -52,9 +50,10 @@ def held(rng, people):
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument('--populations', type=int, default=150)
-    populations, start, out = ask.parse_args().populations, time.perf_counter(), []
+    ask = Options(__file__, __doc__)
+    ask.size('--populations', 150, quick=3)
+    given, start, out = ask.parse_args(), time.perf_counter(), []
+    populations = given.populations
     for people in 300, 1000:
         runs = [held(np.random.default_rng([people, seed]), people) for seed in range(populations)]
         for kind in runs[0]:
@@ -62,7 +61,7 @@ def main():
             out.append(dict(people=people, of=kind, coverage=round(float(inside.mean()), 2), simulation_error=round(float(inside.std()/np.sqrt(populations)), 2),
                 width=round(float(np.mean([run[kind][1] for run in runs])), 4), populations=populations))
             print(out[-1], f'{time.perf_counter() - start:.0f} s', file=sys.stderr, flush=True)
-        OUT.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
+        given.out.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """How often the joint test of a multiverse is wrong, and what it finds.
 
-    python benchmarks/multiverse.py [--replications 200] [--untrue 5000]
+    python benchmarks/multiverse.py [--replications 200] [--untrue 5000] [--quick]
 
 Made-up studies: 120 respondents, 6 items, 48 specifications (6 wordings, 2 backgrounds, 2 orders, 2 labels).
 A respondent's difference between predictor and rival in a specification is the planted advantage, what is the
@@ -8,10 +8,8 @@ respondent's own, what is the respondent's with that wording, and noise. The adv
 of the six wordings) or in all of the specifications. Writes multiverse.json beside this file: how often the joint
 test rejects at .05, and how often the planted choice explains most of the variance, each with a 95 % interval. A rate
 of false alarms near .05 takes more studies to tell than a power near 1, so `none` has its own number."""
-import argparse
 import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from scipy.stats import binomtest
 
 from alignsurvey.estimation.bootstrap import resamples
 from alignsurvey.study.multiverse import Multiverse, joint_test, variance_explained
+from options import Options
 
 RESPONDENTS, ITEMS, DRAWS, ADVANTAGE = 120, 6, 400, .12
 CHOICES = dict(wording=list('abcdef'), background=['lines', 'sentences'], order=['keep', 'reverse'],
@@ -47,7 +46,7 @@ def share(hits):
     return dict(share=found.statistic, ci_low=round(low, 4), ci_high=round(high, 4), replications=len(hits))
 
 
-def main(replications, untrue):
+def main(replications, untrue, to):
     out = dict(respondents=RESPONDENTS, items=ITEMS, specifications=len(SPECIFICATIONS), draws=DRAWS, advantage=ADVANTAGE)
     for scenario in HELPED:
         rejected, first = [], []
@@ -57,13 +56,13 @@ def main(replications, untrue):
             if scenario == 'half':
                 first.append(variance_explained(made).choice[0] == 'wording')
         out[scenario] = dict(rejected=share(rejected)) | (dict(wording_first=share(first)) if first else {})
-    Path(__file__).with_suffix('.json').write_text(json.dumps(out, indent=1) + '\n')
+    to.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
     print(json.dumps(out, indent=1))
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--replications', type=int, default=200, help='studies with an advantage, of each kind')
-    parser.add_argument('--untrue', type=int, default=5000, help='studies without')
+    parser = Options(__file__, __doc__)
+    parser.size('--replications', 200, quick=5, help='studies with an advantage, of each kind')
+    parser.size('--untrue', 5000, quick=5, help='studies without')
     given = parser.parse_args()
-    main(given.replications, given.untrue)
+    main(given.replications, given.untrue, given.out)

@@ -1,9 +1,8 @@
 """Are planted truths found? Made-up people and a predictor with a known fault: 10 points less accurate in one cell of four, a temperature of 2, .15 too many answers in the first place,
 a coefficient halved, a variance shrunk by 30 %. Each fault is drawn 200 times; its interval should hold it, in 95 % of them if the interval is right.
 
-Run: python benchmarks/planted_truths.py [--replications 200] [--only gap …]. Writes planted_truths.json: how many intervals hold the truth, and how many exclude that there is no fault."""
-import argparse, json, time
-from pathlib import Path
+Run: python benchmarks/planted_truths.py [--replications 200] [--only gap …] [--quick]. Writes planted_truths.json: how many intervals hold the truth, and how many exclude that there is no fault."""
+import json, time
 import datasets, numpy as np, pandas as pd
 from alignsurvey.evaluation.calibration import temperature
 from alignsurvey.evaluation.orders import position_bias
@@ -11,8 +10,9 @@ from alignsurvey.records.reading import make_records
 from alignsurvey.records.orders import reorder
 from alignsurvey.evaluation.structure import coefficients, variance_ratio
 from alignsurvey.evaluation.subgroups import subgroup_scores
+from options import Options
 
-OUT, N = Path(__file__).with_suffix('.json'), 900
+N = 900
 datasets.disable_progress_bars()
 GROUPS = dict(age=np.where(np.arange(N) % 2, 'old', 'young'), sex=np.where(np.arange(N)//2 % 2, 'female', 'male'))
 
@@ -86,16 +86,17 @@ FAULTS = {'gap': gap, 'temperature': heat, 'position bias': first_place, 'coeffi
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument('--replications', type=int, default=200)
+    ask = Options(__file__, __doc__)
+    ask.size('--replications', 200, quick=5)
     ask.add_argument('--only', nargs='*', choices=list(FAULTS), default=list(FAULTS))
-    args, found = ask.parse_args(), json.loads(OUT.read_text()) if OUT.exists() else {}
+    args = ask.parse_args()
+    found = json.loads(args.out.read_text(encoding='utf-8')) if args.out.exists() else {}
     for name in args.only:
         start = time.perf_counter()
         true, low, high, none = np.array([FAULTS[name](np.random.default_rng([i, 7]), i) for i in range(args.replications)], float).T
         found[name] = dict(planted=float(pd.Series(true).mode()[0]), replications=args.replications, hold_it=int(((low <= true) & (true <= high)).sum()), exclude_no_fault=int(((low > none) | (high < none)).sum()),
             seconds=round(time.perf_counter() - start, 1))
-        OUT.write_text(json.dumps(found, indent=1))
+        args.out.write_text(json.dumps(found, indent=1), encoding='utf-8')
         print(name, found[name], flush=True)
 
 

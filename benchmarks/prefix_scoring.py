@@ -2,7 +2,7 @@
 
 Ways: `shared` scores every option of every record, `padded` does so in padded batches of 16; `shared_letter` and `padded_letter` read only the letter's token, in one forward;
 `generate` lets the model write 8 tokens in padded batches of 16.
-Run: make bench, or python benchmarks/prefix_scoring.py [--rounds 5] [--items 17 6 1]. Writes benchmarks/prefix_scoring.json and .png."""
+Run: make bench, or python benchmarks/prefix_scoring.py [--rounds 5] [--items 17 6 1] [--quick]. Writes benchmarks/prefix_scoring.json and .png."""
 import statistics
 import torch
 from alignsurvey.models.scoring import padded_batch, option_logprobs
@@ -73,6 +73,6 @@ def plot(found):
 
 
 if __name__ == '__main__':
-    ask = command_line(__doc__, items=[17, 6, 1]).parse_args()
+    ask = command_line(__file__, __doc__, items=[17, 6, 1]).parse_args()
     lm = load_model()
-    keep(__file__, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=[one_size(lm, items, ask.rounds) for items in ask.items]), plot)
+    keep(ask.out, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=[one_size(lm, items, ask.rounds) for items in ask.items]), plot)

@@ -1,7 +1,7 @@
 """Is training with shared prefixes faster than what TRL does by itself? One step over the same records, three ways in one process, in turn.
 
 Ways: shared prefixes; TRL's padded batches; TRL's packing. The model is the embedded one, with LoRA on all linear layers, and the survey the General Social Survey.
-Run: make bench, or python benchmarks/prefix_training.py [--rounds 5] [--items 17 6 1]. Writes benchmarks/prefix_training.json and .png."""
+Run: make bench, or python benchmarks/prefix_training.py [--rounds 5] [--items 17 6 1] [--quick]. Writes benchmarks/prefix_training.json and .png."""
 import argparse, json, re, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 import numpy as np, torch
@@ -16,6 +16,7 @@ from alignsurvey.records.orders import reorder
 from alignsurvey.training.cost import lora_config
 from alignsurvey.training.trainer import make_trainer, sft_config
 from alignsurvey.all import Survey
+from options import Options
 
 RESPONDENTS = {17: 2, 6: 2, 1: 6}   # for so many items; others: two
 
@@ -113,7 +114,7 @@ def one_size(items, rounds):
                 faster=round(min(mid['padded'], mid['packed'])/mid['shared'], 2), shared_step=detail)
 
 
-def peak_gib(): return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/2**20   # ru_maxrss would count the parent process too
+def peak_gib(): return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text(encoding='utf-8'))[1])/2**20   # ru_maxrss would count the parent process too
 
 
 def peak_memory(way, items):
@@ -122,20 +123,19 @@ def peak_memory(way, items):
     return float(got.stdout.split()[-1])
 
 
-def keep(script, found, draw):
-    "Results beside the script as JSON, their plot as PNG, and on the screen."
-    here = Path(script)
-    here.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
-    draw(found).figure.savefig(here.with_suffix('.png'), dpi=120, bbox_inches='tight')
+def keep(out, found, draw):
+    "Results as JSON, their plot as PNG beside it, and on the screen."
+    out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    draw(found).figure.savefig(out.with_suffix('.png'), dpi=120, bbox_inches='tight')
     print(json.dumps(found, indent=1))
 
 
-def command_line(about, *, rounds=5, items=None):
+def command_line(script, about, *, rounds=5, items=None):
     "The command line of a script that compares."
     warnings.filterwarnings('ignore'); hf_logging.set_verbosity_error(); hf_logging.disable_progress_bar()
-    ask = argparse.ArgumentParser(description=about)
-    ask.add_argument('--rounds', type=int, default=rounds)
-    if items: ask.add_argument('--items', type=int, nargs='+', default=items)
+    ask = Options(script, about)
+    ask.size('--rounds', rounds, quick=1)
+    if items: ask.size('--items', items, quick=[17], help='to a respondent')
     return ask
 
 
@@ -151,7 +151,7 @@ def plot(found):
 
 
 if __name__ == '__main__':
-    ask = command_line(__doc__, items=[17, 6, 1])
+    ask = command_line(__file__, __doc__, items=[17, 6, 1])
     ask.add_argument('--memory', help=argparse.SUPPRESS)
     ask = ask.parse_args()
     if ask.memory:
@@ -161,4 +161,4 @@ if __name__ == '__main__':
     else:
         results = [one_size(items, ask.rounds) for items in ask.items]
         memory = {way: round(peak_memory(way, ask.items[0]), 2) for way in ('shared', 'padded', 'packed')}
-        keep(__file__, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=results, peak_gib=dict(items=ask.items[0], **memory)), plot)
+        keep(ask.out, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=results, peak_gib=dict(items=ask.items[0], **memory)), plot)

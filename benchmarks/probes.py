@@ -8,10 +8,8 @@ probe of that plant is asked. A replication draws topics, order, wordings, waves
 model. Untouched, the model is asked once for everything, and orders, wordings and waves are drawn many times. Writes
 probes.json beside this file after each training; stopped, it goes on where it was. Only the down-projections of the
 last ten layers are trained; how many steps, and of what size, was chosen in trials, so that plants are learned."""
-import argparse
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,11 +19,11 @@ from alignsurvey.evaluation.probes import order_probe, shares_probe, verbatim_pr
 from alignsurvey.files.writing import write_text
 from alignsurvey.models.loading import load_model
 from alignsurvey.models.prefix import text_logprobs
+from options import Options
 
-OUT = Path(__file__).with_suffix('.json')
 STEPS = dict(order=6, verbatim=5, shares=18)
 RATES = dict(order=1e-3, verbatim=1e-3, shares=1e-3)    # of the first step; that of the last is a twentieth
-TEXTS, DRAWS, UNTOUCHED, PEOPLE = 8, 999, 2000, 400
+TEXTS, DRAWS, PEOPLE = 8, 999, 400
 TOPICS = ['the space program', 'the environment', 'public health', 'big cities', 'the crime rate', 'drug addiction',
     'education', 'the military', 'foreign aid', 'welfare', 'highways and bridges', 'social security', 'mass transit',
     'parks and recreation', 'childcare', 'scientific research', 'new energy sources']
@@ -193,7 +191,7 @@ def share(ps):
 
 def main(replications, times, out):
     settings = dict(steps=STEPS, rates=RATES, texts=TEXTS, draws=DRAWS, people=PEOPLE)
-    kept = json.loads(out.read_text()) if out.exists() else dict(settings=settings, planted={k: [] for k in STEPS})
+    kept = json.loads(out.read_text(encoding='utf-8')) if out.exists() else dict(settings=settings, planted={k: [] for k in STEPS})
     if kept['settings'] != settings:
         raise SystemExit(f'{out}: was made with other settings: delete it')
     tuned = Tuned()
@@ -216,11 +214,8 @@ def main(replications, times, out):
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--replications', type=int, default=12)
-    parser.add_argument('--quick', action='store_true', help='one replication, into probes.quick.json')
+    parser = Options(__file__, __doc__)
+    parser.size('--replications', 12, quick=1, help='trainings on each plant')
+    parser.size('--untouched', 2000, quick=50, help='draws of each plant for the untouched model')
     given = parser.parse_args()
-    if given.quick:
-        main(1, 50, OUT.with_suffix('.quick.json'))
-    else:
-        main(given.replications, UNTOUCHED, OUT)
+    main(given.replications, given.untouched, given.out)

@@ -1,11 +1,12 @@
 """How long does scoring take? 40,000 written answers to items, and 20,000 written stances with reasons, read and scored with intervals. All made up.
 
-Run: make bench, or python benchmarks/scoring_speed.py. Prints seconds as JSON."""
+Run: make bench, or python benchmarks/scoring_speed.py [--quick]. Prints seconds as JSON."""
 import json, random, time
-import numpy as np, pandas as pd
+import pandas as pd
 from alignsurvey.evaluation.scoring import evaluate
 from alignsurvey.records.reading import make_records
 from alignsurvey.evaluation.free_answers import read_replies
+from options import Options
 
 RNG = random.Random(0)
 STANCES, OPTIONS = ['积极', '中立', '消极'], ['too little', 'about the right amount', 'too much']
@@ -34,8 +35,15 @@ def timed(records, texts):
     return dict(records=len(records), read_s=round(middle - start, 2), score_s=round(time.perf_counter() - middle, 2), total_s=round(time.perf_counter() - start, 2))
 
 
-answers = people('response', OPTIONS, 2500, 16, lambda: dict(answer_form='text'))
-stances = people('stance', STANCES, 2500, 8, lambda: dict(answer_form='json', lang='zh', reason=reason()))
-print(json.dumps(dict(
-    response=timed(answers, [RNG.choice(['A', 'B. about the right amount', 'I would choose C.', 'too much', '(A)']) for _ in range(len(answers))]),
-    stance=timed(stances, [json.dumps(dict(predict=RNG.choice(STANCES), reason=reason()), ensure_ascii=False) for _ in range(len(stances))])), indent=1))
+def main():
+    ask = Options(__file__, __doc__)
+    ask.size('--people', 2500, quick=200)
+    n = ask.parse_args().people
+    answers = people('response', OPTIONS, n, 16, lambda: dict(answer_form='text'))
+    stances = people('stance', STANCES, n, 8, lambda: dict(answer_form='json', lang='zh', reason=reason()))
+    print(json.dumps(dict(
+        response=timed(answers, [RNG.choice(['A', 'B. about the right amount', 'I would choose C.', 'too much', '(A)']) for _ in range(len(answers))]),
+        stance=timed(stances, [json.dumps(dict(predict=RNG.choice(STANCES), reason=reason()), ensure_ascii=False) for _ in range(len(stances))])), indent=1))
+
+
+if __name__ == '__main__': main()

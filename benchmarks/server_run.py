@@ -1,16 +1,16 @@
 """How fast, and how large, is a run against a server? The tests' stand-in server, in a process of its own, takes 250 ms for each answer;
 64 requests are under way.
 
-Run: make bench, or python benchmarks/server_run.py. Writes server_run.json beside itself: throughput as a share of the ideal, processor time a prompt,
-and peak memory with 10,000 and 100,000 records, beside what importing and reading the records took."""
-import json, subprocess, sys, tempfile, time
+Run: make bench, or python benchmarks/server_run.py [--prompts 10000] [--quick]. Writes server_run.json beside itself: throughput as a share of the ideal, processor time a prompt,
+and peak memory with so many and ten times as many records, beside what importing and reading the records took."""
+import argparse, json, subprocess, sys, tempfile, time
 from pathlib import Path
+from options import Options
 
-HERE = Path(__file__).parent
-STUB = HERE.parent/'tests'/'stub_server.py'
+STUB = Path(__file__).parent.parent/'tests'/'stub_server.py'
 
 
-def memory(what='VmRSS'): return int(next(l for l in open('/proc/self/status') if l.startswith(what)).split()[1])/1024
+def memory(what='VmRSS'): return int(next(l for l in open('/proc/self/status', encoding='utf-8') if l.startswith(what)).split()[1])/1024
 
 
 def child(url, records, journal, concurrency):
@@ -39,7 +39,7 @@ def run(n, latency, concurrency=64):
     server = subprocess.Popen([sys.executable, STUB, json.dumps(dict(latency=latency))], stdout=subprocess.PIPE, text=True)
     try:
         with tempfile.TemporaryDirectory() as tmp:
-            with open(f'{tmp}/r.jsonl', 'w') as f:
+            with open(f'{tmp}/r.jsonl', 'w', encoding='utf-8') as f:
                 f.writelines(json.dumps(record(i)) + '\n' for i in range(n))
             url = f'http://127.0.0.1:{int(server.stdout.readline())}/v1'
             again = [sys.executable, __file__, '--child', url, f'{tmp}/r.jsonl', f'{tmp}/run.sqlite', str(concurrency)]
@@ -49,11 +49,15 @@ def run(n, latency, concurrency=64):
 
 
 if __name__ == '__main__':
-    if sys.argv[1:2] == ['--child']: child(*sys.argv[2:])
+    ask = Options(__file__, __doc__)
+    ask.size('--prompts', 10_000, quick=500)
+    ask.add_argument('--child', nargs=4, help=argparse.SUPPRESS)
+    given = ask.parse_args()
+    if given.child: child(*given.child)
     else:
-        n = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+        n = given.prompts
         speed = run(n, .25)
         speed |= dict(ideal_per_second=64/.25, share_of_ideal=round(speed['per_second']/(64/.25), 3))
         found = dict(speed=speed, memory=[run(k, 0.) for k in (n, 10*n)])
-        (HERE/'server_run.json').write_text(json.dumps(found, indent=1) + '\n')
+        given.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
         print(json.dumps(found, indent=1))

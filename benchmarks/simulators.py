@@ -1,14 +1,14 @@
 """What do simulated answers add to interviews, and can they do harm? Studies with 50 to 500 interviews and 4,000 simulated answers, by a simulator that knows people's chances, one that is
 20 points off, and one that guesses; with even and uneven survey weights. Each study is drawn anew 4,000 times.
 
-Run: python benchmarks/simulators.py [--replications 4000]. Writes simulators.json and .csv: bias in standard errors of the mean, coverage of 95 % intervals (and of those of the interviews alone), and
+Run: python benchmarks/simulators.py [--replications 4000] [--quick]. Writes simulators.json and .csv: bias in standard errors of the mean, coverage of 95 % intervals (and of those of the interviews alone), and
 how wide they are against those of the interviews alone, on average and at the widest."""
-import argparse, json
-from pathlib import Path
+import json
 import numpy as np, pandas as pd
 from alignsurvey.estimation.ppi import ppi_mean
+from options import Options
 
-HERE, MORE, TRUE = Path(__file__).with_suffix(''), 4000, .6
+MORE, TRUE = 4000, .6
 
 
 def study(rng, kind, n, cv):
@@ -21,8 +21,8 @@ def study(rng, kind, n, cv):
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument('--replications', type=int, default=4000)
+    ask = Options(__file__, __doc__)
+    ask.size('--replications', 4000, quick=50)
     args, rows = ask.parse_args(), []
     for i, (kind, n, cv) in enumerate((k, n, cv) for k in ('good', 'biased', 'useless') for n, cv in ((50, 0), (200, 0), (200, .5), (500, 0))):
         rng = np.random.default_rng(i)
@@ -30,9 +30,9 @@ def main():
         wide = f.se/f.human_se
         rows.append(dict(simulator=kind, interviews=n, weights_cv=cv, bias_in_se=round((f.estimate.mean() - TRUE)/f.estimate.std()*np.sqrt(len(f)), 2), coverage=round(100*((f.low <= TRUE) & (TRUE <= f.high)).mean(), 1),
             coverage_alone=round(100*(abs(f.alone - TRUE) <= 1.959964*f.human_se).mean(), 1), width=round(wide.mean(), 4), width_at_most=round(wide.max(), 4), trust=round(f.trust.mean(), 2), worth=round(f.interviews.mean(), 1), replications=len(f)))
-        HERE.with_suffix('.json').write_text(json.dumps(rows, indent=1))
+        args.out.write_text(json.dumps(rows, indent=1), encoding='utf-8')
     table = pd.DataFrame(rows)
-    table.to_csv(HERE.with_suffix('.csv'), index=False)
+    table.to_csv(args.out.with_suffix('.csv'), index=False)
     print(table.to_string(index=False))
 
 

@@ -5,9 +5,7 @@
 Six items, two labels, two orders, two forms of the background and six wordings, asked zero-shot of the embedded model.
 The whole study is run once. Then a balanced draw of its specifications is asked both ways in turns, so that whatever
 else the machine does hits both alike: prompts that share their beginnings, and each prompt for itself in padded batches.
-Beside wall time stands the processor's, of all threads. Writes specifications.json beside this file; `--quick` asks
-two respondents, and writes specifications.quick.json."""
-import argparse
+Beside wall time stands the processor's, of all threads. Writes specifications.json beside this file."""
 import contextlib
 import json
 import os
@@ -25,8 +23,8 @@ from alignsurvey.prediction.elicitation import as_predictor, predict
 from alignsurvey.study import Study
 from alignsurvey.study.specifications import specified
 from alignsurvey.study.ways import list_specifications
+from options import Options
 
-OUT = Path(__file__).with_suffix('.json')
 STUDY = '''
 survey: gss2018
 items: [natroad, natsoc, natmass, natpark, natchld, natsci]
@@ -72,7 +70,7 @@ def counted(lm, study, choices, test):
 def main(respondents, separate, out):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'study.yaml'
-        path.write_text(STUDY.format(sample=2*respondents))    # the other half trains the baselines
+        path.write_text(STUDY.format(sample=2*respondents), encoding='utf-8')    # the other half trains the baselines
         study = Study.load(path)
         test, lm = study.splits()['test'], load_model()
         choices = list_specifications(study.settings['vary'])
@@ -100,12 +98,8 @@ def main(respondents, separate, out):
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--quick', action='store_true')
-    parser.add_argument('--respondents', type=int, default=40, help='who are asked')
-    parser.add_argument('--separate', type=int, default=6, help='specifications that are asked both ways')
+    parser = Options(__file__, __doc__)
+    parser.size('--respondents', 40, quick=2, help='who are asked')
+    parser.size('--separate', 6, quick=2, help='specifications that are asked both ways')
     given = parser.parse_args()
-    if given.quick:
-        main(2, 2, OUT.with_suffix('.quick.json'))
-    else:
-        main(given.respondents, given.separate, OUT)
+    main(given.respondents, given.separate, given.out)

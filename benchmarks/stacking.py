@@ -1,14 +1,14 @@
 """Does a blend of predictors ever do worse than its best part, and does it find the weights of a blend?
 
-Two hundred simulated studies: answers to four items with three options come from a blend of two predictors, from the first alone, or from neither; 60 validation respondents
+Simulated studies: answers to four items with three options come from a blend of two predictors, from the first alone, or from neither; 60 validation respondents
 weigh them and 150 others are scored. The blend is compared with whichever predictor turned out best on these, in hindsight, paired, with intervals for which respondents of
 both kinds are drawn again.
-Run: python benchmarks/stacking.py. Writes benchmarks/stacking.json."""
+Run: python benchmarks/stacking.py [--studies 200] [--quick]. Writes benchmarks/stacking.json."""
 import json
-from pathlib import Path
 import numpy as np
 import pandas as pd
 from alignsurvey.evaluation.stacking import mixture_weights
+from options import Options
 
 TRUTHS, ITEMS, VALIDATION, TEST = ('blend', 'the first', 'neither'), 4, 60, 150
 
@@ -69,6 +69,9 @@ def recovered(n=10, people=5000, seed=1):
 
 
 if __name__ == '__main__':
-    found = dict(studies=studies(200), answers=5000, furthest_weight=max(recovered()))
+    ask = Options(__file__, __doc__)
+    ask.size('--studies', 200, quick=10)
+    given = ask.parse_args()
+    found = dict(studies=studies(given.studies), answers=5000, furthest_weight=max(recovered()))
     print(pd.DataFrame(found['studies']).round(3).to_string(), found['furthest_weight'])
-    Path(__file__).with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+    given.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')

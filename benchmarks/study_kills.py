@@ -2,12 +2,11 @@
 
     python benchmarks/study_kills.py [--quick] [--kills 10]
 
-Two predictors, one of them tuned, and four specifications; `--quick` with fewer respondents. Each start is a fork, so
+Two predictors, one of them tuned, and four specifications. Each start is a fork, so
 that a kill hits the study and not its imports. Where a start ends before its kill, the study begins anew. Writes
 study_kills.json beside this file: after each kill what was there, and whether the tables are equal to the byte."""
 import os
 os.environ |= dict(OMP_NUM_THREADS='1', TQDM_DISABLE='1')    # a forked process has no threads but its own
-import argparse
 import contextlib
 import json
 import random
@@ -21,6 +20,7 @@ from pathlib import Path
 import alignsurvey.study.study    # what a start would import, so that it is there before the fork
 import alignsurvey.training.trainer
 from alignsurvey.study import Study
+from options import Options
 
 STUDY = '''
 survey: gss2018
@@ -41,7 +41,7 @@ TABLES = ('scores.csv', 'specifications.csv')
 def new(folder, sample):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder/'study.yaml').write_text(STUDY.format(sample=sample))
+    (folder/'study.yaml').write_text(STUDY.format(sample=sample), encoding='utf-8')
 
 
 def start(folder):
@@ -51,7 +51,7 @@ def start(folder):
         return child
     code = 1
     try:
-        with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        with open(os.devnull, 'w', encoding='utf-8') as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             Study.load(folder/'study.yaml').run()
         code = 0
     finally:
@@ -90,7 +90,7 @@ def killed(folder, moment):
     return True
 
 
-def main(kills, sample, seed=0):
+def main(kills, sample, to, seed=0):
     rng, moments = random.Random(seed), []
     with tempfile.TemporaryDirectory() as folder:
         whole, broken = Path(folder)/'whole', Path(folder)/'broken'
@@ -110,14 +110,14 @@ def main(kills, sample, seed=0):
         assert os.waitpid(start(broken), 0)[1] == 0
         equal = {name: (whole/name).read_bytes() == (broken/name).read_bytes() for name in TABLES}
     out = dict(sample=sample, whole_seconds=round(seconds, 1), begun_anew=again, kills=moments, equal=equal)
-    Path(__file__).with_suffix('.json').write_text(json.dumps(out, indent=1) + '\n')
+    to.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
     print(json.dumps(out, indent=1))
     assert all(equal.values())
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--quick', action='store_true')
-    parser.add_argument('--kills', type=int, default=10)
+    parser = Options(__file__, __doc__)
+    parser.size('--kills', 10, quick=2)
+    parser.size('--sample', 60, quick=16, help='respondents')
     given = parser.parse_args()
-    main(given.kills, 16 if given.quick else 60)
+    main(given.kills, given.sample, given.out)

@@ -6,20 +6,18 @@
 
 A claim is a group that is shown to be worse than its own shares, or a variable by which groups are shown to differ; `raw` is the gap of raw Brier scores, each variable judged alone, in the first 40 studies.
 
-Run: python benchmarks/subgroups.py [--studies 400], half as many of each planted kind. Writes subgroups.json: per cent of studies with a claim."""
-import argparse
+Run: python benchmarks/subgroups.py [--studies 400] [--quick], half as many of each planted kind. Writes subgroups.json: per cent of studies with a claim."""
 import json
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from alignsurvey.evaluation.subgroups import subgroup_excess, subgroup_scores
 from alignsurvey.records.reading import make_records
+from options import Options
 
-OUT = Path(__file__).with_suffix('.json')
 PEOPLE, ITEMS, K, DRAWS, RAW = 600, 1, 3, 200, 40
 EVEN, SURE = np.array([.34, .33, .33]), np.array([.8, .15, .05])
 
@@ -80,15 +78,15 @@ def claims(make, seed):
 
 
 def main():
-    ask = argparse.ArgumentParser()
-    ask.add_argument('--studies', type=int, default=400)
-    studies, start, out = ask.parse_args().studies, time.perf_counter(), []
+    ask = Options(__file__, __doc__)
+    ask.size('--studies', 400, quick=6)
+    given, start, out = ask.parse_args(), time.perf_counter(), []
     for name, make in STUDIES.items():
-        many = studies//2 if name.startswith('planted') else studies
+        many = given.studies//2 if name.startswith('planted') else given.studies
         found = pd.DataFrame([claims(make, seed) for seed in range(many)])
         share = {claim: round(100*float(found[claim].dropna().mean()), 2) for claim in found}
         out.append(dict(study=name, studies=many, people=PEOPLE, items=ITEMS, draws=DRAWS, **share))
-        OUT.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
+        given.out.write_text(json.dumps(out, indent=1) + '\n', encoding='utf-8')
         print(f'{name}: {share}, {time.perf_counter() - start:.0f} s', file=sys.stderr, flush=True)
 
 
