@@ -27,4 +27,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     experiments=['experiment_effects', 'experiment_findings', 'in_other_arms'],
     probes=[
         'order_probe', 'verbatim_probe', 'shares_probe', 'paraphrase', 'probe_table',
-        'probe_words', 'reword', 'wording_loss']))
+        'probe_words', 'reword', 'wording_loss'],
+    streaming=['evaluate_partitions', 'hashed_draws']))
