@@ -12,13 +12,13 @@ RUNS = {    # respondents, items of each, settings
     'padded': (12, 2, dict(loss='answer', batch=8, micro=4, epochs=1, share_prefixes=False))}
 
 
-def one(name):
+def one(name, respondents):
     "Train, and print what was predicted and what was measured."
     from alignsurvey.models.loading import load_model
     from alignsurvey.records.orders import reorder
     from alignsurvey.training.trainer import sft
     from alignsurvey.all import Survey
-    respondents, items, settings = RUNS[name]
+    _, items, settings = RUNS[name]
     gss = Survey.load('gss2018')
     records = reorder(gss.records('response', items=list(gss.codebook.items)[:items], respondents=respondents, answer_form='text', verbose=False), 'shuffle')
     with tempfile.TemporaryDirectory() as folder:
@@ -32,13 +32,14 @@ def one(name):
 if __name__ == '__main__':
     p = Options(__file__, __doc__)
     p.size('--runs', list(RUNS), quick=['small'], choices=RUNS)
+    p.size('--respondents', 0, quick=4, help='0: as many as each run has')
     p.add_argument('--one', help=argparse.SUPPRESS)
     args = p.parse_args()
-    if args.one: one(args.one)
+    if args.one: one(args.one, args.respondents)
     else:
         found = {}
         for name in args.runs:
-            done = subprocess.run([sys.executable, __file__, '--one', name], check=True, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run([sys.executable, __file__, '--one', name, '--respondents', str(args.respondents or RUNS[name][0])], check=True, stdout=subprocess.PIPE, text=True)
             found[name] = json.loads(done.stdout.splitlines()[-1])
             print(name, json.dumps(found[name]))
         args.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')

@@ -151,7 +151,7 @@ def plot(found):
 PARTS = dict(items=by_items, lengths=by_length, attributes=attributes, training=training, bfloat16=bfloat16, forms=forms, peak_gib=memory)
 
 if __name__ == '__main__':
-    ask = command_line(__file__, __doc__, rounds=3, items=[1, 2, 4, 8, 17, 34])
+    ask = command_line(__file__, __doc__, rounds=3, items=[1, 2, 4, 8, 17, 34], quick=[17])
     ask.size('--lengths', [50, 100, 200, 400, 800], quick=[200], help='of what is shared')
     ask.size('--parts', list(PARTS), quick=['items', 'lengths', 'training'], choices=PARTS)
     ask.add_argument('--memory', nargs=2, help=argparse.SUPPRESS)

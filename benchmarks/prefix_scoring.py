@@ -44,8 +44,8 @@ def ways(lm, prompts, options, letters):
     return dict(shared=shared, padded=padded, shared_letter=shared_letter, padded_letter=padded_letter, generate=generate)
 
 
-def one_size(lm, items, rounds):
-    records = survey_records(items, RESPONDENTS.get(items, 4))
+def one_size(lm, items, rounds, respondents=None):
+    records = survey_records(items, respondents or RESPONDENTS.get(items, 4))
     prompts = [prompt_ids(lm, r['instruction'], r['input']) for r in records]
     options = [[answer_ids(lm, t) for t in answer_texts(r['options'], r['answer_form'])] for r in records]
     letters = [[answer_ids(lm, chr(65 + k))[:1] for k in range(len(o))] for o in options]
@@ -73,6 +73,8 @@ def plot(found):
 
 
 if __name__ == '__main__':
-    ask = command_line(__file__, __doc__, items=[17, 6, 1]).parse_args()
+    ask = command_line(__file__, __doc__, items=[17, 6, 1])
+    ask.size('--respondents', 0, quick=1, help='0: as many as make such a round')
+    ask = ask.parse_args()
     lm = load_model()
-    keep(ask.out, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=[one_size(lm, items, ask.rounds) for items in ask.items]), plot)
+    keep(ask.out, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=[one_size(lm, items, ask.rounds, ask.respondents) for items in ask.items]), plot)

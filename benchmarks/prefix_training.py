@@ -98,8 +98,8 @@ def step(trainer):
     return run
 
 
-def one_size(items, rounds):
-    records = survey_records(items, RESPONDENTS.get(items, 2))
+def one_size(items, rounds, respondents=None):
+    records = survey_records(items, respondents or RESPONDENTS.get(items, 2))
     made = trainers(records)
     ways = {way: step(t) for way, t in made.items()}
     rows = made['shared'].train_dataset
@@ -130,12 +130,12 @@ def keep(out, found, draw):
     print(json.dumps(found, indent=1))
 
 
-def command_line(script, about, *, rounds=5, items=None):
+def command_line(script, about, *, rounds=5, items=None, quick=None):
     "The command line of a script that compares."
     warnings.filterwarnings('ignore'); hf_logging.set_verbosity_error(); hf_logging.disable_progress_bar()
     ask = Options(script, about)
     ask.size('--rounds', rounds, quick=1)
-    if items: ask.size('--items', items, quick=[17], help='to a respondent')
+    if items: ask.size('--items', items, quick=quick or items[:1], help='to a respondent')
     return ask
 
 
@@ -151,7 +151,8 @@ def plot(found):
 
 
 if __name__ == '__main__':
-    ask = command_line(__file__, __doc__, items=[17, 6, 1])
+    ask = command_line(__file__, __doc__, items=[17, 6, 1], quick=[6])
+    ask.size('--respondents', 0, quick=1, help='0: as many as make such a step')
     ask.add_argument('--memory', help=argparse.SUPPRESS)
     ask = ask.parse_args()
     if ask.memory:
@@ -159,6 +160,6 @@ if __name__ == '__main__':
         with shared_attention(made.model): step(made)()
         print(peak_gib())
     else:
-        results = [one_size(items, ask.rounds) for items in ask.items]
-        memory = {way: round(peak_memory(way, ask.items[0]), 2) for way in ('shared', 'padded', 'packed')}
+        results = [one_size(items, ask.rounds, ask.respondents) for items in ask.items]
+        memory = {} if ask.quick else {way: round(peak_memory(way, ask.items[0]), 2) for way in ('shared', 'padded', 'packed')}
         keep(ask.out, dict(threads=torch.get_num_threads(), torch=torch.__version__, rounds=ask.rounds, results=results, peak_gib=dict(items=ask.items[0], **memory)), plot)

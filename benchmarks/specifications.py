@@ -35,11 +35,12 @@ predictors:
 baselines: [uniform, marginal]
 primary: {{predictor: zero-shot, versus: marginal, metric: brier, margin: 0.05}}
 vary:
-  wording: [benchmark, second person, third person, interview, questionnaire, no persona]
+  wording: [{wordings}]
   background: [lines, sentences]
   labels: [letters, numbers]
   order: [keep, reverse]
 '''
+WORDINGS = ['benchmark', 'second person', 'third person', 'interview', 'questionnaire', 'no persona']
 
 
 @contextlib.contextmanager
@@ -67,10 +68,10 @@ def counted(lm, study, choices, test):
         if_shared_between_them_too=len(grow_trie(every)))
 
 
-def main(respondents, separate, out):
+def main(respondents, wordings, separate, out):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'study.yaml'
-        path.write_text(STUDY.format(sample=2*respondents), encoding='utf-8')    # the other half trains the baselines
+        path.write_text(STUDY.format(sample=2*respondents, wordings=', '.join(WORDINGS[:wordings])), encoding='utf-8')    # the other half trains the baselines
         study = Study.load(path)
         test, lm = study.splits()['test'], load_model()
         choices = list_specifications(study.settings['vary'])
@@ -100,6 +101,7 @@ def main(respondents, separate, out):
 if __name__ == '__main__':
     parser = Options(__file__, __doc__)
     parser.size('--respondents', 40, quick=2, help='who are asked')
+    parser.size('--wordings', len(WORDINGS), quick=2, help='how many of them')
     parser.size('--separate', 6, quick=2, help='specifications that are asked both ways')
     given = parser.parse_args()
-    main(given.respondents, given.separate, given.out)
+    main(given.respondents, given.wordings, given.separate, given.out)

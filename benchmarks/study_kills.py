@@ -117,7 +117,7 @@ def main(kills, sample, to, seed=0):
 
 if __name__ == '__main__':
     parser = Options(__file__, __doc__)
-    parser.size('--kills', 10, quick=2)
-    parser.size('--sample', 60, quick=16, help='respondents')
+    parser.size('--kills', 10, quick=1)
+    parser.size('--sample', 60, quick=8, help='respondents')
     given = parser.parse_args()
     main(given.kills, given.sample, given.out)

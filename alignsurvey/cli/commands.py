@@ -417,8 +417,8 @@ _Tokenizer = option(str | None,
 # %% ../../nbs/cli/03_commands.ipynb #c019
 @_command
 def predict(
-    records: argument(Path, 'records to ask'),
-    out: argument(Path, '.jsonl or .parquet file to write'),
+    records: argument(Path, 'records to ask; or a folder of partitions'),
+    out: argument(Path, '.jsonl or .parquet file to write; of partitions a folder'),
     model: option(str, 'smollm2-135m (embedded), a folder, a .gguf file or a hub id; '
         'with --server its name for the model') = 'smollm2-135m',
     adapter: option(Path | None, "adapter's folder") = None,
@@ -458,6 +458,8 @@ def _predicted(asker, records, out, journal, shard, overwrite, how):
     from alignsurvey.prediction.predictions import check_ending
     from alignsurvey.prediction.runs import part_path, write_run
     from alignsurvey.records.reading import read_records
+    if _is_partitioned(records):
+        return _asked_partitions(asker, records, out, journal or shard or overwrite, how)
     journal = part_path(journal or out.with_suffix('.sqlite'), shard)
     out = part_path(out, shard)
     data = read_records(records)
@@ -467,6 +469,24 @@ def _predicted(asker, records, out, journal, shard, overwrite, how):
         _tell_exposure(ask, data)
     frame = predict(ask, data, journal=journal, shard=shard, **how)
     return write_run(frame, out, journal, records, overwrite=overwrite)
+
+# %% ../../nbs/cli/03_commands.ipynb #9c1fa2b0
+def _is_partitioned(records):
+    "Whether a path is a folder of partitions."
+    return any(Path(records).glob('*.parquet'))
+
+def _asked_partitions(asker, records, out, other, how):
+    "Ask each partition that no other process asks; what there is to say of it."
+    from alignsurvey.prediction.partitions import list_partitions, predict_partitions
+    from alignsurvey.prediction.partitions import read_partition
+    if other:
+        raise ValueError(f"{records}: is a folder of partitions, each with a journal of its own "
+            "that any process goes on with: leave --journal, --shard and --overwrite out")
+    ask = asker()
+    if hasattr(ask, 'base_url'):
+        _tell_exposure(ask, read_partition(list_partitions(records)[0]))
+    count = predict_partitions(ask, records, out, **how)
+    return f"{out}: partitions: " + ', '.join(f'{n} {what}' for what, n in count.items())
 
 # %% ../../nbs/cli/03_commands.ipynb #671ad777
 def _tell_exposure(server, data):
@@ -633,6 +653,8 @@ def _with_card(predictions, path):
 def _scored(records, predictions, train, out, versus, survey, how):
     "Scores in a file; the table to print and the file's name."
     from alignsurvey.records.reading import read_records
+    if _is_partitioned(records):
+        return _scored_partitions(records, predictions, out, versus, train or survey, how)
     test, named = _named_predictions(records, predictions)
     learned = read_records(train) if train else None
     from alignsurvey.evaluation.scoring import declared_design, evaluate
@@ -641,6 +663,24 @@ def _scored(records, predictions, train, out, versus, survey, how):
     from alignsurvey.surveys.survey import Survey
     design = declared_design(Survey.load(survey) if survey else None, test)
     scores = evaluate(test, named, train=learned, versus=versus, design=design, **how)
+    write_sheet(scores, out)
+    return score_table(scores).to_string(), out
+
+# %% ../../nbs/cli/03_commands.ipynb #9c1fa2b1
+def _scored_partitions(records, predictions, out, versus, other, how):
+    "The same of a folder of partitions and folders of predictions."
+    from alignsurvey.evaluation.streaming import evaluate_partitions
+    from alignsurvey.files.sheets import write_sheet
+    from alignsurvey.reporting.tables import score_table
+    if other:
+        raise ValueError(f"{records}: is a folder of partitions, which are scored without "
+            "baselines and declared designs: leave --train and --survey out")
+    named = {}
+    for typed in predictions:
+        name, given, path = typed.partition('=')
+        named[name if given else Path(typed).name] = path if given else typed
+    how = {k: v for k, v in how.items() if k != 'min_n'}
+    scores = evaluate_partitions(records, named, versus=versus, **how)
     write_sheet(scores, out)
     return score_table(scores).to_string(), out
 

@@ -162,9 +162,9 @@ def _score_rows(scored, alpha):
     for name, sums in scored.own.items():
         for m in sums.questions:
             rows += _own_rows(m, sums, scored.about[name], positions, alpha)
-    first = next(iter(scored.own.values()))
+    name, first = next(iter(scored.own.items()))
     for m in first.questions:
-        rows += _floor_rows(m, first, positions, alpha)
+        rows += _floor_rows(m, first, scored.about[name]['q_from'], positions, alpha)
     for (x, y), sums in scored.pairs.items():
         for m in sums[0].questions:
             rows += _difference_rows(m, sums, scored.about[x], y, positions, alpha)
@@ -220,15 +220,15 @@ def _reaching(m, value, low, high, chance, alpha, df):
             min(low, value - far), high)
     return max(low, 0.), min(high, 1.)
 
-def _floor_rows(m, sums, positions, alpha):
+def _floor_rows(m, sums, q_from, positions, alpha):
     "Rows of what sampling these respondents alone gives."
     if m.level != 'group':
         return
     for _, d, row in _each(m, sums, _by_chance(sums.of(m)), positions):
-        d = np.r_[d[1:].mean(), d[1:]]
+        d = np.r_[np.nanmean(d[1:]), d[1:]]
         low, high = interval(d, alpha)
-        yield {**row, 'predictor': 'noise floor', 'value': d[0], 'ci_low': low, 'ci_high': high,
-            'note': 'what sampling these respondents alone gives'}
+        yield {**row, 'predictor': 'noise floor', 'q_from': q_from, 'value': d[0], 'ci_low': low,
+            'ci_high': high, 'note': 'what sampling these respondents alone gives'}
 
 def _difference_rows(m, sums, about, versus, positions, alpha):
     "Rows of one predictor minus another, on records that both answered."

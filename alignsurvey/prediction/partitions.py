@@ -114,12 +114,15 @@ def _ask_partition(lm, path, to, how):
         lock.release()
 
 # %% ../../nbs/prediction/18_partitions.ipynb #c013
+_FREE = ('batch', 'max_tokens', 'share_prefixes')    # decide no answer
+
 def _check_same(lm, out, how):
     "Raises ValueError where a folder is of another run; the first process says of which."
     ask = as_predictor(lm)
     card = ask.card()
     about = {field: card[field] for field in ('model', *getattr(ask, 'identity', ()))}
-    about = json.loads(json.dumps(about | how))
+    about |= {key: value for key, value in how.items() if key not in _FREE}
+    about = json.loads(json.dumps(about))
     path = out/'asked.json'
     if not path.exists():
         write_json(path, about)
