@@ -26,7 +26,8 @@ def test_kill_and_resume(cli, study):
             if len(count()) >= 4: break
         except sqlite3.OperationalError: pass
         time.sleep(.05)
-    run.send_signal(signal.SIGKILL); run.wait()
+    run.kill()
+    run.wait()
     before = count()
     assert 4 <= len(before) < 18 and not (study/'killed.jsonl').exists()
     for out in 'killed.jsonl', 'whole.jsonl': assert cli(*ask, out, cwd=study)[0] == 0
@@ -116,7 +117,7 @@ def test_train_and_test_must_not_share_respondents(cli, study):
 
 def seconds_of_processor(code):
     "The least of three runs of Python, and what the last one said."
-    used = []
+    resource, used = pytest.importorskip('resource'), []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout

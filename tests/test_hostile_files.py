@@ -3,7 +3,6 @@ import base64
 import gzip
 import json
 import os
-import resource
 import stat
 import time
 from pathlib import Path
@@ -74,6 +73,7 @@ def test_a_small_parquet_file_that_unfolds_into_gigabytes(tmp_path):
     with pq.ParquetWriter(tmp_path/'x.parquet', pa.schema([('a', pa.int64())])) as writer:
         for _ in range(60):
             writer.write_table(pa.table({'a': pa.repeat(pa.scalar(1, pa.int64()), 2_500_000)}))
+    resource = pytest.importorskip('resource')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     one_sentence(lambda: read_table(tmp_path/'x.parquet'), 'x.parquet: unfolds from')
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500e3    # kilobytes

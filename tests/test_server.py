@@ -78,6 +78,7 @@ def test_failures_are_asked_again_and_answers_are_not(tmp_path):
     assert list(first.status[answered]) == list(second.status[answered]) and run_status(journal)[0]['failed'] == 0
 
 
+@pytest.mark.skipif(sys.platform == 'win32', reason='Windows ends a process that is sent SIGINT')
 def test_a_notebook_that_is_interrupted_asks_no_more():
     async def cell(): predict(connect('stub', base_url=url, concurrency=4), prompts(2_000), elicitation='greedy')    # in the notebook's event loop
     def interrupt():

@@ -183,11 +183,12 @@ def run(base, out, validated, settings):
 @pytest.fixture(scope='module')
 def start():
     "Starts `run`; what takes seconds to import is imported once, and each process a copy of that."
-    processes = multiprocessing.get_context('forkserver')
-    processes.set_forkserver_preload(['pytest', 'trl.trainer.sft_trainer', 'alignsurvey.training.trainer', 'alignsurvey.prediction.elicitation'])
+    at_once = 'forkserver' in multiprocessing.get_all_start_methods()
+    processes = multiprocessing.get_context('forkserver' if at_once else 'spawn')
+    if at_once: processes.set_forkserver_preload(['pytest', 'trl.trainer.sft_trainer', 'alignsurvey.training.trainer', 'alignsurvey.prediction.elicitation'])
     with pytest.MonkeyPatch.context() as m:
         for k in ('TQDM_DISABLE', 'OMP_NUM_THREADS'): m.setenv(k, '1')
-        forkserver.ensure_running()
+        if at_once: forkserver.ensure_running()
     def begin(*args):
         process = processes.Process(target=run, args=args)
         process.start()

@@ -84,7 +84,7 @@ def _asked(child, question):
         child.stdin.write(question + '\n')
         child.stdin.flush()
         return child.stdout.readline()
-    except BrokenPipeError:
+    except OSError:    # a broken pipe, which Windows calls an invalid argument
         return ''
 
 def _ending(late, seconds):

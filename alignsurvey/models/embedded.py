@@ -78,7 +78,9 @@ def embedded_folder()->Path: # safetensors, configuration, tokenizer
     folder = cache_folder()/f'{EMBEDDED}-{_VERSION}'
     with FileLock(f'{folder}.lock'):
         if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=cache_folder()) as tmp:
+            # Windows keeps the GGUF file as long as it is mapped into memory
+            scratch = tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True)
+            with scratch as tmp:
                 whole = Path(tmp)/'model'
                 _to_safetensors(packaged_gguf(tmp), whole)
                 whole.rename(folder)

@@ -155,6 +155,8 @@ def _predictor(who, how, where):
     if not isinstance(who, str) or not re.fullmatch(r'\w[\w .-]*', who):
         raise FileFault(f"{where}: a predictor's name is a file's too: "
             "use letters, digits, spaces, dots, - and _")
+    if re.fullmatch(r'(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?', who):
+        raise FileFault(f"{where}: Windows has no file of this name: choose another")
     if not isinstance(how, dict):
         raise FileFault(f"{where} is {in_brief(how)}: give its settings, as in {{model: …}}")
     made = _filled(how, PREDICTOR_KEYS, f'{where}.')
@@ -218,9 +220,14 @@ def _check_names(made, name):
             look_up()
         except ValueError as e:
             raise FileFault(f"{name}: {key}: {e}") from None
+    seen = {}
     for who in made['predictors']:
         if who in BASELINES:
             raise FileFault(f"{name}: predictors.{who} is the name of a baseline: choose another")
+        other = seen.setdefault(who.casefold(), who)
+        if other != who:
+            raise FileFault(f"{name}: predictors.{who} is {other} but for capitals, and would be "
+                "the same file on Windows and macOS: choose another")
     try:
         check_statements(made['statements'] or {}, f'{name}: ')
         if made['vary'] is not None:
