@@ -16,7 +16,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
-from alignsurvey.teaching import edition_for_slides, exercises, leaks, lesson_numbers, read_lesson, student_edition, write_course, write_otter
+from alignsurvey.teaching import edition_for_slides, exercises, leaks, lesson_numbers, lessons, read_lesson, student_edition, write_course, write_otter
+from alignsurvey.teaching.lessons import edition_for_students
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'nbs/_site'))
 
@@ -118,6 +119,21 @@ def test_an_answer_that_is_left_in_is_found():
     line = ''.join(answer['source']).split('\n')[-1]
     for where in (dict(mine, metadata=dict(note=line)), dict(mine, cells=[*mine['cells'], dict(outputs=[dict(text=[line])])])):
         assert leaks(where, nb) == [line]
+
+
+def test_a_right_number_that_a_lesson_tells_is_found(monkeypatch):
+    nb = read_lesson(6)
+    truth = next(q for q in exercises(6) if q.name == 'model_gap').truth()
+    nb['cells'][0]['source'].append(f' It is {truth:.4f}.')
+    monkeypatch.setattr(lessons, 'read_lesson', lambda number: nb)
+    with pytest.raises(ValueError, match=f"lesson_06.ipynb: '{truth:.4f}' is left in the edition for students"):
+        edition_for_students(6)
+
+
+def test_lessons_are_copied_without_working_out_what_they_ask(tmp_path, monkeypatch):
+    "Right numbers take half a minute; what came installed was searched for them when it was made."
+    monkeypatch.setattr(lessons, 'exercises', None)
+    assert len(write_course(tmp_path/'class')) == len(LESSONS)
 
 
 def test_links_of_a_copy_lead_somewhere(tmp_path):

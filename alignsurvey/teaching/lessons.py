@@ -8,6 +8,7 @@ __all__ = ['BESIDE', 'README', 'lesson_numbers', 'exercises', 'edition_for_stude
 
 # %% ../../nbs/teaching/04_lessons.ipynb #c002
 import shutil
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from ..files.writing import no_overwrite, write_json, write_text
@@ -43,11 +44,11 @@ def _numbers_told(lesson):
         elif isinstance(truth, int) and truth >= 1000:
             yield str(truth)
 
-def _without_answers(lesson, edition):
+def _without_answers(lesson, edition, numbers=True):
     "A lesson's edition, searched for answers."
     nb = read_lesson(lesson)
     mine = edition(nb)
-    left = leaks(mine, nb, set(_numbers_told(lesson)))
+    left = leaks(mine, nb, set(_numbers_told(lesson)) if numbers else ())
     if left:
         raise ValueError(f'lesson_{lesson:02d}.ipynb: {left[0]!r} is left in the edition for '
             'students: put it below # solution, or tag its cell solution')
@@ -55,9 +56,11 @@ def _without_answers(lesson, edition):
 
 def edition_for_students(
     lesson, # its number
+    *,
+    numbers=True, # False: right numbers, which take a while to compute, are not searched for
 )->dict: # a notebook
     "A lesson without its answers. Raises ValueError where one is left in it."
-    return _without_answers(lesson, student_edition)
+    return _without_answers(lesson, student_edition, numbers)
 
 def edition_for_slides(
     lesson, # its number
@@ -112,10 +115,11 @@ def write_course(
     folder, # to work in; made where it is not there
     *,
     teacher=False, # True: with the solutions, in a folder of their own
+    numbers=False, # True: search for right numbers too, as lessons that came installed were
 )->list: # paths of the notebooks
     "Copies the lessons. Raises FileExistsError, or ValueError where an answer would be told."
     folder, made = Path(folder), []
-    editions = [(folder, edition_for_students)]
+    editions = [(folder, partial(edition_for_students, numbers=numbers))]
     if teacher:
         editions.append((folder/'solutions', edition_for_teachers))
     for to, edition in editions:
