@@ -97,8 +97,14 @@ def test_pages_load_what_they_use_and_name_what_is_pressed():
 
 MADE_UP = """import sys
 sys.path.insert(0, {site!r})
-from conf import repository_links
+import conf
+from conf import find_names, finish_page, repository_links
+conf.cfg['git_url'] = {url!r}
+def setup(app):
+    app.connect('env-before-read-docs', find_names)
+    app.connect('source-read', finish_page)
 extensions, html_theme, nb_execution_mode = ['myst_nb'], 'sphinx_book_theme', 'off'
+myst_enable_extensions = conf.myst_enable_extensions
 html_theme_options = repository_links({url!r}, 'main')
 """
 
@@ -119,6 +125,7 @@ def test_pages_lead_to_their_notebooks_once_there_is_an_address(url, there, tmp_
             'https://mybinder.org/v2/gh/someone/alignsurvey/main?urlpath=lab/tree/nbs/course/lesson.ipynb',
             'https://github.com/someone/alignsurvey/edit/main/nbs/course/lesson.ipynb'):
         assert (link in html) == there, link
+    assert (f'%pip install -q git+{url}\n' in re.sub('<[^>]*>', '', html)) == there
 
 
 NOTEBOOKS = [p for p in sorted(ROOT.glob('nbs/**/*.ipynb')) if '.ipynb_checkpoints' not in p.parts]

@@ -42,6 +42,15 @@ def repository_links(
         use_edit_page_button=True, launch_buttons=elsewhere)
 
 
+def install_line(
+    url, # as above
+)->str: # Markdown, to stand below a page's title
+    "Colab has not installed this library: the cell that its button's page needs."
+    if not url:
+        return ''
+    return f'\n\n{{.elsewhere}}\nOn Colab, run this first, in a cell of its own: `%pip install -q git+{url}`'
+
+
 html_theme_options = dict(show_toc_level=2, use_download_button=False, use_fullscreen_button=False,
     **repository_links(cfg['git_url'], cfg['branch']))
 
@@ -105,6 +114,7 @@ def finish_page(app, docname, source):
         return
     nb = json.loads(source[0])
     cells = [c for c in nb['cells'] if c['cell_type'] == 'markdown']
+    cells[0]['source'] = text_of(cells[0]['source']) + install_line(cfg['git_url'])
     index = '\n'.join(text_of(c['source']) for c in cells)
     trees = _navigation(docname, page_names(Path(app.srcdir)), index)
     if trees:
