@@ -105,13 +105,18 @@ class Gone:
         self.pipe.close()
 
 
-def test_a_reader_that_is_gone_is_said_in_words_on_windows_too():
-    apart.run_apart('posixpath:join', 'a', 'b')
-    child = apart._child()
-    child.kill()
-    child.stdin = Gone(child.stdin)
-    child.poll = lambda: None    # it ended a moment ago, unnoticed
+def test_a_reader_that_is_gone_is_said_in_words_on_windows_too(monkeypatch):
+    def gone(*args, **how):
+        child = started(*args, **how)
+        child.kill()
+        child.stdin = Gone(child.stdin)
+        return child
+
+    started = subprocess.Popen
     with pytest.raises(ValueError, match='its reader crashed'):
+        apart.run_apart('os:abort')    # so that the next call begins with a new one
+    with monkeypatch.context() as m, pytest.raises(ValueError, match='its reader crashed'):
+        m.setattr(subprocess, 'Popen', gone)
         apart.run_apart('posixpath:join', 'a', 'b')
     assert apart.run_apart('posixpath:join', 'a', 'b') == 'a/b'
 
