@@ -100,8 +100,8 @@ def main(respondents, wordings, separate, out):
 
 if __name__ == '__main__':
     parser = Options(__file__, __doc__)
-    parser.size('--respondents', 40, quick=2, help='who are asked')
+    parser.size('--respondents', 40, quick=1, help='who are asked')
     parser.size('--wordings', len(WORDINGS), quick=2, help='how many of them')
-    parser.size('--separate', 6, quick=2, help='specifications that are asked both ways')
+    parser.size('--separate', 6, quick=1, help='specifications that are asked both ways')
     given = parser.parse_args()
     main(given.respondents, given.wordings, given.separate, given.out)

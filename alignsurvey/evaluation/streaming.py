@@ -46,9 +46,7 @@ class _Sums:
     "Totals of one predictor over the partitions so far."
     def __init__(self):
         self.questions, self.totals, self.n = {}, {}, Counter()
-    def add(self, a, f, used, draws):
-        metrics = [m for m in known_metrics() if m.record]
-        scored, totals = metric_totals(a, f, metrics, used, draws)
+    def add(self, a, used, scored, totals):
         for m, (questions, _) in scored.items():
             self.questions.setdefault(m, {}).update(dict.fromkeys(questions))
         for key, total in totals.items():
@@ -71,14 +69,20 @@ class _Scored:
         "One partition; `draws()` gives its draws anew."
         self._check_items(path, a)
         self.ids.append(pd.util.hash_array(a.ids))
+        metrics, own = [m for m in known_metrics() if m.record], {}
         for name, f in forecasts.items():
             self.about.setdefault(name, f.about)
-            self.own[name].add(a, f, f.used, draws())
-        for (x, y), sums in self.pairs.items():
-            f, g = forecasts[x], forecasts[y]
+            own[name] = metric_totals(a, f, metrics, f.used, draws())
+            self.own[name].add(a, f.used, *own[name])
+        for pair, sums in self.pairs.items():
+            f, g = (forecasts[name] for name in pair)
             both = {k: f.used[k] & g.used[k] for k in f.used}
-            for part, of in zip(sums, (f, g)):
-                part.add(a, of, both, draws())
+            for name, part in zip(pair, sums):
+                used = forecasts[name].used
+                same = all((used[k] == both[k]).all() for k in both)
+                found = own[name] if same else metric_totals(a, forecasts[name], metrics, both,
+                    draws())
+                part.add(a, both, *found)
     def _check_items(self, path, a):
         for name, *item in zip(a.names, a.options, a.positions):
             here = str(item)
@@ -98,7 +102,7 @@ def _read_part(path, folders):
         file = Path(folder)/path.name
         if not file.exists():
             raise FileNotFoundError(f"{file}: no such file: finish it with predict_partitions")
-        frames[name] = pq.read_table(file, columns=_SAID).to_pandas()
+        frames[name] = read_partition(file, _SAID).to_pandas()
     choice = known_choices(records)[1]
     if len(choice) == len(records):
         return records, frames
@@ -126,7 +130,7 @@ def evaluate_partitions(
     predictions are missing, or ValueError naming predictor, record and remedy."""
     versus = list(predictions)[:1] if versus is None else np.atleast_1d(versus).tolist()
     files, tasks = list_partitions(records), set()
-    sources = {s for path in files for s in pq.read_table(path, columns=['source'])[0].unique()}
+    sources = {s for path in files for s in read_partition(path, ['source']).unique('source')}
     scored = _Scored(list(predictions), versus)
     for path in files:
         some, frames = _read_part(path, predictions)

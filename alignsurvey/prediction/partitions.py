@@ -62,13 +62,14 @@ def list_partitions(
 
 def read_partition(
     path, # a file of `write_partitions`
-    columns=None, # fields to read; default all
+    columns=None, # fields to read, as far as it has them; default all
 )->'Dataset':
     "Records of one partition. Raises ValueError where the file is no whole one."
     from datasets import Dataset    # takes half a second
     from datasets.fingerprint import generate_random_fingerprint
     try:
-        table = pq.read_table(path, columns=columns)
+        has = pq.read_schema(path).names
+        table = pq.read_table(path, columns=columns and [c for c in columns if c in has])
     except pa.ArrowException as e:
         raise ValueError(f"{path}: is no partition that can be read ({' '.join(str(e).split())}): "
             "write it again") from None
