@@ -1,4 +1,5 @@
 "A study from one file: what was stopped ends with the same scores, and what is wrong is said in a sentence."
+import json
 import os
 import shutil
 import signal
@@ -166,7 +167,7 @@ def test_a_specification_that_fails_is_listed_and_the_others_finish(tmp_path, ur
         & (scores.predictor == 'zero-shot')].iloc[0]
     assert abs(row.value - own) < 1e-9    # the study's own specification is the comparison itself
     text = study.report().read_text()
-    assert 'in 2 specifications' in text and 'Failed: benchmark, none' in text
+    assert 'in 2 specifications' in text and 'Failed: benchmark, labels none' in text
     assert 'whether another wording' not in text and 'whether another order of questions' in text
 
 
@@ -258,3 +259,36 @@ def test_the_plan_says_what_the_comparison_could_find(tmp_path):
     assert 'to find a difference of 0.05 between zero-shot and marginal in Brier' in line
     unknown = plan_lines(lock | dict(power=dict(unknown='no comparison with a margin is stated')))
     assert 'power: not known: no comparison with a margin is stated' in unknown
+
+
+def test_seed_system_prompt_examples_and_model_vary(tmp_path):
+    "Planned, run and reported; another seed is another training, a model that is not there is listed."
+    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('batch: 2', 'training: {rank: 2, epochs: 1}, batch: 16')
+    named = [{}, {'training_seed': 1}, {'system': 'respondent'}, {'examples': 1}, {'model': 'no/such/model'}]
+    study = study_in(tmp_path, asked + f'vary: {{named: {named}}}\n')
+    lines = plan_lines(study.plan())
+    line = next(line for line in lines if line.startswith('zero-shot, 5 specifications: '))
+    assert f"{4*len(set(study.splits()['test']['instruction'][:]))} prompts" in line and '1 more training' in line
+    assert any('zero-shot, no/such/model: can not be asked: ' in line for line in lines), lines
+    study.run()
+    found, failed = read_specifications(study)
+    assert len(found.choices) == 4 and 'no such model folder' in failed[0] and len(failed) == 1
+    cards = [json.loads((folder/'sft.json').read_text()) for folder in sorted((tmp_path/'adapters').iterdir())]
+    assert [card['recipe']['seed'] for card in cards] == [0, 1] and cards[0]['adapter_hash'] != cards[1]['adapter_hash']
+    assert len(set(found.draws[0].round(9))) == 4    # each is a specification of its own
+    page = study.report().read_text()
+    assert 'in 4 specifications' in page and 'training_seed' in page and 'Failed: no/such/model' in page
+    said = (tmp_path/'report/statements.md').read_text()
+    assert 'You take part in a survey as the person described' in said and 'answers of training respondents' in said
+
+
+@pytest.mark.parametrize('vary, said', [
+    ('training_seed: [0, 1]', 'study.yaml: vary.training_seed: the study does not train zero-shot, so that no model'),
+    ('system: [rude]', "study.yaml: vary.system names 'rude': use some of none, respondent"),
+    ('examples: [some]', "study.yaml: vary.examples names 'some': use some of 0 or whole numbers"),
+    ('model: [1]', 'study.yaml: vary.model names 1: use some of study or names of models'),
+])
+def test_what_no_model_can_do_is_refused_with_the_file(tmp_path, vary, said):
+    with pytest.raises(FileFault) as fault:
+        study_in(tmp_path, SMALL + f'vary: {{{vary}}}\n')
+    assert said in str(fault.value) and '\n' not in str(fault.value)

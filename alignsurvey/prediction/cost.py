@@ -48,9 +48,10 @@ def _sizes(server, records, asks, max_new_tokens, count, each):
     shown = Server(server.model, options=server.options, facts=dict(logprobs=20))
     how = dict(max_new_tokens=max_new_tokens)
     found = {}
-    for r in records.select_columns(['record_id', 'instruction', 'input', 'answer_form']):
+    fields = ['record_id', 'instruction', 'input', 'answer_form', 'before']
+    for r in records.select_columns([f for f in fields if f in records.column_names]):
         body = shown.request(r, asks, how, '')
-        same = r['record_id'] if each else (body['messages'][0]['content'], r['answer_form'])
+        same = r['record_id'] if each else (str(body['messages']), r['answer_form'])
         found[same] = count(body['messages']), most_written(body) or max_new_tokens
     return found.values()
 
@@ -59,15 +60,12 @@ def _counter(name):
     "A function that counts the tokens of messages, and what to say of it."
     if name is None:
         said = 'a guess from the number of characters: name the tokenizer'
-        return _rough_size, said
+        return rough_tokens, said
     tokenizer = load_tokenizer(name)
     def size(messages):
         text = render_chat(tokenizer, messages, add_generation_prompt=True)
         return len(chat_ids(tokenizer, text))
     return size, "with the model's tokenizer"
-
-def _rough_size(messages):
-    return rough_tokens(messages[0]['content'])
 
 # %% ../../nbs/prediction/08_cost.ipynb #c007x3
 def load_tokenizer(

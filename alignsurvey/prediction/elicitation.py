@@ -31,7 +31,7 @@ def content_keys(
 )->list: # one key a record
     """Content key of each record. Draws are keyed by the record's id too, or two respondents with
     the same prompt would share their draws."""
-    fields = _KEYED + ['offset']*('offset' in records.column_names)
+    fields = _KEYED + [f for f in ('offset', 'before') if f in records.column_names]
     if by_record or settings[0] == 'sample':
         fields.append('record_id')
     return [_hash(json.dumps([settings, *row]), 32) for row in _rows(records, fields)]

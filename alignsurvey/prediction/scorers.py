@@ -7,7 +7,7 @@ __all__ = ['VLLM', 'SGLANG', 'ask_scores', 'read_scores', 'find_scorer', 'label_
 
 # %% ../../nbs/prediction/17_scorers.ipynb #c002
 import math
-from ..models.chat import user_turn
+from ..models.chat import record_turns
 from ..records.schema import letters
 from .completions import Fault, Reply
 from .client import fetch, retried
@@ -119,5 +119,4 @@ def label_request(
     if not 1 <= len(labels) <= 26:
         return {}
     ids = [facts['labels'][label] for label in labels]
-    messages = user_turn(record['instruction'], record['input'])
-    return dict(messages=messages, scorer=facts['scorer'], labels=ids)
+    return dict(messages=record_turns(record), scorer=facts['scorer'], labels=ids)

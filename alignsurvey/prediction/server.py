@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..files.strict import in_brief
-from ..models.chat import user_turn
+from ..models.chat import record_turns, user_turn
 from .predictions import draw_keys
 from .predictor import Predictor
 from .completions import Fault, as_prediction
@@ -293,8 +293,7 @@ def request(
         asked = label_request(self.facts, record)
         if asked:
             return asked
-    body = dict(messages=user_turn(record['instruction'], record['input']), temperature=0,
-        max_tokens=how['max_new_tokens'])
+    body = dict(messages=record_turns(record), temperature=0, max_tokens=how['max_new_tokens'])
     if elicitation == 'sample':
         seed = int(hashlib.sha256(key.encode()).hexdigest()[:7], 16)
         body |= dict(temperature=how['temperature'], top_p=1, seed=seed)
@@ -499,18 +498,19 @@ def price(
     return ((asked or 0)*self.prices[0] + (written or 0)*self.prices[1])/1e6
 
 def rough_tokens(
-    text, # a prompt
-)->float: # four characters a token, one for Chinese; and eight for the template
+    messages, # of a chat
+)->float: # four characters a token, one for Chinese; and eight a message for the template
     "How many tokens a prompt has: a guess without a tokenizer."
+    text = ''.join(m['content'] for m in messages)
     wide = sum(c >= '\u2e80' for c in text)
-    return 8 + wide + (len(text) - wide)/4
+    return 8*len(messages) + wide + (len(text) - wide)/4
 
 # %% ../../nbs/prediction/06_server.ipynb #c022x1
 @patch
 async def afford(self:_Run, body):
     """Set aside the most that a request may cost; gives its tokens, asked and written, or None
     where the budget has no room for it."""
-    asked = math.ceil(rough_tokens(body['messages'][0]['content'])*self.ratio)
+    asked = math.ceil(rough_tokens(body['messages'])*self.ratio)
     most = asked, most_written(body) or 0
     cost, budget = self.server.price(*most), self.server.budget
     while budget is not None and self.spent + self.reserved + cost > budget:
@@ -524,7 +524,7 @@ async def afford(self:_Run, body):
 @patch
 def learn(self:_Run, asked, body):
     "Take the server's count of tokens, where guesses were too low so far."
-    seen = asked/rough_tokens(body['messages'][0]['content'])*1.05
+    seen = asked/rough_tokens(body['messages'])*1.05
     self.ratio = seen if self.ratio == 4. else max(self.ratio, seen)
 
 # %% ../../nbs/prediction/06_server.ipynb #c022x2

@@ -67,6 +67,7 @@ PREDICTOR_KEYS = dict(
     key_variable=Key(_TEXT, 'the environment variable that holds its key', 'OPENAI_API_KEY'),
     prices=Key(_NAMES, 'two numbers, of a million prompt tokens and of a million written ones',
         [0., 0.]),
+    tokenizer=Key(_TEXT, 'that of the model of a server, to plan with: a folder or a hub id'),
     elicitation=Key(_TEXT, f"one of {', '.join(ELICITATIONS)}", 'score'),
     draws=Key(_COUNT, 'a whole number of replies to each record', 10),
     temperature=Key(_NUMBER, 'a number above 0', 1.),
@@ -300,6 +301,7 @@ primary:    # the one comparison that decides, stated beforehand
 #   background: [lines, sentences]
 #   labels: [letters, numbers, none]
 #   order: [keep, reverse]
+#   system: [none, respondent]    # and examples, model, training_seed, elicitation
 #   take: 12    # of all combinations, a balanced draw
 
 # traces of the survey in the model; take away the # to look for them

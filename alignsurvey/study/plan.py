@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 import numpy as np
 import pandas as pd
+from datasets import concatenate_datasets
 from scipy.stats import norm
 from ..estimation.tests import power, smallest_shown
 from ..files.strict import FileFault, parse_yaml, read_text, yaml_text
@@ -28,8 +29,11 @@ from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
 from .study import asker, base_model, data_files, deciding, least_seconds
+from .specifications import all_specified, asked_together, listed
 from .study import study_splits
-from .traces import check_probes, probe_records, text_probe_takes, who_can
+from .traces import check_probes, probe_records, probed_with
+from .traces import text_probe_takes, who_can
+from .ways import list_specifications
 
 # %% ../../nbs/study/03_plan.ipynb #c007
 def _file_hash(path):
@@ -52,61 +56,107 @@ def predictor_plan(
     splits, # from `study_splits`
 )->dict: # plain values
     "What asking a predictor takes; of a model here a handful of records is asked."
-    how = study.settings['predictors'][name]
-    plan = dict(records=len(splits['test']), elicitation=how['elicitation'])
+    how, rates = study.settings['predictors'][name], {}
+    lm = _untrained(study, name, splits, how)
+    plan = dict(records=len(splits['test']), elicitation=how['elicitation'],
+        **_asking_plan(lm, splits['test'], how, rates))
     if how['server']:
-        return plan | _server_plan(study, name, splits, how)
-    lm = base_model(study, how)
+        told = exposure_line(splits['test'], lm)
+        plan['told'] = told or 'nothing leaves this machine'
     if how['training'] is not None:
         plan['training'] = _training_plan(study, lm, splits['train'], how['training'])
-    return plan | _local_plan(lm, splits['test'], how) | _probe_plan(study, name, splits, lm)
+    plan |= _vary_plan(study, name, splits, rates)
+    return plan | _probe_plan(study, name, splits, lm, rates)
 
-def _server_plan(study, name, splits, how):
-    server = asker(study, name, splits['train'])
-    return _price(server, splits['test'], how) | dict(
-        told=exposure_line(splits['test'], server) or 'nothing leaves this machine',
-        ) | _probe_plan(study, name, splits, server)
+def _untrained(study, name, splits, how):
+    "Who is asked, before the study trains it."
+    if how['server']:
+        return asker(study, name, splits['train'], model=how['model'])
+    return base_model(study, how)
 
-def _price(server, records, how):
-    told = {k: how[k] for k in ('elicitation', 'draws', 'max_new_tokens')}
-    return estimate_cost(server, records, **told)
+def _asking_plan(lm, records, how, rates):
+    "What it takes to ask some records; `rates` holds what was measured so far."
+    if not how['server']:
+        return _local_plan(lm, records, how, rates)
+    told = {k: how[k] for k in ('elicitation', 'draws', 'max_new_tokens', 'tokenizer')}
+    return estimate_cost(lm, records, **told)
 
 def _training_plan(study, lm, train, recipe):
     from alignsurvey.training.cost import estimate_training
     return estimate_training(lm, train, **recipe, seed=study.settings['seeds']['training'])
 
 # %% ../../nbs/study/03_plan.ipynb #c011
-def _local_plan(lm, records, how, handful=12):
-    "Prompts and tokens, whole and shared, and seconds, from a handful of one batch."
-    from alignsurvey.models.chat import prompt_ids
-    from alignsurvey.models.prefix import grow_trie
-    local = as_predictor(lm, batch=how['batch'])
-    prompts = [prompt_ids(lm, r['instruction'], r['input']) for r in records]
+def _local_plan(lm, records, how, rates):
+    "Prompts, tokens, seconds, and bytes at the peak."
+    from alignsurvey.prediction.local import pass_sizes    # torch is slow to import
+    local, way = as_predictor(lm, batch=how['batch']), how['elicitation']
     batches = local.plan(records)
-    shared = [len(grow_trie([prompts[i] for i in rows])) for rows in batches]
-    some = batches[0][:handful]
+    sizes = [pass_sizes(local, records.select(rows).to_list(), way) for rows in batches]
+    passes = [one for _, some in sizes for one in some]
+    computed = sum(tokens for tokens, _ in passes)
+    if (lm.name, way) not in rates:
+        few = records.select(batches[0][:12])
+        _, work = pass_sizes(local, few.to_list(), way)
+        work = sum(tokens for tokens, _ in work) if way == 'score' else len(few)
+        rates[lm.name, way] = _seconds(local, few, how)/work
+    seconds = rates[lm.name, way]*(computed if way == 'score' else len(records))
+    prompts = zip(*(records[f][:] for f in ('instruction', 'input', 'before')
+        if f in records.column_names))
+    return dict(prompts=len(set(map(str, prompts))), tokens=sum(whole for whole, _ in sizes),
+        tokens_after_sharing=computed, seconds=float(f'{seconds:.3g}'),
+        memory=max(_memory(lm.model, *one) for one in passes))
+
+def _seconds(local, records, how):
+    "What a handful of records takes, really asked."
     told = {k: how[k] for k in ('elicitation', 'draws', 'temperature', 'max_new_tokens')}
-    few = records.select(some)
-    took = least_seconds(lambda: predict(lm, few, unseen=None, **told))
-    if how['elicitation'] == 'score':
-        share = sum(shared)/len(grow_trie([prompts[i] for i in some]))
-    else:
-        share = len(records)/len(some)
-    return dict(prompts=len(set(map(tuple, prompts))), prompt_tokens=sum(map(len, prompts)),
-        tokens_after_sharing=sum(shared), seconds=float(f'{took*share:.3g}'))
+    return least_seconds(lambda: predict(local, records, unseen=None, **told))
+
+def _memory(model, tokens, read):
+    "Bytes at the peak of a pass: what is there, states of all tokens, logits of those read, twice."
+    from alignsurvey.training.cost import memory_in_use
+    config = model.config.get_text_config()
+    states = 4*config.hidden_size + 3*config.intermediate_size
+    size = model.dtype.itemsize
+    return memory_in_use(model.device) + tokens*states*size + 2*4*read*config.vocab_size
+
+# %% ../../nbs/study/03_plan.ipynb #pp02
+def _vary_plan(study, name, splits, rates):
+    "What a predictor's specifications take together; {} where it has none."
+    vary, primary = study.settings['vary'], study.settings['primary']
+    if not vary or name not in (primary['predictor'], primary['versus']):
+        return {}
+    how, failed, takes, trainings = study.settings['predictors'][name], {}, Counter(), {}
+    most = 0
+    choices = list_specifications(vary, study.settings['seeds']['sample'])
+    made = all_specified(study, choices, splits, failed)
+    for chosen, way, specs in asked_together(study, name, choices, made):
+        told = dict(how, elicitation=way, model=chosen.get('model', how['model']))
+        with listed(failed, specs, f'{name}: '):
+            lm = _untrained(study, name, splits, told)
+            records = concatenate_datasets([made[spec] for spec in specs])
+            part = _asking_plan(lm, records, told, rates)
+            most = max(most, part.pop('memory', 0))
+            takes.update({k: v for k, v in part.items() if not isinstance(v, str)})
+            if chosen and how['training'] is not None:
+                part = _training_plan(study, lm, splits['train'], how['training'])
+                trainings[str(chosen)] = part['seconds']
+    if trainings:
+        takes.update(trainings=len(trainings), training_seconds=sum(trainings.values()))
+    if most:
+        takes['memory'] = most
+    return dict(specifications=dict(number=len(choices), **takes, failed=failed))
 
 # %% ../../nbs/study/03_plan.ipynb #pp01
-def _probe_plan(study, name, splits, lm):
+def _probe_plan(study, name, splits, lm, rates):
     "What the probes of a predictor take, by probe; {} where there are none."
     how, found = study.settings['predictors'][name], {}
     for probe in who_can(study)[name]:
+        if probed_with(study, name, probe) != name:
+            continue    # it is asked once of the model that both are
         if probe == 'shares':
             found[probe] = dict(prompts=0, seconds=0.)    # the study's own answers are read
-        elif probe == 'reworded' and how['server']:
-            found[probe] = _price(lm, probe_records(study, splits), how)
         elif probe == 'reworded':
-            takes = _local_plan(lm, probe_records(study, splits), how)
-            found[probe] = {k: takes[k] for k in ('prompts', 'seconds')}
+            found[probe] = _asking_plan(lm, probe_records(study, splits), how, rates)
         else:
             found[probe] = text_probe_takes(study, probe, lm)
     return dict(probes=found) if found else {}

@@ -16,6 +16,7 @@ from ..metrics.catalogue import metric_name
 from ..reporting.paper import add_table
 from ..reporting.sections import Section
 from .checklists import CHECKLISTS
+from .ways import SYSTEMS, list_specifications
 
 # %% ../../nbs/study/09_statements.ipynb #s007
 NOT_STATED = 'not stated'
@@ -60,6 +61,11 @@ def _each(known, said):
 def _day(seconds):
     return time.strftime('%Y-%m-%d', time.gmtime(seconds))
 
+def _varied(known, choice):
+    "The values of a choice in specifications; none where it does not vary."
+    vary, seed = known.settings['vary'], known.settings['seeds']['sample']
+    return list_specifications(vary, seed).get(choice, []) if vary else []
+
 def _plain(mapping):
     "A mapping as a sentence's part."
     return ', '.join(f'{k} {v}' for k, v in mapping.items() if v is not None)
@@ -85,7 +91,8 @@ def _access(known):
     def said(how, card):
         server = how['server']
         return f'over the API at {server}' if server else 'from its weights, on this machine'
-    return _each(known, said) + ' Each record is a request of its own, without a chat before it.'
+    before = '' if any(_varied(known, 'examples')) else ', without a chat before it'
+    return f'{_each(known, said)} Each record is a request of its own{before}.'
 
 # %% ../../nbs/study/09_statements.ipynb #s010
 def _settings(known):
@@ -110,6 +117,8 @@ def _customisation(known):
     return f"{'; '.join(parts)}. Nothing was retrieved."
 
 def _memory(known):
+    if any(_varied(known, 'examples')):
+        return 'In some specifications a request holds examples: answers of training respondents.'
     return 'Nothing: no request holds another or its answer.'
 
 def _prompts(known):
@@ -118,7 +127,10 @@ def _prompts(known):
     return f"All are in records/test.jsonl. The first: {text}"
 
 def _system_prompt(known):
-    return "None is sent; what a model's own chat template adds comes with the model."
+    own = "None is sent; what a model's own chat template adds comes with the model."
+    sent = [SYSTEMS[name] for name in _varied(known, 'system')]
+    told = '; '.join(f'"{text}"' for text in sent if text)
+    return own + (f' In some specifications: {told}' if told else '')
 
 # %% ../../nbs/study/09_statements.ipynb #s011
 def _personal_data(known):

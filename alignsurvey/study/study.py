@@ -8,6 +8,7 @@ __all__ = ['Study', 'deciding', 'data_files', 'study_records', 'ordered', 'study
            'report_study']
 
 # %% ../../nbs/study/02_study.ipynb #c002
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,9 +143,13 @@ def asker(
     study, # a `Study`
     name, # of one of its predictors
     train, # training records
+    *,
+    model=None, # another one than the study's
+    seed=None, # of its training; default the study's
 ): # what `predict` takes
     "A predictor of a study, ready to be asked. Raises what loading, training or connecting does."
     how = study.settings['predictors'][name]
+    how = dict(how, model=model or how['model'])
     if how['server']:
         from alignsurvey.prediction.server import connect    # openai is slow to import
         _check_trusted(study, name)
@@ -153,8 +158,16 @@ def asker(
     lm = base_model(study, how)
     if how['training'] is None:
         return lm
-    recipe = dict(how['training'], seed=study.settings['seeds']['training'])
-    return _tuned(lm, train, study.folder/'adapters'/name, recipe)
+    seed = study.settings['seeds']['training'] if seed is None else seed
+    folder = _adapter_folder(study, name, how['model'], seed)
+    return _tuned(lm, train, folder, dict(how['training'], seed=seed))
+
+def _adapter_folder(study, name, model, seed):
+    "Where a predictor's adapter lies; another model's or seed's lies beside it."
+    other = model != study.settings['predictors'][name]['model']
+    marks = [name, *[re.sub(r'[^\w.-]+', '_', model)]*other]
+    marks += [f'seed {seed}']*(seed != study.settings['seeds']['training'])
+    return study.folder/'adapters'/', '.join(marks)
 
 def _tuned(lm, train, folder, recipe):
     "The adapter in a folder where these very settings and records made it, else a new one."

@@ -40,8 +40,7 @@ def plan_lines(
     lines = [f"{name}: {part['records']:,} records" for name, part in lock['splits'].items()]
     for name, takes in lock['takes'].items():
         lines.append(f"{name}: " + '; '.join(_takes(takes)))
-        for probe, part in takes.get('probes', {}).items():
-            lines.append(f"{name}, probe {probe}: " + '; '.join(_takes(part)))
+        lines += _more_lines(name, takes)
         if 'told' in takes:
             lines.append(f"{name}: {takes['told']}")
     if 'power' in lock:
@@ -61,12 +60,27 @@ def _takes(takes):
     if 'training' in takes:
         t = takes['training']
         yield f"training {t['seconds']:,.0f} s, {t['memory']/2**30:.1f} GiB"
+    if 'trainings' in takes:
+        n = takes['trainings']
+        yield f"{n} more training{'s'*(n > 1)}, {takes['training_seconds']:,.0f} s"
     prompts = f"{takes['prompts']:,} prompts"
-    if 'prompt_tokens' in takes:    # not of a probe
-        prompts += (f", {takes['prompt_tokens']:,} tokens, "
-            f"{takes['tokens_after_sharing']:,} after sharing")
+    if 'tokens' in takes:    # not of a probe of texts
+        prompts += f", {takes['tokens']:,} tokens, {takes['tokens_after_sharing']:,} after sharing"
     yield prompts
-    yield f"about {takes['seconds']:,.0f} s to ask"
+    memory = f", {takes['memory']/2**30:.1f} GiB" if 'memory' in takes else ''
+    yield f"about {takes['seconds']:,.0f} s to ask{memory}"
+
+# %% ../../nbs/study/07_whole.ipynb #pt02
+def _more_lines(name, takes):
+    "What a predictor's specifications and probes take."
+    varied = takes.get('specifications')
+    if varied:
+        parts = '; '.join(_takes(varied)) if len(varied) > 2 else 'none can be asked'
+        yield f"{name}, {varied['number']} specifications: {parts}"
+        for spec, why in varied['failed'].items():
+            yield f'{name}, {spec}: can not be asked: {why}'
+    for probe, part in takes.get('probes', {}).items():
+        yield f"{name}, probe {probe}: " + '; '.join(_takes(part))
 
 # %% ../../nbs/study/07_whole.ipynb #pw06
 def _power_words(found, primary):

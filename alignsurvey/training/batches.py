@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from dataclasses import dataclass
 from functools import partial
-from ..models.chat import answer_ids, prompt_ids
+from ..models.chat import answer_ids, record_ids
 from ..models.prefix import plan_parts, prefix_batch, read_logprobs
 from ..models.scoring import option_logprobs
 from .losses import answer_sequences, get_loss, loss_values, part_loss
@@ -31,7 +31,7 @@ def tokenised(
         wanted = dict(chosen=chosen, **_fields(r, about))
         if weights is not None:
             wanted['weight'] = weights[i]
-        yield dict(prompt=prompt_ids(lm, r['instruction'], r['input']),
+        yield dict(prompt=record_ids(lm, r),
             options=[answer_ids(lm, text) for text in texts], wanted=wanted)
 
 # %% ../../nbs/training/05_batches.ipynb #b5400003
