@@ -1,6 +1,6 @@
 """What probes find of a plant, and how often they find one where there is none.
 
-    python benchmarks/probes.py [--replications 12] [--quick]
+    python benchmarks/probes.py [--replications 50] [--quick]
 
 The embedded model is trained in a few small steps on one plant a time: a made-up codebook's list of topics in its
 order, questions in the one of two wordings that the lot took for published, or one wave's published shares. Then the
@@ -215,7 +215,7 @@ def main(replications, times, out):
 
 if __name__ == '__main__':
     parser = Options(__file__, __doc__)
-    parser.size('--replications', 12, quick=1, help='trainings on each plant')
+    parser.size('--replications', 50, quick=1, help='trainings on each plant')
     parser.size('--untouched', 2000, quick=50, help='draws of each plant for the untouched model')
     given = parser.parse_args()
     main(given.replications, given.untouched, given.out)
