@@ -146,9 +146,7 @@ class LocalPredictor(Predictor):
             lineage=_history(lm)[1], device=lm.device.type, dtype=str(lm.dtype)[6:])
     def plan(self, records):
         "Row numbers in batches of prompts that start alike, or else of similar length."
-        before = records['before'][:] if 'before' in records.column_names else repeat(None)
-        parts = zip(before, records['instruction'][:], records['input'][:])
-        prompts = [f"{told or ''}{i}\n{n}" for told, i, n in parts]
+        prompts = _texts(records)
         keys = prompts if self.max_tokens else [len(p) for p in prompts]
         order = sorted(range(len(prompts)), key=keys.__getitem__)
         return [order[i:i + self.batch] for i in range(0, len(order), self.batch)]
@@ -156,6 +154,13 @@ class LocalPredictor(Predictor):
         _collect(self, records, keys, batches, elicitation, log, run, how)
     def write(self, prompts, *, max_new_tokens=256):
         return [_plain_reply(self.lm, prompt, max_new_tokens) for prompt in prompts]
+
+# %% ../../nbs/prediction/04_local.ipynb #c012t
+def _texts(records):
+    "What each record says, as one text."
+    before = records['before'][:] if 'before' in records.column_names else repeat(None)
+    parts = zip(before, records['instruction'][:], records['input'][:])
+    return [f"{told or ''}{i}\n{n}" for told, i, n in parts]
 
 # %% ../../nbs/prediction/04_local.ipynb #c012c
 def _collect(local, records, keys, batches, elicitation, log, run, how):

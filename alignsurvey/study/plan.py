@@ -113,7 +113,7 @@ def _seconds(local, records, how):
 
 def _memory(model, tokens, read):
     "Bytes at the peak of a pass: what is there, states of all tokens, logits of those read, twice."
-    from alignsurvey.training.cost import memory_in_use
+    from alignsurvey.models.loading import memory_in_use    # torch is slow to import
     config = model.config.get_text_config()
     states = 4*config.hidden_size + 3*config.intermediate_size
     size = model.dtype.itemsize

@@ -162,6 +162,7 @@ def asker(
     folder = _adapter_folder(study, name, how['model'], seed)
     return _tuned(lm, train, folder, dict(how['training'], seed=seed))
 
+# %% ../../nbs/study/02_study.ipynb #st01
 def _adapter_folder(study, name, model, seed):
     "Where a predictor's adapter lies; another model's or seed's lies beside it."
     other = model != study.settings['predictors'][name]['model']

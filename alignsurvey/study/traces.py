@@ -45,6 +45,7 @@ def probed_with(
         return [study.settings['predictors'][who][k] for k in own]
     return next(who for who in study.settings['predictors'] if model(who) == model(name))
 
+# %% ../../nbs/study/10_traces.ipynb #tr02
 def _questions(study):
     "Each wording in the codebook, with the name of its question."
     lang = study.settings['lang']
