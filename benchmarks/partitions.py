@@ -2,7 +2,7 @@
 in the middle and started anew, and scored.
 
 Who is asked draws probabilities by lot, so that the time is that of everything but a model: reading, journals, predictions and their cards.
-Run: python benchmarks/partitions.py [--records 100000 1000000 10000000] [--quick]. Writes partitions.json after each size: seconds (of the clock, and of processors), the memory of the largest process
+Run: python benchmarks/partitions.py [--records 100000 1000000 10000000] [--quick]. Writes partitions.json after each size: seconds (of the clock, and of processors, without those of the process that is killed), the memory of the largest process
 and the size of the folders. Whether predictions were lost or given twice is checked each time."""
 import argparse, json, resource, signal, subprocess, sys, tempfile, time
 from pathlib import Path
