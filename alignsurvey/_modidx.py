@@ -4269,6 +4269,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                    'alignsurvey/teaching/lesson_05.py')},
             'alignsurvey.teaching.lesson_06': { 'alignsurvey.teaching.lesson_06._against': ( 'teaching/lesson_6.html#_against',
                                                                                              'alignsurvey/teaching/lesson_06.py'),
+                                                'alignsurvey.teaching.lesson_06._by_means': ( 'teaching/lesson_6.html#_by_means',
+                                                                                              'alignsurvey/teaching/lesson_06.py'),
                                                 'alignsurvey.teaching.lesson_06._drawn': ( 'teaching/lesson_6.html#_drawn',
                                                                                            'alignsurvey/teaching/lesson_06.py'),
                                                 'alignsurvey.teaching.lesson_06._errors': ( 'teaching/lesson_6.html#_errors',

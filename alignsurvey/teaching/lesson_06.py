@@ -176,8 +176,15 @@ def _paired(a, b, who, *, alone=False, unpaired=False, z=1.96):
 
 def _made_losses(n, seed):
     rng = np.random.default_rng(seed)
-    hard = rng.gamma(2, .5, n).repeat(3)
-    return hard + rng.gamma(1, .1, 3*n), hard + .1, np.arange(n).repeat(3)
+    times = 1 + np.arange(n) % 5    # some answered more items than others
+    hard = rng.gamma(2, .5, n).repeat(times)
+    return hard + rng.gamma(1, .1, len(hard)), hard + .1, np.arange(n).repeat(times)
+
+def _by_means(a, b, who):
+    "The interval of somebody who takes a mean of each respondent, and then theirs."
+    gap = np.asarray(a) - np.asarray(b)
+    means = pd.Series(gap).groupby(np.asarray(who)).mean()
+    return gap.mean() + 1.96*means.std()/np.sqrt(len(means))*np.array([-1, 1])
 
 _q7 = Exercise(6, 'paired_interval', lambda: _paired,
     on_inputs(_made_losses(10, 0), _made_losses(25, 1)),
@@ -186,6 +193,8 @@ _q7 = Exercise(6, 'paired_interval', lambda: _paired,
             lambda: lambda a, b, who: _paired(a, b, who, alone=True),
         'Two errors are added: both were scored on the same answers, so take their difference.':
             lambda: lambda a, b, who: _paired(a, b, who, unpaired=True),
+        'Those are means by respondent, who answered different numbers of items: add up.':
+            lambda: _by_means,
         'That is one standard error to each side: take 1.96.':
             lambda: lambda a, b, who: _paired(a, b, who, z=1)},
     hints=('gap = a - b; owed = gap - gap.mean(), added up by respondent (lesson 2).',

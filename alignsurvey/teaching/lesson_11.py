@@ -66,10 +66,10 @@ _q2 = Exercise(11, 'corrected_se', lambda: _se, on_inputs(*_SAMPLES),
     after='A model that goes with the answers makes the second part small.')
 
 # %% ../../nbs/teaching/21_lesson_11.ipynb #c009
-def _trust(human, predicted, more, *, clip=True, shrink=True, turned=False):
+def _trust(human, predicted, more, *, clip=True, shrink=True, turned=False, ddof=1):
     "How far to trust the model: the trust with the smallest error."
     below = human if turned else predicted
-    slope = np.cov(human, predicted)[0, 1]/np.var(below, ddof=1)
+    slope = np.cov(human, predicted)[0, 1]/np.var(below, ddof=ddof)
     trust = slope/(1 + len(human)/len(more)) if shrink else slope
     return float(np.clip(trust, 0, 1) if clip else trust)
 
@@ -87,7 +87,9 @@ _q3 = Exercise(11, 'best_trust', lambda: _trust, on_inputs(*_TRUSTED, tol=1e-3),
         'The simulated people are not endless: divide by 1 + n/N.':
             lambda: lambda *given: _trust(*given, shrink=False),
         'That is the slope the other way: divide by the variance of the predictions.':
-            lambda: lambda *given: _trust(*given, turned=True)},
+            lambda: lambda *given: _trust(*given, turned=True),
+        'np.cov divides by n - 1 and np.var by n: np.var(predicted, ddof=1) goes with it.':
+            lambda: lambda *given: _trust(*given, ddof=0)},
     hints=('np.cov(human, predicted)[0, 1] over np.var(predicted, ddof=1).',
         'Then over (1 + len(human)/len(more)), and np.clip(..., 0, 1).'),
     after='The answers choose it. A useless model gets none and can do no harm.')
