@@ -13,5 +13,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     chat=['prompt_ids', 'answer_ids', 'check_template'],
     scoring=['option_logprobs'],
     prefix=['shared_option_logprobs', 'shared_generate', 'can_share', 'text_logprobs'],
+    states=['option_states'],
     adapters=['adapter_hash', 'read_card', 'lineage', 'trained_on', 'check_unseen'],
     export=['merge', 'export_lora', 'serve_command']))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Trie', 'grow_trie', 'ancestors', 'attention_blocks', 'shared_attention', 'prefix_batch', 'read_logprobs',
-           'plan_parts', 'shared_option_logprobs', 'shared_generate', 'can_share', 'text_logprobs']
+           'plan_parts', 'shared_option_logprobs', 'option_batch', 'shared_generate', 'can_share', 'text_logprobs']
 
 # %% ../../nbs/models/05_prefix.ipynb #c002
 import inspect
@@ -285,14 +285,19 @@ def shared_option_logprobs(
     extra = [sum(map(len, o)) for o in options]
     with shared_attention(model):
         for some in plan_parts(prompts, max_tokens, extra=extra):
-            batch = _option_batch(prompts, options, some, model.device)
+            batch = option_batch(prompts, options, some, model.device)
             number = np.concatenate([np.arange(first[b], first[b + 1]) for b in some])
             number = torch.as_tensor(number, device=model.device)
             total = total.index_add(0, number[batch['owner']], read_logprobs(model, batch))
     return total
 
 # %% ../../nbs/models/05_prefix.ipynb #14abae90
-def _option_batch(prompts, options, some, device):
+def option_batch(
+    prompts, # B lists of token ids
+    options, # B lists of K_b lists of token ids: each option's answer
+    some, # numbers of the prompts to be computed together
+    device, # of the tensors
+)->dict: # as from `prefix_batch`, a sequence an option
     "One pass for all options of some prompts."
     sequences, starts = [], []
     for b in some:

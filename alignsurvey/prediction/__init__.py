@@ -22,4 +22,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     forecasts=['Forecast', 'read_forecast', 'check_predictions', 'FAILURE_RULES'],
     baselines=['baseline_predictions', 'BASELINES'],
     offsets=['with_offsets', 'offsets_from'],
-    partitions=['write_partitions', 'list_partitions', 'read_partition', 'predict_partitions']))
+    partitions=['write_partitions', 'list_partitions', 'read_partition', 'predict_partitions'],
+    heads=['fit_head', 'save_head', 'load_head']))

@@ -102,7 +102,10 @@ def _asker(lm, records, unseen, batch, max_tokens, per_token):
     if not is_predictor(lm):
         from alignsurvey.models.adapters import check_unseen, trained_on
         check_unseen(trained_on(getattr(lm, 'adapter', None)), records, unseen)
-    elif per_token:
+    elif getattr(lm, 'met', ()):
+        from alignsurvey.models.adapters import check_unseen
+        check_unseen(lm.met, records, unseen)
+    if is_predictor(lm) and per_token:
         raise ValueError(f"{lm.card()['model']}: a server's scores are not by token: "
             "leave per_token out, or load the model on this machine")
     if hasattr(lm, 'check_terms'):

@@ -125,7 +125,8 @@ class LocalPredictor(Predictor):
     @staticmethod
     def from_card(card):
         "The model that a run asked, with its adapter and its kind of numbers."
-        return _model_of(card) if 'base_hash' in card else None
+        alone = 'base_hash' in card and 'head' not in card
+        return _model_of(card) if alone else None
     def __post_init__(self):
         if not self.max_tokens:
             return
@@ -152,6 +153,8 @@ class LocalPredictor(Predictor):
         return [order[i:i + self.batch] for i in range(0, len(order), self.batch)]
     def collect(self, records, keys, batches, elicitation, log, run, how):
         _collect(self, records, keys, batches, elicitation, log, run, how)
+    def answers(self, batch, elicitation, how, key):
+        return ask_batch(self, batch, elicitation, how, key)
     def write(self, prompts, *, max_new_tokens=256):
         return [_plain_reply(self.lm, prompt, max_new_tokens) for prompt in prompts]
 
@@ -171,7 +174,7 @@ def _collect(local, records, keys, batches, elicitation, log, run, how):
             if any(keys[i] not in known for i in rows):
                 start = time.perf_counter()
                 batch = records.select(rows).to_list()
-                answers = ask_batch(local, batch, elicitation, how, keys[rows[0]])
+                answers = local.answers(batch, elicitation, how, keys[rows[0]])
                 seconds = round((time.perf_counter() - start)/len(rows), 4)
                 found = {keys[i]: dict(a, seconds=seconds) for i, a in zip(rows, answers)}
                 log.add(found, run)

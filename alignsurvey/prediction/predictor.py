@@ -20,6 +20,7 @@ class Predictor(Protocol):
     keeps_draws = False    # True: each draw of a record is an answer of its own in the journal
     by_record = False      # True: an answer rests on more of a record than a model is shown
     identity = ()          # fields of the card that `reproduce` compares: who answered, and who now
+    met = ()               # stages of training, as `trained_on` has them: whose people are refused
     def settings(self, elicitation, how)->list:
         """What decides an answer beside the record, as plain values, the elicitation first: the
         model, its version, and `how`, a dict of max_new_tokens and, to sample, draws, temperature
