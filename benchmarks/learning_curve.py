@@ -1,11 +1,11 @@
 """What do more respondents buy? The embedded model, plainly tuned and tuned on what a table leaves open, beside the table and regression.
 
 General Social Survey 2018, the six items of the demo, and the demo's test: its respondents are looked at once, by the rows that are written. The weights of a blend
-come from validation respondents, who are in neither, and so does the choice between learning rates. Training grows by respondents, each size holding the smaller ones.
-Differences are paired, answer by answer, with intervals over respondents.
-Run: python benchmarks/learning_curve.py [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' …] [--quick]. It goes on where it stopped: what is done lies under runs/learning_curve.
-Writes benchmarks/learning_curve.json; with --quick a few answers of each, into the folder alone."""
-import argparse, json
+come from 200 validation respondents, who are in neither, and so does the choice between methods: `validation_versus_marginal` is the difference from the training
+shares among them. Training grows by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with intervals over respondents.
+Run: python benchmarks/learning_curve.py [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' ...] [--quick]. What is done lies under runs/learning_curve, and it goes on there.
+Puts the rows of these sizes into benchmarks/learning_curve.json, and leaves those of other sizes."""
+import json
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -17,19 +17,22 @@ from alignsurvey.prediction.offsets import with_offsets
 from alignsurvey.records.answers import read_answers
 from alignsurvey.evaluation.stacking import stack
 from alignsurvey.training.rival import beside_shares
+from options import Options
 
-GSS, SEED, VALIDATION = DEMOS['gss'], 0, 40    # validation respondents
-OFFSET = dict(TRAINING, loss='residual', answer_share=0.)
+GSS, SEED, VALIDATION = DEMOS['gss'], 0, 200    # validation respondents
+PLAIN = dict(TRAINING, loss='option', answer_share=.1, lr=1e-3)
+OFFSET = dict(TRAINING, loss='residual')
 # name -> (settings, baseline whose logarithm is the offset or None, whether what the model says before training is taken off)
 METHODS = {
-    'tuned': (TRAINING, None, False),
-    'tuned, 3 epochs': (dict(TRAINING, epochs=3), None, False),
+    'tuned': (PLAIN, None, False),
+    'tuned, 3 epochs': (dict(PLAIN, epochs=3), None, False),
     'offset, lr 1e-4': (dict(OFFSET, lr=1e-4), 'marginal', True),
     'offset, lr 3e-4': (dict(OFFSET, lr=3e-4), 'marginal', True),
     'offset, lr 3e-4, 3 epochs': (dict(OFFSET, lr=3e-4, epochs=3), 'marginal', True),
     'offset of regression': (dict(OFFSET, lr=3e-4), 'logistic', True),
-    'offset, model as it is': (OFFSET, 'marginal', False)}
+    'offset, model as it is': (dict(OFFSET, lr=1e-3), 'marginal', False)}
 RIVALS = ['marginal', 'logistic', 'boosting']
+DIFFERENCE = ('difference', 'ci_low', 'ci_high')
 
 
 def people(records):
@@ -87,17 +90,18 @@ def rows(train, test, predictions, about):
         row = dict(answers=len(train), people=len(people(train)), predictor=name, test_answers=len(test), log_score=beside_shares(own, own, test)['log_score'])
         for rival in ('marginal', 'logistic'):
             found = beside_shares(own, scores[rival], test)
-            row[f'versus_{rival}'] = [found[k] for k in ('difference', 'ci_low', 'ci_high')]
+            row[f'versus_{rival}'] = [found[k] for k in DIFFERENCE]
         yield row | about.get(name, {})
 
 
 def measured(lm, methods, train, validation, test, out):
     "Rows of one size: rivals, methods, each method stacked with regression, and the rivals that learn from validation too."
     known, new = (baseline_predictions(train, records, names=RIVALS) for records in (validation, test))
-    found, about = dict(new), {}
+    found, about, shares = dict(new), {}, log_scores(validation, known['marginal'])
     for name in methods:
         said, about[name] = fitted(lm, name, train, validation, test, out)
-        about[name]['validation_log_score'] = float(log_scores(validation, said['validation']).mean())
+        beside = beside_shares(log_scores(validation, said['validation']), shares, validation)
+        about[name] |= dict(validation_log_score=beside['log_score'], validation_versus_marginal=[beside[k] for k in DIFFERENCE])
         blend = stack(validation, {name: said['validation'], 'logistic': known['logistic']}, test, {name: said['test'], 'logistic': new['logistic']})
         found |= {name: said['test'], f'{name} + logistic': blend}
         about[f'{name} + logistic'] = dict(weights=blend.attrs['weights'])
@@ -108,24 +112,28 @@ def measured(lm, methods, train, validation, test, out):
     return list(rows(train, test, found, about))
 
 
-def run(sizes, methods, out, quick):
+def run(sizes, methods, folder, quick):
     everyone, pool, validation, test = study(quick)
     lm, found = load_model(), []
-    out.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for size in sizes:
-        found += measured(lm, methods, first_answers(everyone, pool, size), validation, test, out)
+        found += measured(lm, methods, first_answers(everyone, pool, size), validation, test, folder)
         print(pd.DataFrame(found).drop(columns='weights', errors='ignore').to_string(), flush=True)
     return found
 
 
+def joined(file, found):
+    "Rows of a file but for the sizes that were found anew, and these, the smallest size first."
+    sizes = {row['answers'] for row in found}
+    before = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
+    return sorted([row for row in before if row['answers'] not in sizes] + found, key=lambda row: row['answers'])
+
+
 if __name__ == '__main__':
-    p = argparse.ArgumentParser()
-    p.add_argument('--sizes', type=int, nargs='+', default=[250, 491, 1000])
-    p.add_argument('--methods', nargs='+', default=['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4'], choices=list(METHODS))
-    p.add_argument('--out', default='runs/learning_curve')
-    p.add_argument('--quick', action='store_true')
-    args = p.parse_args()
-    sizes, out = ([24], Path(args.out)/'quick') if args.quick else (args.sizes, Path(args.out))
-    found = run(sizes, args.methods, out, args.quick)
-    target = out/'learning_curve.json' if args.quick else Path(__file__).with_suffix('.json')
-    target.write_text(json.dumps(found, indent=1) + '\n')
+    ask = Options(__file__, __doc__)
+    ask.size('--sizes', [250, 491, 1000], quick=[24], help='training answers')
+    ask.size('--methods', ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4'], quick=['tuned', 'offset, lr 1e-4'], choices=list(METHODS))
+    given = ask.parse_args()
+    folder = given.out.parent/'runs' if given.quick else Path('runs/learning_curve')
+    found = run(given.sizes, given.methods, folder, given.quick)
+    given.out.write_text(json.dumps(joined(given.out, found), indent=1) + '\n', encoding='utf-8')

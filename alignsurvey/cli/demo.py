@@ -15,6 +15,7 @@ from ..tasks.registry import Survey, get_task, task_records
 from ..models.loading import load_model
 from ..training.trainer import sft
 from ..prediction.elicitation import predict
+from ..prediction.offsets import with_offsets
 from ..evaluation.calibration import temperature_scale
 from ..evaluation.scoring import evaluate
 from ..reporting.page import report
@@ -37,7 +38,7 @@ DEMOS = dict(
         full=dict(items=['imbgeco', 'imueclt', 'imwbcnt', 'lrscale'],
             respondents=90, test=.5, fit=40),
         quick=dict(items=['imwbcnt', 'lrscale'], respondents=24, test=.5, fit=10)))
-TRAINING = dict(loss='option', answer_share=.1, lr=1e-3, batch=8, micro=4, epochs=1)
+TRAINING = dict(loss='residual', lr=1e-4, batch=8, micro=4, epochs=1)
 
 # %% ../../nbs/cli/02_demo.ipynb #c005a
 def demo_records(
@@ -88,7 +89,8 @@ def _predictions(lm, splits, out, settings, fit):
     some = train.select(range(min(fit, len(train))))
     zero = predict(lm, test, **journal)
     calm = temperature_scale(some, predict(lm, some, **journal), zero)
-    tuned = predict(_tuned(lm, train, out/'adapter', settings), test, **journal)
+    known, asked = with_offsets(train, test, lm=lm, **journal)
+    tuned = predict(_tuned(lm, known, out/'adapter', settings), asked, **journal)
     return {'tuned': tuned, 'zero-shot': zero, 'zero-shot, temperature': calm}
 
 # %% ../../nbs/cli/02_demo.ipynb #c008b
