@@ -221,6 +221,7 @@ def fit_head(
         tried=[[str(p), s] for p, s in zip(penalties, scores)])
     return asked
 
+# %% ../../nbs/prediction/19_heads.ipynb #h014b
 def _as_head(weights, names, means, offset):
     "Weights in the model's own width, and what they make of each option's mean state."
     own = dict(zip(names, weights[1:]))

@@ -125,15 +125,11 @@ class LocalPredictor(Predictor):
     @staticmethod
     def from_card(card):
         "The model that a run asked, with its adapter and its kind of numbers."
-        alone = 'base_hash' in card and 'head' not in card
-        return _model_of(card) if alone else None
+        return _model_of(card)
     def __post_init__(self):
-        if not self.max_tokens:
-            return
-        ok, why = can_share(self.lm.model)
+        ok, why = can_share(self.lm.model) if self.max_tokens else (True, '')
         if not ok:
-            warnings.warn(f"{why}: it is asked in ordinary batches, "
-                "with the same answers in more time")
+            warnings.warn(f"{why}: asked in ordinary batches, with the same answers in more time")
             self.max_tokens = 0
     def settings(self, elicitation, how):
         "What decides an answer."
@@ -228,6 +224,8 @@ def _part_size(prompts, options, some):
 
 # %% ../../nbs/prediction/04_local.ipynb #c012d
 def _model_of(card):
+    if 'base_hash' not in card or 'head' in card:
+        return None
     dtype = getattr(torch, card['dtype'])
     return load_model(card['model'], adapter=card['adapter'], dtype=dtype)
 
