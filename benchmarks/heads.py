@@ -16,9 +16,8 @@ from alignsurvey.all import Survey, baseline_predictions, load_model
 from alignsurvey.cli.demo import DEMOS, demo_records
 from alignsurvey.models import option_states
 from alignsurvey.prediction import fit_head, with_offsets
-from alignsurvey.prediction.forecasts import read_forecast
-from alignsurvey.records.answers import read_answers
 from alignsurvey.training import beside_shares
+from learning_curve import log_scores
 from options import Options
 
 VALIDATION, TEST, AT_A_TIME = 60, 100, 50    # respondents
@@ -54,11 +53,6 @@ def states_of(lm, records, people, folder):
             for row, name in zip(rows, kept.files):
                 found[row] = kept[name].astype(np.float32)
     return found
-
-
-def log_scores(records, frame):
-    a = read_answers(records)
-    return -np.log(read_forecast('one', frame, a).q[np.arange(len(a.y)), a.y])
 
 
 def head_scores(head, records, states):

@@ -81,3 +81,9 @@ def test_a_head_is_not_asked_again_as_the_model_alone(base):
         predictor_of(head.card())
     with pytest.raises(ValueError, match='in the training data'):
         predict(head, train)
+
+
+def test_states_know_what_stands_before_a_question(base):
+    rows = people(2).to_list()
+    told = [row | dict(before=[dict(role='user', content='parks?'), dict(role='assistant', content='less')]) for row in rows]
+    assert not np.allclose(option_states(base, told)[0], option_states(base, rows)[0])

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'user_turn', 'render_chat', 'chat_ids', 'prompt_ids', 'record_turns', 'record_ids', 'answer_ids',
-           'give_template', 'check_template']
+           'option_ids', 'give_template', 'check_template']
 
 # %% ../../nbs/models/02_chat.ipynb #c002
 import warnings
 from jinja2 import TemplateError
+from ..records.schema import answer_texts
 
 # %% ../../nbs/models/02_chat.ipynb #c015
 def user_turn(
@@ -87,6 +88,15 @@ def answer_ids(
     if said[:len(asked)] == asked:
         return said[len(asked):]
     return chat_ids(lm.tokenizer, whole[len(before):].rstrip())
+
+# %% ../../nbs/models/02_chat.ipynb #b3c00016
+def option_ids(
+    lm, # a loaded model
+    record, # with options
+)->list: # token ids of each answer that chooses an option, K lists
+    "The options as the assistant would say them."
+    texts = answer_texts(record['options'], record['answer_form'])
+    return [answer_ids(lm, text) for text in texts]
 
 # %% ../../nbs/models/02_chat.ipynb #c009x1
 PLAIN = (

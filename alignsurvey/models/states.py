@@ -8,8 +8,7 @@ __all__ = ['option_states']
 # %% ../../nbs/models/09_states.ipynb #s002
 import numpy as np
 import torch
-from ..records.schema import answer_texts
-from .chat import answer_ids, prompt_ids
+from .chat import option_ids, record_ids
 from .prefix import option_batch, plan_parts, shared_attention
 from .scoring import padded_batch
 
@@ -22,9 +21,8 @@ def option_states(
 )->list: # for each record an array (K, width of the model), a row an option
     """The last hidden state where each option has been read. `max_tokens` is for a model that
     `can_share`."""
-    prompts = [prompt_ids(lm, r['instruction'], r['input']) for r in records]
-    texts = [answer_texts(r['options'], r['answer_form']) for r in records]
-    options = [[answer_ids(lm, text) for text in some] for some in texts]
+    prompts = [record_ids(lm, r) for r in records]
+    options = [option_ids(lm, r) for r in records]
     body, found = lm.model.get_decoder(), [None]*len(records)
     for some in _parts(prompts, options, max_tokens):
         read = _shared_states if max_tokens else _plain_states

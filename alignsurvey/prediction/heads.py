@@ -17,7 +17,7 @@ from ..files.writing import no_overwrite, write_json
 from ..records.schema import offset_of
 from ..models.adapters import check_unseen, remembered
 from ..models.states import option_states
-from ..training.losses import check_option
+from ..training.losses import check_option, check_residual
 from .local import LocalPredictor
 
 # %% ../../nbs/prediction/19_heads.ipynb #h005
@@ -145,11 +145,9 @@ PENALTIES = (np.inf, 100., 30., 10., 3., 1., .3, .1)    # tried, the strongest f
 
 def _checked(records, offset):
     "Records as dicts. Raises ValueError at one without answer or offset."
-    rows = records.to_list()
+    rows, check = records.to_list(), check_residual if offset else check_option
     for record in rows:
-        check_option(record)
-        if offset:
-            offset_of(record)
+        check(record)
     return rows
 
 # %% ../../nbs/prediction/19_heads.ipynb #h016

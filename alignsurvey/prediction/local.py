@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from tqdm.auto import tqdm
-from ..records.schema import answer_texts
 from ..parsing.cleaning import THINKING_TAGS
-from ..models.chat import answer_ids, prompt_ids, record_ids
+from ..models.chat import option_ids, prompt_ids, record_ids
 from ..models.loading import LM, load_model, weights_hash
 from ..models.scoring import add_offset, option_logprobs, padded_batch
 from ..models.prefix import can_share, grow_trie, plan_parts
@@ -34,7 +33,7 @@ def option_answers(
 ): # one answer a record: value, probs, coverage, status, tokens
     "Option probabilities of a batch of records."
     prompts = [record_ids(lm, r) for r in batch]
-    options = [_option_ids(lm, r) for r in batch]
+    options = [option_ids(lm, r) for r in batch]
     if max_tokens:
         found = shared_option_logprobs(lm.model, prompts, options, max_tokens=max_tokens)
     else:
@@ -45,11 +44,6 @@ def option_answers(
     for prompt, texts, logp, q in zip(prompts, options, found, offset):
         lengths = [len(t) for t in texts]
         yield _scored(len(prompt), lengths, logp, q/torch.tensor(lengths) if per_token else q)
-
-# %% ../../nbs/prediction/04_local.ipynb #c005-1
-def _option_ids(lm, record):
-    "Token ids of each answer that chooses an option."
-    return [answer_ids(lm, t) for t in answer_texts(record['options'], record['answer_form'])]
 
 # %% ../../nbs/prediction/04_local.ipynb #c005b
 def _scored(n_prompt, lengths, logp, compared):
@@ -205,7 +199,7 @@ def pass_sizes(
     "What a batch takes before anything is written, and nothing asked."
     prompts = [record_ids(local.lm, r) for r in batch]
     scored = elicitation == 'score'
-    options = [_option_ids(local.lm, r) if scored else [] for r in batch]
+    options = [option_ids(local.lm, r) if scored else [] for r in batch]
     whole = sum(len(p) + sum(map(len, o)) for p, o in zip(prompts, options))
     if not local.max_tokens:
         return whole, [(whole, len(batch))]
