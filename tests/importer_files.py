@@ -1,9 +1,11 @@
 "Small files of each format that an importer reads, made up, and ways to break them."
+import base64
 import copy
 import io
 import json
 import random
 import zipfile
+import zlib
 
 DDI = '''<?xml version="1.0" encoding="UTF-8"?>
 <codeBook xmlns="ddi:codebook:2_5" version="2.5" xml:lang="en"><stdyDscr><citation><titlStmt>
@@ -78,6 +80,14 @@ def xlsx():
     return raw.getvalue()
 
 
+# an old spreadsheet of two rows: a truth, a date, a time, an error, two numbers and a letter; another error
+OLD_CELLS = zlib.decompress(base64.b85decode(
+    'c-rk)O=uHA6#izC&Cimio0tl%P-4NVu@~_oLc3Ma_L5S)C@N@cbC60Z>krg}R%?!e;7RdPs0Tr6z4(I)^(H7(^dJaAQcvPZQ1H-Zee-q~lB&>v7A*5^=FOWo@6DUpnKwI`H}k3T)PuGP'
+    'mZ1kBRNXitH8Mdd9uzE4z3VDA$YYdTjsFVq7)@lvz|*GJQ8kBZzAKQJ4Zk1?EKoX%(-;^l7P6~|J=}*Oq59BGRNyvAl4#{#rJ0^!x{m36)_lgamnGMjc9U*d9LBsoklX36;zP27>yl9I'
+    'K4O~>EZL40yi}|B(skkK8rbce96GgDD%!&dOoL{+uTU&Fs%+v8RieLtS3X}xh8DmyzPnlATM+4USuI~(xd6$3)XSrPkjK#cTX~%3b-Db83<DEzk8?nkC;&Ewy`VpH&N*KgUqpg8c|UzN'
+    ')rQX-gjKgeG;!c0h>nnV#iuxYEb7hT-LG%+!-MuQmQ3(R!E14o@(vf5l?53mxkfToP3M^3#`Frex`FvNrWsnLly?rc_{_dZ*15{Ho#bZ+<DI>^hTlSb>C67d?WIrlR^n&+Di<;{@9imc'
+    '&>I>dd-Y7BOLU1_Hx-`PK`#7l<|EVAU$&f>wEVui{`avNhV;gpqE;_TlSiJ$!aa!)k5`iItZ{^XbGD}&BHf&LPFg^ic$2MP5jC*Hr3jVb`}1a|-k)HLsOXVtJmlBeTl3L2p`oFnp`oFn'
+    'p`lTCrz80os*a!P(CHoVqyD|l5~ZrXCRwvMfH8W`(jUdWC{pfVyrK289)<|o5-YR`?h6$Tl6MEA80LPAHoSi6FPf+w&x#GLzZXJ{`mZ+9&wuRyCnVC;Nd'))
 FORMATS = {'.xml': DDI.encode(), '.lss': LSS.encode(), '.sps': SPS.encode(), '.qsf': qsf().encode(), '.xlsx': xlsx()}
 ODD = [b'', b'\x00', b'&x;', b'<![CDATA[', b']]>', b'<!DOCTYPE a [<!ENTITY x "y">]>', b'<a xmlns="b"/>', b'"', b"'", b'{', b'[]', b'null', b'-1e999', b'NaN',
     b'\xff\xfe', '\u202e'.encode(), b'((((', b'TO', b'THRU', b'/', b'.\n', b'99999999999999999999', b'${q://', b'{INSERTANS:', b'<script>', b'true', b'\xf0\x9f']

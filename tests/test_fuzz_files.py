@@ -23,7 +23,8 @@ from targets import case, run_case, targets
 
 CASES = {'codebooks': 250, 'tables': 200, 'labelled files': 120, 'records': 150, 'records in one value': 120,
     'predictions': 250, 'cards of adapters': 400, 'lists of data sets': 300, 'interviews': 200, 'scores': 200, 'DDI': 60,
-    'Qualtrics': 60, 'LimeSurvey': 60, 'XLSForm': 40, 'SPSS syntax': 60, 'SPSS data': 60, 'codebook sheets': 60, 'published': 150}
+    'Qualtrics': 60, 'LimeSurvey': 60, 'XLSForm': 40, 'SPSS syntax': 60, 'SPSS data': 60, 'Stata data': 60, 'SPSS portable': 60, 'SPSS compressed': 60,
+    'parquet': 100, 'old Excel': 60, 'codebook sheets': 60, 'published': 150}
 PAST = json.loads((Path(__file__).parent/'fuzz'/'past.json').read_text())
 
 

@@ -4,6 +4,7 @@ import math
 import re
 import zipfile
 from collections import Counter
+from datetime import datetime, time
 from xml.etree import ElementTree
 
 import openpyxl
@@ -12,8 +13,9 @@ import pytest
 import xlrd
 from hypothesis import Phase, given, settings, strategies as st
 from conftest import REFERENCE
-from importer_files import FORMATS, mutated_file
+from importer_files import FORMATS, OLD_CELLS, mutated_file
 
+from alignsurvey.surveys.sheets import read_sheets
 from alignsurvey.surveys.spreadsheet import from_sheets
 from alignsurvey.surveys import Codebook, Metadata, Variable, draft_codebook, guess_role, merged, read_metadata
 from alignsurvey.surveys.codebook import count_decisions, plain_codebook, read_codebook, unread_parts
@@ -149,6 +151,16 @@ def rows_of(sheet):
 
 
 NO_ITEMS = 'note begin end photo image audio video geopoint barcode imei uri:deviceid'.split()
+
+
+def test_a_cell_of_an_old_spreadsheet_reads_as_it_does_in_a_new_one(tmp_path):
+    (tmp_path/'old.xls').write_bytes(OLD_CELLS)
+    book = openpyxl.Workbook()
+    book.active.title = 'survey'
+    for row in [True, datetime(2020, 1, 2), time(3, 4), '#N/A', 2., .5, 'é'], ['#DIV/0!']:
+        book.active.append(row)
+    book.save(tmp_path/'new.xlsx')
+    assert read_sheets(tmp_path/'old.xls') == read_sheets(tmp_path/'new.xlsx') != {}
 
 
 @real

@@ -9,6 +9,7 @@ __all__ = ['LABELLED', 'READERS', 'code_text', 'code_order', 'FileNotes', 'guess
 # %% ../../nbs/files/01_tables.ipynb #c002
 import dataclasses
 import datetime
+import struct
 import tempfile
 from dataclasses import dataclass, field
 from itertools import islice
@@ -390,6 +391,10 @@ def _check_whole(path):
         cut = False
     if cut:
         raise ValueError('Unable to read')
+    if kind in ('.sav', '.zsav'):
+        _check_formats(path)
+    if kind == '.dta' and _head(path).startswith(b'<stata_dta>'):
+        _check_long_texts(path)
 
 # %% ../../nbs/files/01_tables.ipynb #c021b
 def _lacks_end(path, size):
@@ -403,6 +408,53 @@ def _cells(path):
     "Rows times columns that a .dta file says it has; each takes a byte or more."
     meta = _pyreadstat(path, metadataonly=True, encoding='ISO-8859-1')[1]
     return meta.number_rows*meta.number_columns
+
+# %% ../../nbs/files/01_tables.ipynb #c021c
+_COLUMN = 2    # what a column's entry in an SPSS dictionary begins with
+
+def _check_formats(path):
+    "Raises ValueError at a column of numbers in an SPSS file that would be read as empty text."
+    with open(path, 'rb') as f:
+        order = '<' if f.read(65)[64:] in (b'\2', b'\3') else '>'
+        f.seek(176)
+        while len(entry := f.read(32)) == 32:
+            kind, width, labelled, missing, *formats = struct.unpack_from(order + '6i', entry)
+            if kind != _COLUMN:
+                return
+            if width == 0 and any(how >> 16 & 255 in (1, 2) for how in formats):    # A and AHEX
+                name = entry[24:].decode('latin-1').strip()
+                raise ValueError(f'column {name!r} holds numbers and has a format of text')
+            label = struct.unpack(order + 'i', f.read(4).ljust(4, b'\0'))[0] if labelled else 0
+            f.seek((max(label, 0) + 3)//4*4 + 8*abs(missing), 1)
+
+# %% ../../nbs/files/01_tables.ipynb #t021g
+_NUMBERS = {b'117': (4, 4, 4), b'118': (4, 8, 6), b'119': (4, 8, 5)}    # bytes of a text's number
+
+def _check_long_texts(path):
+    "Raises ValueError where long texts of a .dta file would be read as blanks."
+    raw = np.memmap(path, mode='r')
+    part = lambda at, n: bytes(raw[at:at + n])
+    order = 'little' if part(52, 3) == b'LSF' else 'big'
+    number = lambda at, n: int.from_bytes(part(at, n), order)
+    column, row, fits = _NUMBERS.get(part(28, 3), (4, 8, 6))
+    first = at = number(part(0, 512).find(b'<map>') + 5 + 80, 8) + len(b'<strls>')
+    while part(at, 3) == b'GSO':
+        kind = at + 3 + column + row
+        if number(kind, 1) not in (129, 130) or number(kind - row, row) >= 256**fits:
+            break
+        at = kind + 5 + number(kind + 1, 4)
+    if part(at, 8) != b'</strls>' or (at > first and _lacks_texts(path)):
+        raise ValueError('its long texts are damaged')
+
+def _lacks_texts(path):
+    "Whether a cell of a .dta file holds the number of a long text that is not there."
+    try:
+        pd.read_stata(path, convert_dates=False, convert_categoricals=False)
+    except KeyError:
+        return True
+    except Exception:    # pandas does not read all formats that pyreadstat does
+        pass
+    return False
 
 # %% ../../nbs/files/01_tables.ipynb #t022
 def _reason(path, error):

@@ -7,6 +7,7 @@ __all__ = ['MAX_ROWS', 'MAX_COLUMNS', 'read_sheets', 'write_sheets']
 
 # %% ../../nbs/surveys/13_sheets.ipynb #k003
 import io
+import itertools
 import re
 import zipfile
 from pathlib import Path
@@ -84,15 +85,27 @@ def _cell(value):
 
 # %% ../../nbs/surveys/13_sheets.ipynb #k009
 def _read_xls(raw, name):
-    "Sheets of an .xls file."
+    "Sheets of an .xls file; formulas by their last value."
     import xlrd
     try:
         book = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO())
-        return {sheet.name: _trimmed([[_cell(v) for v in sheet.row_values(i)[:MAX_COLUMNS]]
-            for i in range(min(sheet.nrows, MAX_ROWS))]) for sheet in book.sheets()}
+        return {sheet.name: _trimmed([[_old_cell(c, book.datemode) for c in row[:MAX_COLUMNS]]
+            for row in itertools.islice(sheet.get_rows(), MAX_ROWS)]) for sheet in book.sheets()}
     except Exception as e:    # whatever it stumbles over, the user gets one sentence
         said = f"is no readable .xls file: {_said(e)}; save it as .xlsx"
         raise ValueError(f"{name}: {said}") from None
+
+def _old_cell(cell, datemode):
+    "A cell of an .xls file, as the same cell of an .xlsx file."
+    import xlrd
+    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
+        return _cell(bool(cell.value))
+    if cell.ctype == xlrd.XL_CELL_ERROR:    # its value is a number that nobody wrote
+        return xlrd.error_text_from_code[cell.value]
+    if cell.ctype == xlrd.XL_CELL_DATE:
+        when = xlrd.xldate_as_datetime(cell.value, datemode)
+        return _cell(when if cell.value >= 1 else when.time())
+    return _cell(cell.value)
 
 # %% ../../nbs/surveys/13_sheets.ipynb #k011
 _ODD = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]|\\|x005F_|_x[0-9A-Fa-f]{4}_')

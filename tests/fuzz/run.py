@@ -17,6 +17,8 @@ import time
 import traceback
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import talk
 from targets import Violation, case, run_case, targets
@@ -42,6 +44,13 @@ def fuzz_file(target, numbers, folder):
     return counts, violations
 
 
+def peak_of(child):
+    "The most memory that a process which still runs has had, in GiB; 0 where the system does not say."
+    status = Path(f'/proc/{child.pid}/status')
+    told = [line.split()[1] for line in status.read_text().splitlines() if line.startswith('VmHWM')] if status.exists() else []
+    return int(told[0])/2**20 if told else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--cases', type=int, default=1000, help='of each target')
@@ -59,6 +68,7 @@ def main():
         for v in violations[:5]:
             print(f"  case {v['case']}: {v['said']}", flush=True)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/2**20
+    peak = max([peak, *map(peak_of, psutil.Process().children())])
     told = dict(first=given.first, cases=given.cases, seconds=round(time.perf_counter() - start), peak_gib=round(peak, 2), targets=run)
     if given.out:
         runs = json.loads(given.out.read_text())['runs'] if given.out.exists() else []
