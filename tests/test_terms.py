@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from alignsurvey.evaluation.judging import judge, api_judge
+from alignsurvey.prediction.cost import exposure_line
 from alignsurvey.prediction.elicitation import predict
 from alignsurvey.prediction.server import connect
-from alignsurvey.records import join_records, read_records, reorder, split_records, write_records
+from alignsurvey.records import export_records, join_records, make_records, read_records, reorder, split_records, write_records
 from alignsurvey.surveys.codebook import Codebook
 from alignsurvey.surveys.interviews import Interviews
 from alignsurvey.tasks.registry import Survey, task_records
@@ -38,11 +39,49 @@ def test_every_record_carries_the_terms_wherever_it_goes(survey, tmp_path):
             predict(connect('m', **ELSEWHERE), some)
 
 
-def test_without_such_terms_and_for_groups_there_is_no_such_field(survey):
+def test_without_such_terms_there_is_no_such_field(survey):
     free = Survey(survey.frame, Codebook('free', survey.codebook.items, survey.codebook.background))
-    assert 'sending_forbidden' not in free.records('response', verbose=False).column_names
+    for level in dict(), dict(level='group', by='sex', min_n=5):
+        assert 'sending_forbidden' not in free.records('response', verbose=False, **level).column_names
+
+
+def test_records_of_groups_keep_the_terms_and_are_asked_with_a_word_on_them(survey, tmp_path):
     groups = survey.records('response', level='group', by='sex', min_n=5, verbose=False)
-    connect('m', **ELSEWHERE).check_terms(groups)
+    server = connect('m', **ELSEWHERE)
+    for some in groups, read_records(write_records(groups, tmp_path/'g.jsonl')), read_records(export_records(groups, tmp_path/'lf')):
+        assert some['sending_forbidden'][:] == [WORDS]*len(groups)
+        server.check_terms(some)
+        assert exposure_line(some, server) == ("sent to http://else.where.invalid/v1: questions about groups, and nothing that a respondent said; "
+            f"the terms of kept forbid to send that ('{WORDS}')")
+    assert exposure_line(groups, connect('m', base_url='http://localhost/v1')) == ''
+    with pytest.raises(ValueError, match='^kept: its terms forbid sending'):
+        server.check_terms(join_records(groups, survey.records('response', verbose=False)))
+
+
+def test_alpaca_files_keep_the_terms_under_any_names_of_their_columns(survey, tmp_path):
+    records = survey.records('response', verbose=False)
+    path = export_records(records, tmp_path/'lf', name='kept')
+    bare = [dict(ask=r['instruction'], say=r['output'], sending_forbidden=WORDS) for r in records]
+    (tmp_path/'lf'/'bare.json').write_text(json.dumps(bare))
+    info = json.loads((tmp_path/'lf'/'dataset_info.json').read_text())
+    info['bare'] = dict(file_name='bare.json', columns=dict(prompt='ask', response='say'))
+    (tmp_path/'lf'/'dataset_info.json').write_text(json.dumps(info))
+    for some in read_records(path), read_records(tmp_path/'lf', 'kept'), read_records(tmp_path/'lf', 'bare'):
+        with pytest.raises(ValueError, match='its terms forbid sending'):
+            connect('m', **ELSEWHERE).check_terms(some)
+    for wrong in True, [WORDS], {'en': WORDS}:
+        with pytest.raises(ValueError, match="record 1: field 'sending_forbidden' is .*: write text"):
+            make_records([dict(bare[0], instruction='Roads?', sending_forbidden=wrong)])
+
+
+def test_one_record_that_says_so_is_enough(survey):
+    rows = survey.records('response', verbose=False).to_list()
+    for silent in slice(1, None), slice(None, -1):
+        some = [dict(r) for r in rows]
+        for r in some[silent]:
+            r['sending_forbidden'] = None
+        with pytest.raises(ValueError, match='^kept: its terms forbid sending'):
+            connect('m', **ELSEWHERE).check_terms(make_records(some))
 
 
 def test_the_codebook_keeps_the_words_and_refuses_what_are_none(survey, tmp_path):

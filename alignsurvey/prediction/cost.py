@@ -12,11 +12,13 @@ import sqlite3
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
+from ..files.strict import in_brief
 from ..models.chat import chat_ids, render_chat
 from ..models.embedded import EMBEDDED, embedded_folder
 from .elicitation import usual_elicitation
 from .journal import COUNT_OF_RUN, KEYS_OF_RUN
-from .server import Server, is_here, most_written, rough_tokens
+from .server import Server, forbidden_sources, is_here
+from .server import most_written, rough_tokens
 
 # %% ../../nbs/prediction/08_cost.ipynb #c007
 def estimate_cost(
@@ -118,14 +120,18 @@ def exposure(
 def exposure_line(
     records, # records to ask
     server:Server, # who would be told
-)->str: # '' where nothing about a person leaves this machine
+)->str: # '' where nothing leaves this machine
     "What a server would be told of respondents, in a sentence."
     found = exposure(records)
-    if is_here(server.base_url) or not found['respondents']:
+    if is_here(server.base_url):
         return ''
-    line = (f"sent to {server.base_url or 'the provider'}: what {found['respondents']:,} "
-        f"respondents said of themselves; {found['alone']:,} of them share their prompts "
-        'with nobody')
+    to = f"sent to {server.base_url or 'the provider'}: "
+    if not found['respondents']:
+        said = [f"the terms of {source} forbid to send that ({in_brief(words)})"
+            for source, words in forbidden_sources(records, 'group').items()]
+        return '; '.join([f'{to}questions about groups, and nothing that a respondent said', *said])
+    line = (f"{to}what {found['respondents']:,} respondents said of themselves; "
+        f"{found['alone']:,} of them share their prompts with nobody")
     if not found['alone']:
         line += f", and each with at least {found['smallest'] - 1:,} others"
     return line + ': check that the terms of the survey allow it'

@@ -124,8 +124,7 @@ def _survey_records(survey, name, given):
     names = {*variables, *made.unique('question_id')}
     names |= {arm for arm, form in book.forms.items() if form in names}
     _say_unread(book, names, given['strict'])
-    told = _with_more(made, book, ask.lang)
-    return told if grouped else _with_terms(told, book)
+    return _with_terms(_with_more(made, book, ask.lang), book)
 
 # %% ../../nbs/tasks/09_registry.ipynb #k002
 def _say_unread(book, names, strict):
