@@ -13,11 +13,11 @@ import pandas as pd
 from datasets import concatenate_datasets
 from tqdm.auto import tqdm
 from alignsurvey.all import Survey, baseline_predictions, load_model
-from alignsurvey.cli.demo import DEMOS, demo_records
 from alignsurvey.models import option_states
 from alignsurvey.prediction import fit_head, with_offsets
 from alignsurvey.training import beside_shares
-from learning_curve import log_scores
+from alignsurvey.study.study import ordered, study_records
+from learning_curve import demo_study_of, log_scores
 from options import Options
 
 VALIDATION, TEST, AT_A_TIME = 60, 100, 50    # respondents
@@ -31,9 +31,9 @@ def of(records, people):
 
 def study(people):
     "Records of so many respondents, of whom none is in the demo's test, and these in a fixed random order."
-    survey, demo = Survey.load('gss2018'), DEMOS['gss']
-    met = set(demo_records(survey, demo, demo['full'], seed=0)['respondent_id'])
-    everyone = demo_records(survey, demo, dict(items=list(survey.codebook.items), respondents=None), seed=0)
+    met = {who for part in demo_study_of().splits().values() for who in part['respondent_id']}
+    study = demo_study_of(sample=None, items=list(Survey.load('gss2018').codebook.items))
+    everyone = ordered(study, study_records(study))
     others = [p for p in dict.fromkeys(everyone['respondent_id'][:]) if p not in met]
     chosen = np.random.default_rng(0).permutation(others)[:people].tolist()
     return everyone.select(of(everyone, chosen)), chosen

@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import concatenate_datasets
-from alignsurvey.all import Survey, baseline_predictions, load_model, predict, read_predictions, sft, split_records, write_predictions
-from alignsurvey.cli.demo import DEMOS, TRAINING, demo_records
+from alignsurvey.all import Survey, baseline_predictions, load_model, predict, read_predictions, sft, write_predictions
+from alignsurvey.cli.demo import TRAINING, demo_study
 from alignsurvey.prediction.forecasts import read_forecast
 from alignsurvey.prediction.offsets import with_offsets
 from alignsurvey.records.answers import read_answers
 from alignsurvey.evaluation.stacking import stack
 from alignsurvey.training.rival import beside_shares
+from alignsurvey.study.file import parse_study
+from alignsurvey.study.study import Study, ordered, study_records
 from options import Options
 
-GSS, SEED, VALIDATION = DEMOS['gss'], 0, 200    # validation respondents
+SEED, VALIDATION = 0, 200    # validation respondents
 PLAIN = dict(TRAINING, loss='option', answer_share=.1, lr=1e-3)
 OFFSET = dict(TRAINING, loss='residual')
 # name -> (settings, baseline whose logarithm is the offset or None, whether what the model says before training is taken off)
@@ -44,11 +46,16 @@ def of(records, some):
     return records.select(np.flatnonzero(np.isin(records['respondent_id'][:], list(some))))
 
 
+def demo_study_of(**other):
+    "The study of the demo, or one that has other settings."
+    settings = parse_study(demo_study(seed=SEED)) | other
+    return Study(Path('study.yaml'), settings, Survey.load(settings['survey']))
+
+
 def study(quick):
     "Training records in the order in which they are taken, validation and test."
-    survey, size = Survey.load(GSS['survey']), GSS['full']
-    demo = split_records(demo_records(survey, GSS, size, seed=SEED), test=size['test'], seed=SEED)
-    everyone = demo_records(survey, GSS, dict(size, respondents=None), seed=SEED)
+    demo, every = demo_study_of().splits(), demo_study_of(sample=None)
+    everyone = ordered(every, study_records(every))
     first, test = people(demo['train']), set(people(demo['test']))
     others = [p for p in np.random.default_rng(SEED).permutation(people(everyone)) if p not in test and p not in set(first)]
     validation, pool = others[:VALIDATION], first + others[VALIDATION:]

@@ -14,11 +14,11 @@ from alignsurvey.estimation.bootstrap import resamples
 from alignsurvey.files.strict import FileFault
 from alignsurvey.prediction.cost import run_status
 from alignsurvey.study import Study, deviations
+from alignsurvey.study.askers import asker
 from alignsurvey.study.checklists import GUIDE
 from alignsurvey.study.multiverse import joint_test
 from alignsurvey.study.plan import facts, primary_power
 from alignsurvey.study.specifications import read_specifications
-from alignsurvey.study.study import asker
 from alignsurvey.study.whole import plan_lines
 
 os.environ['TQDM_DISABLE'] = '1'
@@ -209,7 +209,7 @@ def test_a_server_that_only_the_file_names_is_not_asked(tmp_path, monkeypatch):
         study = Study.load(path, trusted)
         with pytest.raises(ValueError, match='study.yaml: predictors.*SOME_SECRET to http://192.0.2.1/v1'):
             study.run()
-    assert asker(Study.load(path, {'http://192.0.2.1/v1': 'SOME_SECRET'}), 'zero-shot', None).base_url == 'http://192.0.2.1/v1'
+    assert asker(Study.load(path, {'http://192.0.2.1/v1': 'SOME_SECRET'}), 'zero-shot', {}).base_url == 'http://192.0.2.1/v1'
 
 
 @pytest.mark.parametrize('text, said', [
@@ -292,3 +292,43 @@ def test_what_no_model_can_do_is_refused_with_the_file(tmp_path, vary, said):
     with pytest.raises(FileFault) as fault:
         study_in(tmp_path, SMALL + f'vary: {{{vary}}}\n')
     assert said in str(fault.value) and '\n' not in str(fault.value)
+
+
+BEGUN = """
+  tuned: {begin: zero-shot, offset: marginal, training: {loss: residual, rank: 2, epochs: 1, batch: 4, micro: 4}}
+  calm: {begin: zero-shot, calibrate: 5}
+baselines"""
+
+
+def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path):
+    "The offset goes along wherever the predictor is asked, and nothing is trained or asked twice."
+    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('batch: 2', 'batch: 64')
+    asked = asked.replace('\nbaselines', BEGUN).replace('predictor: zero-shot', 'predictor: tuned')
+    study = study_in(tmp_path, asked + 'vary: {labels: [letters, numbers]}\n')
+    takes = study.plan()['takes']
+    splits = study.splits()
+    assert takes['tuned']['before']['prompts'] == len(set(splits['train']['instruction'][:]))
+    assert takes['calm']['before']['prompts'] <= 5 and 'training' in takes['tuned']
+    study.run()
+    adapter = tmp_path/'adapters'/'tuned'/'adapter_model.safetensors'
+    made, scores = adapter.stat().st_mtime_ns, (tmp_path/'scores.csv').read_bytes()
+    study.run()
+    assert adapter.stat().st_mtime_ns == made and (tmp_path/'scores.csv').read_bytes() == scores
+    assert {f.stem for f in (tmp_path/'answers').glob('*.sqlite')} == {'zero-shot', 'tuned'}
+    answers = study.answers()
+    assert answers['calm'].probs.tolist() != answers['zero-shot'].probs.tolist()
+    found, failed = read_specifications(study)
+    assert not failed and list(found.choices.labels) == ['letters', 'numbers']
+    assert study.check() == dict.fromkeys(['zero-shot', 'tuned', 'calm'], [])
+    assert 'The run did what was planned' in study.report().read_text()
+
+
+def test_the_same_adapter_is_not_taken_for_another_offset(tmp_path):
+    "Prompts and answers are the same, and what is left to learn is not."
+    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('\nbaselines', BEGUN)
+    study, adapters = study_in(tmp_path, asked), []
+    for offset in 'marginal', 'uniform':
+        study.settings['predictors']['tuned']['offset'] = offset
+        asker(study, 'tuned', study.splits())
+        adapters.append(json.loads((tmp_path/'adapters'/'tuned'/'sft.json').read_text())['adapter_hash'])
+    assert adapters[0] != adapters[1]

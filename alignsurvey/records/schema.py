@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMS', 'SHARE_FORMS', 'FIELDS', 'letters', 'option_block', 'answer_texts', 'share_lines', 'share_text',
-           'find_options', 'offset_of', 'records_hash']
+           'find_options', 'offset_of', 'offset_hash', 'records_hash']
 
 # %% ../../nbs/records/02_schema.ipynb #c002
 import hashlib
@@ -124,6 +124,13 @@ def offset_of(
         raise ValueError(f"{record['record_id']}: has no offset for each of its {len(options)} "
             "options: give the records that `with_offsets` made")
     return offset
+
+def offset_hash(
+    records, # records that bring offsets
+)->str: # 16 hex digits
+    "Fingerprint of the offsets, number by number."
+    offsets = json.dumps(list(zip(records['record_id'][:], records['offset'][:])))
+    return hashlib.sha256(offsets.encode()).hexdigest()[:16]
 
 # %% ../../nbs/records/02_schema.ipynb #c040
 def _hash_of(row):

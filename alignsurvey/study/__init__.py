@@ -13,4 +13,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     plan=['deviations'],
     ways=['WORDINGS', 'list_specifications'],
     multiverse=['specification_effects', 'joint_test', 'variance_explained', 'plot_specifications'],
-    whole=['Study']))
+    study=['primary_finding'],
+    whole=['Study', 'plan_lines']))

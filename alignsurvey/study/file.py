@@ -41,6 +41,7 @@ KEYS = dict(
     lang=Key(_TEXT, 'a language, such as en', 'en'),
     items=Key(_NAMES, 'a list of items, as in [natsci, natroad]'),
     background=Key(_NAMES, 'a list of background variables, as in [age, sex]'),
+    attributes=Key(_NAMES, 'a list of what respondents are asked to be in the task role'),
     answer_form=Key(_TEXT, "one of the task's answer forms, such as label_text"),
     sample=Key(_COUNT, 'a whole number of respondents to draw'),
     order=Key(_TEXT, 'an order of options, such as flip'),
@@ -62,7 +63,12 @@ KEYS = dict(
 PREDICTOR_KEYS = dict(
     model=Key(_TEXT, 'a model, such as smollm2-135m', needed=True),
     adapter=Key(_TEXT, "an adapter's folder"),
+    begin=Key(_TEXT, 'the name of another predictor, whose model this one begins with'),
     training=Key(_MAP, 'settings of sft, as in {loss: option, lr: 0.001, epochs: 1}'),
+    offset=Key(_TEXT, 'a baseline that training and asking begin at, such as marginal'),
+    corpus=Key(_MAP, 'what to train on in place of the training respondents, as in '
+        '{items: [natsci], respondents: 100}'),
+    calibrate=Key(_COUNT, 'how many training records its temperature is fitted to'),
     server=Key(_TEXT, "a server's address, such as http://localhost:8000/v1"),
     key_variable=Key(_TEXT, 'the environment variable that holds its key', 'OPENAI_API_KEY'),
     prices=Key(_NAMES, 'two numbers, of a million prompt tokens and of a million written ones',
@@ -85,6 +91,11 @@ PART_KEYS = dict(
         versus=Key(_TEXT, 'the name of another predictor or of a baseline', needed=True),
         metric=Key(_TEXT, 'a metric, such as log_score', 'log_score'),
         margin=Key(_NUMBER, 'the largest difference in the metric that would not matter')),
+    corpus=dict(
+        survey=Key(_TEXT, "a survey; default: the study's, without its respondents"),
+        items=Key(_NAMES, 'a list of items; default: all'),
+        respondents=Key(_COUNT, 'a whole number of respondents to draw; default: all'),
+        interviews=Key(_TEXT, 'a folder of a survey with its turns_en.jsonl, or a bundled one')),
     seeds={name: Key(_COUNT, 'a whole number', 0)
         for name in ('sample', 'split', 'order', 'training', 'draws', 'bootstrap')})
 
@@ -132,11 +143,10 @@ def parse_study(
     if not isinstance(given, dict):
         raise FileFault(f"{name}: holds no mapping: begin with survey: and predictors:")
     made = _filled(given, KEYS, f'{name}: ')
-    for part, keys in PART_KEYS.items():
+    for part in ('split', 'primary', 'seeds'):
         if made[part] is not None:
-            made[part] = _filled(made[part], keys, f'{name}: {part}.')
-    for who, how in made['predictors'].items():
-        made['predictors'][who] = _predictor(who, how, f'{name}: predictors.{who}')
+            made[part] = _filled(made[part], PART_KEYS[part], f'{name}: {part}.')
+    made['predictors'] = _predictors(made['predictors'], f'{name}: predictors')
     if not made['predictors']:
         raise FileFault(f"{name}: predictors is empty: name at least one, with its model")
     if made['probes'] is not None:
@@ -151,37 +161,104 @@ def read_study(
     return parse_study(read_text(path), Path(path).name)
 
 # %% ../../nbs/study/01_file.ipynb #c013
-def _predictor(who, how, where):
-    "One predictor's settings. Raises `FileFault` at what can't be done."
-    if not isinstance(who, str) or not re.fullmatch(r'\w[\w .-]*', who):
+def _check_called(who, how, where):
+    "Raises `FileFault` at a name that can't be a file's, or settings that are none."
+    if not isinstance(who, str) or not re.fullmatch(r'\w[\w ,.-]*', who):
         raise FileFault(f"{where}: a predictor's name is a file's too: "
-            "use letters, digits, spaces, dots, - and _")
+            "use letters, digits, spaces, commas, dots, - and _")
     if re.fullmatch(r'(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?', who):
         raise FileFault(f"{where}: Windows has no file of this name: choose another")
     if not isinstance(how, dict):
         raise FileFault(f"{where} is {in_brief(how)}: give its settings, as in {{model: …}}")
-    made = _filled(how, PREDICTOR_KEYS, f'{where}.')
+
+def _predictors(given, where):
+    "Every predictor's settings. Raises `FileFault` at what can't be done."
+    for who, how in given.items():
+        _check_called(who, how, f'{where}.{who}')
+    return {who: _predictor(_begun(given, who, f'{where}.{who}'), f'{where}.{who}')
+        for who in given}
+
+def _predictor(given, where):
+    "One predictor's settings. Raises `FileFault` at what can't be done."
+    made = _filled(given, PREDICTOR_KEYS, f'{where}.')
     if made['elicitation'] not in ELICITATIONS:
         raise FileFault(f"{where}.elicitation is {made['elicitation']!r}: "
             f"give {PREDICTOR_KEYS['elicitation'].said}")
+    if made['calibrate'] is not None and made['elicitation'] not in ('score', 'sample'):
+        raise FileFault(f"{where}.calibrate: elicitation {made['elicitation']} gives no "
+            "probabilities: take score or sample, or leave calibrate out")
     for key in ('training', 'adapter'):
         if made['server'] and made[key] is not None:
             raise FileFault(f"{where}.{key}: a server's model is as it is: "
                 f"leave {key} out, or take server out")
+    for key in ('offset', 'corpus'):
+        if made[key] is not None and made['training'] is None:
+            raise FileFault(f"{where}.{key}: nothing is trained: give training too")
+    if made['offset'] is not None and made['offset'] not in BASELINES:
+        raise FileFault(f"{where}.offset is {made['offset']!r}: use one of {', '.join(BASELINES)}")
+    if made['offset'] is not None and made['elicitation'] != 'score':
+        raise FileFault(f"{where}.elicitation is {made['elicitation']!r}: an offset needs score")
     if made['training'] is not None:
-        _check_training(made['training'], f'{where}.training')
+        _check_training(made, f'{where}.training')
+    if made['corpus'] is not None:
+        made['corpus'] = _filled(made['corpus'], PART_KEYS['corpus'], f'{where}.corpus.')
     return made
 
-def _check_training(given, where):
+# %% ../../nbs/study/01_file.ipynb #pb01
+_OF_MODEL = ('model', 'adapter', 'server', 'key_variable', 'prices', 'tokenizer')
+
+def _begun(given, who, where):
+    "A predictor's settings, with the model of the one that it begins with."
+    chain = [who]
+    while given[chain[-1]].get('begin') is not None:
+        first = given[chain[-1]]['begin']
+        if first not in given or first in chain:
+            others = ', '.join(name for name in given if name != who) or 'add one'
+            raise FileFault(f"{where}.begin is {in_brief(first)}: name a predictor that does not "
+                f"begin with this one: {others}")
+        chain.append(first)
+    own = [key for key in _OF_MODEL if key in given[who]]
+    if own and len(chain) > 1:
+        raise FileFault(f"{where}.{own[0]}: the model is that of {chain[1]}: leave "
+            f"{own[0]} or begin out")
+    first = given[chain[-1]]
+    return {key: first[key] for key in _OF_MODEL if key in first} | given[who]
+
+# %% ../../nbs/study/01_file.ipynb #pb02
+def _check_training(made, where):
     "Raises `FileFault` at settings that training doesn't take."
-    from alignsurvey.training.recipe import make_recipe    # torch is slow to import
+    from alignsurvey.training.losses import needs_offset    # torch is slow to import
+    from alignsurvey.training.recipe import make_recipe
+    given = made['training']
     if 'seed' in given:
         raise FileFault(f"{where}.seed: seeds stand together: give seeds.training")
     try:
-        recipe = {k: v for k, v in given.items() if k != 'stage'}
-        make_recipe(given.get('stage', 'task'), recipe)
+        recipe = {k: v for k, v in given.items() if k not in ('stage', 'adapter_policy')}
+        recipe = make_recipe(given.get('stage', 'task'), recipe)
     except (ValueError, TypeError) as e:
         raise FileFault(f"{where}: {e}") from None
+    if needs_offset(recipe.loss) != (made['offset'] is not None):
+        raise FileFault(f"{where}.loss is {recipe.loss!r}: "
+            "loss residual and offset belong together, as in offset: marginal")
+    policy = given.get('adapter_policy')
+    if policy is not None and made['begin'] is None and made['adapter'] is None:
+        raise FileFault(f"{where}.adapter_policy: there is no adapter before this training: "
+            "give begin or adapter too, or leave adapter_policy out")
+    if policy not in (None, 'continue', 'merge'):
+        raise FileFault(f"{where}.adapter_policy is {policy!r}: use continue or merge; "
+            "without begin and adapter the training is afresh")
+
+# %% ../../nbs/study/01_file.ipynb #pb03
+def _check_calibrated(made, where):
+    "Raises `FileFault` where a temperature would be fitted to what the model has learnt by heart."
+    for who, how in made['predictors'].items():
+        trained = how
+        while trained['begin'] and trained['training'] is None:
+            trained = made['predictors'][trained['begin']]
+        learnt = trained['training'] is not None and trained['corpus'] is None
+        if how['calibrate'] is not None and learnt and not made['split']['validation']:
+            raise FileFault(f"{where}.{who}.calibrate: it is trained on training respondents: "
+                "give split.validation, or leave calibrate out")
 
 # %% ../../nbs/study/01_file.ipynb #pr02
 def probe_lack(
@@ -229,6 +306,7 @@ def _check_names(made, name):
         if other != who:
             raise FileFault(f"{name}: predictors.{who} is {other} but for capitals, and would be "
                 "the same file on Windows and macOS: choose another")
+    _check_calibrated(made, f'{name}: predictors')
     try:
         check_statements(made['statements'] or {}, f'{name}: ')
         if made['vary'] is not None:

@@ -28,7 +28,8 @@ from ..prediction.forecasts import read_forecast
 from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
-from .study import asker, base_model, data_files, deciding, least_seconds
+from .askers import asker, base_model, learns_from, whose_model
+from .study import data_files, deciding, least_seconds
 from .specifications import all_specified, asked_together, listed
 from .study import study_splits
 from .traces import check_probes, probe_records, probed_with
@@ -64,14 +65,17 @@ def predictor_plan(
         told = exposure_line(splits['test'], lm)
         plan['told'] = told or 'nothing leaves this machine'
     if how['training'] is not None:
-        plan['training'] = _training_plan(study, lm, splits['train'], how['training'])
+        plan['training'] = _training_plan(study, name, lm, splits)
+    before = _asked_before(how, splits)
+    if before is not None:
+        plan['before'] = _asking_plan(lm, before, how, rates)
     plan |= _vary_plan(study, name, splits, rates)
     return plan | _probe_plan(study, name, splits, lm, rates)
 
 def _untrained(study, name, splits, how):
     "Who is asked, before the study trains it."
     if how['server']:
-        return asker(study, name, splits['train'], model=how['model'])
+        return asker(study, name, splits, model=how['model'])
     return base_model(study, how)
 
 def _asking_plan(lm, records, how, rates):
@@ -81,9 +85,24 @@ def _asking_plan(lm, records, how, rates):
     told = {k: how[k] for k in ('elicitation', 'draws', 'max_new_tokens', 'tokenizer')}
     return estimate_cost(lm, records, **told)
 
-def _training_plan(study, lm, train, recipe):
+# %% ../../nbs/study/03_plan.ipynb #tp01
+def _training_plan(study, name, lm, splits):
+    "What tuning a predictor's model takes; the shape of the model is that of its beginning."
     from alignsurvey.training.cost import estimate_training
-    return estimate_training(lm, train, **recipe, seed=study.settings['seeds']['training'])
+    how = study.settings['predictors'][name]
+    recipe = {k: v for k, v in how['training'].items() if k != 'adapter_policy'}
+    return estimate_training(lm, learns_from(study, name, splits), **recipe,
+        seed=study.settings['seeds']['training'])
+
+def _asked_before(how, splits):
+    "Records that are asked of the model before the test is asked of a predictor, None for none."
+    if how['calibrate'] is not None:
+        fit = splits.get('validation', splits['train'])
+        return fit.select(range(min(how['calibrate'], len(fit))))
+    if how['offset'] is None:
+        return None
+    known = [splits['train']] + [splits['test']]*(how['begin'] is None)
+    return concatenate_datasets(known)
 
 # %% ../../nbs/study/03_plan.ipynb #c011
 def _local_plan(lm, records, how, rates):
@@ -138,7 +157,7 @@ def _vary_plan(study, name, splits, rates):
             most = max(most, part.pop('memory', 0))
             takes.update({k: v for k, v in part.items() if not isinstance(v, str)})
             if chosen and how['training'] is not None:
-                part = _training_plan(study, lm, splits['train'], how['training'])
+                part = _training_plan(study, name, lm, splits)
                 trainings[str(chosen)] = part['seconds']
     if trainings:
         takes.update(trainings=len(trainings), training_seconds=sum(trainings.values()))
@@ -245,6 +264,16 @@ def read_lock(
             raise FileFault(f"{path.name}: {part} is missing: plan again, with overwrite")
     return lock
 
+# %% ../../nbs/study/03_plan.ipynb #op01
+def _old_plan(study, overwrite):
+    "The plan that is there; a damaged one is none where it is to be replaced."
+    try:
+        return read_lock(study)
+    except FileFault:
+        if overwrite:
+            return None
+        raise
+
 # %% ../../nbs/study/03_plan.ipynb #pl01
 def make_plan(
     study, # a `Study`
@@ -252,11 +281,11 @@ def make_plan(
 )->dict: # what `plan.lock.yaml` holds
     """Say what a study takes, and write it down. Raises FileExistsError where another plan is
     there."""
-    splits, old = study_splits(study), read_lock(study)
-    now = facts(study, splits)
+    splits = study_splits(study)
+    now, old = facts(study, splits), _old_plan(study, overwrite)
+    if old and not deviations(old, now):
+        return old
     if old and not overwrite:
-        if not deviations(old, now):
-            return old
         raise FileExistsError(f"{lock_path(study)}: is another plan: give overwrite to replace it, "
             "or run, and the report names what differs")
     check_probes(study, splits)

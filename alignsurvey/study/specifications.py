@@ -21,9 +21,10 @@ from ..reporting.sections import Section
 from .multiverse import Multiverse, multiverse_words, specification_effects
 from .multiverse import plot_specifications, specification_table
 from .multiverse import variance_explained
-from .study import answers, asker, ordered, study_records
-from .ways import LABELS, SYSTEMS, WORDINGS, ToldWording
-from .ways import list_specifications, relabel
+from .askers import answers, asker, whose_model
+from .study import ordered, study_records
+from .ways import SYSTEMS, WORDINGS, ToldWording
+from .ways import list_specifications, option_places, relabel
 
 # %% ../../nbs/study/05_specifications.ipynb #c005
 def specified(
@@ -78,14 +79,12 @@ def brought_back(
     frame, # predictions of a specification's records
     asked, # these records
     records, # the study's own, in the same order
-    labels='letters', # of the specification
 )->pd.DataFrame:
     "Predictions of a specification as predictions of the study's own records."
-    rows, label = [], LABELS[labels] or (lambda i, option: option)
+    rows = []
     pairs = zip(frame.to_dict('records'), asked['options'][:], records['options'][:])
     for row, shown, own in pairs:
-        at = [next(j for j, o in enumerate(own) if label(i, o) == text)
-            for i, text in enumerate(shown)]    # where each displayed option stands in the study
+        at = option_places(shown, own)
         probs = row['probs']
         if probs is not None:
             moved = np.empty(len(own))
@@ -156,7 +155,7 @@ def asked_together(
     made, # from `all_specified`
 ): # (what `asker` is told; elicitation; names of specifications), of each group
     "Specifications that one model answers in one way. What is told first keeps them apart."
-    how = study.settings['predictors'][name]
+    how = study.settings['predictors'][whose_model(study, name)]
     groups = {}
     for spec in made:
         row = choices.loc[spec].to_dict()
@@ -175,29 +174,29 @@ def _all_asked(study, name, choices, made, splits, failed):
     frames = {}
     for chosen, way, specs in asked_together(study, name, choices, made):
         with listed(failed, specs, f'{name}: '):
-            lm = asker(study, name, splits['train'], **chosen)
-            found = _asked(study, name, lm, way, {s: made[s] for s in specs}, failed)
+            lm = asker(study, name, splits, **chosen)
+            told = dict(chosen=chosen, elicitation=way)
+            found = _asked(study, name, lm, splits, told, {s: made[s] for s in specs}, failed)
             for spec, frame in found.items():
                 with listed(failed, [spec], f'{name}: '):
                     _check_usable(frame, study.settings['primary']['metric'])
-                    labels = choices.loc[spec].get('labels', 'letters')
-                    frames[spec] = brought_back(frame, made[spec], splits['test'], labels)
+                    frames[spec] = brought_back(frame, made[spec], splits['test'])
     return frames
 
 # %% ../../nbs/study/05_specifications.ipynb #sp06
-def _asked(study, name, lm, way, made, failed):
+def _asked(study, name, lm, splits, told, made, failed):
     "Predictions of some specifications in one call; where that can't be done, one by one."
     from datasets import concatenate_datasets    # slow to import
     try:
         whole = concatenate_datasets(list(made.values()))
-        frame, found = answers(study, name, lm, whole, elicitation=way), {}
+        frame, found = answers(study, name, lm, splits, whole, **told), {}
     except ValueError:
         if len(made) == 1:
             raise
         parts = {}
         for spec in made:
             with listed(failed, [spec], f'{name}: '):
-                parts |= _asked(study, name, lm, way, {spec: made[spec]}, failed)
+                parts |= _asked(study, name, lm, splits, told, {spec: made[spec]}, failed)
         return parts
     for spec, records in made.items():
         found[spec], frame = frame[:len(records)], frame[len(records):]

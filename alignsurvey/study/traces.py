@@ -21,7 +21,8 @@ from ..evaluation.probes import order_probe, paraphrase, probe_words
 from ..evaluation.probes import reword, shares_probe, verbatim_probe, wording_loss
 from ..reporting.sections import Section
 from .file import probe_lack
-from .study import answers, asker, least_seconds
+from .askers import answers, asker, whose_model
+from .study import least_seconds
 
 # %% ../../nbs/study/10_traces.ipynb #df305411
 def who_can(
@@ -40,9 +41,9 @@ def probed_with(
     "Whose finding a probe's is: texts are put to a model once, whoever asks it in other ways too."
     if probe not in ('order', 'verbatim'):
         return name
-    own = ('model', 'adapter', 'training', 'server')
+    own = ('model', 'adapter', 'begin', 'training', 'offset', 'corpus', 'server')
     def model(who):
-        return [study.settings['predictors'][who][k] for k in own]
+        return [study.settings['predictors'][whose_model(study, who)][k] for k in own]
     return next(who for who in study.settings['predictors'] if model(who) == model(name))
 
 # %% ../../nbs/study/10_traces.ipynb #tr02
@@ -156,11 +157,11 @@ def _probed(study, splits, name, probe, lm):
     if probe in ('order', 'verbatim'):
         ask = order_probe if probe == 'order' else verbatim_probe
         return ask(**probe_texts(study, probe), model=lm)
-    own = answers(study, name, lm, splits['test'])
+    own = answers(study, name, lm, splits)
     if probe == 'shares':
         return _shares_found(study, splits, own)
     s, metric = study.settings, (study.settings['primary'] or {}).get('metric', 'log_score')
-    frames = dict(published=own, reworded=answers(study, name, lm, probe_records(study, splits)))
+    frames = dict(published=own, reworded=answers(study, name, lm, splits, probe_records(study, splits)))
     row = wording_loss(splits['test'], frames, metric=metric, failure_rule=s['failure_rule'],
         n_boot=s['n_boot'], seed=s['seeds']['bootstrap']).iloc[0]
     found = {k: float(row[k]) for k in ('value', 'ci_low', 'ci_high', 'p')}
@@ -185,7 +186,7 @@ def ask_probes(
     known = {row['key']: row for row in (read_json(path) if path.exists() else [])}
     for name, probes in able.items():
         own = [probe for probe in probes if probed_with(study, name, probe) == name]
-        lm = asker(study, name, splits['train']) if own else None
+        lm = asker(study, name, splits) if own else None
         for probe in study.settings['probes']:
             first = probed_with(study, name, probe)
             if probe in probes and probe not in own:

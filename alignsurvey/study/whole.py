@@ -20,7 +20,8 @@ from .plan import read_lock
 from .specifications import ask_specifications, keep_specifications
 from .specifications import specification_section
 from .statements import Known, statement_section, write_statements
-from .study import Study, answers, asker, primary_finding, read_answers_of
+from .askers import answers, asker
+from .study import Study, primary_finding, read_answers_of
 from .study import report_study, run_study, study_splits
 from .traces import ask_probes, check_probes, read_probes, traces_section
 
@@ -72,7 +73,9 @@ def _takes(takes):
 
 # %% ../../nbs/study/07_whole.ipynb #pt02
 def _more_lines(name, takes):
-    "What a predictor's specifications and probes take."
+    "What a predictor's specifications and probes take, and what comes before it."
+    if 'before' in takes:
+        yield f"{name}, before it: " + '; '.join(_takes(takes['before']))
     varied = takes.get('specifications')
     if varied:
         parts = '; '.join(_takes(varied)) if len(varied) > 2 else 'none can be asked'
@@ -153,12 +156,11 @@ def check(
     splits, found = study_splits(self), {}
     frames = read_answers_of(self, splits['test'])
     with tempfile.TemporaryDirectory() as fresh:
-        elsewhere = Study(Path(fresh)/self.path.name, self.settings, self.survey, self.servers)
-        (elsewhere.folder/'answers').mkdir()
         for name, frame in frames.items():
-            lm = asker(self, name, splits['train'])
+            lm = asker(self, name, splits)
             some = _some(self, name, lm, splits['test'], share, seed)
-            again = answers(elsewhere, name, lm, some)
+            journal = Path(fresh)/f'{name}.sqlite'
+            again = answers(self, name, lm, splits, some, journal=journal)
             found[name] = compare_predictions(frame[frame.record_id.isin(again.record_id)], again)
     return found
 

@@ -6,7 +6,6 @@
 __all__ = ['make_trainer', 'sft_config', 'held_out_score', 'validation_score', 'sft', 'as_trained', 'loss_curve']
 
 # %% ../../nbs/training/07_trainer.ipynb #c002
-import hashlib
 import json
 import dataclasses
 import math
@@ -20,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from datasets import Dataset
 from ..metrics.distances import total_variation, wasserstein
-from ..records.schema import SHARE_FORMS, offset_of, records_hash
+from ..records.schema import SHARE_FORMS, offset_hash, offset_of, records_hash
 from ..models.loading import LM, load_model
 from ..models.scoring import add_offset, option_logprobs
 from ..models.prefix import shared_attention, shared_option_logprobs
@@ -356,14 +355,9 @@ def _new_run(lm, records, out, stage, ready):
         records_hash=records_hash(records), validation_hash=None,
         device=str(lm.device), dtype=str(lm.dtype))
     if needs_offset(recipe.loss):
-        card['offset'] = _offset_hash(kept)
+        card['offset'] = offset_hash(records)
     met = [*(trained_on(lm.adapter) if goes_on else []), remembered(stage, kept)]
     return _Run(lm, out, policy, recipe, rows, order, shared, card, met)
-
-def _offset_hash(records):
-    "Fingerprint of the offsets that a run is trained with."
-    offsets = json.dumps(list(zip(records['record_id'][:], records['offset'][:])))
-    return hashlib.sha256(offsets.encode()).hexdigest()[:16]
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600015
 def _check_out(out, lm, overwrite):
