@@ -28,7 +28,7 @@ from ..prediction.forecasts import read_forecast
 from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
-from .askers import asker, base_model, learns_from, whose_model
+from .askers import asker, base_model, learns_from
 from .study import data_files, deciding, least_seconds
 from .specifications import all_specified, asked_together, listed
 from .study import study_splits

@@ -161,7 +161,8 @@ def _probed(study, splits, name, probe, lm):
     if probe == 'shares':
         return _shares_found(study, splits, own)
     s, metric = study.settings, (study.settings['primary'] or {}).get('metric', 'log_score')
-    frames = dict(published=own, reworded=answers(study, name, lm, splits, probe_records(study, splits)))
+    other = answers(study, name, lm, splits, probe_records(study, splits))
+    frames = dict(published=own, reworded=other)
     row = wording_loss(splits['test'], frames, metric=metric, failure_rule=s['failure_rule'],
         n_boot=s['n_boot'], seed=s['seeds']['bootstrap']).iloc[0]
     found = {k: float(row[k]) for k in ('value', 'ci_low', 'ci_high', 'p')}
