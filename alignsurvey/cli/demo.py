@@ -49,6 +49,7 @@ primary: {{predictor: tuned, versus: marginal, metric: log_score, margin: 0.05}}
 seeds: {{sample: {seed}, split: {seed}, order: {seed}, training: {seed}, bootstrap: {seed}}}
 '''
 
+# %% ../../nbs/cli/02_demo.ipynb #dm01
 def demo_study(
     survey='gss', # gss: General Social Survey 2018; ess: European Social Survey 2021, Norway
     *,

@@ -171,6 +171,7 @@ def _check_called(who, how, where):
     if not isinstance(how, dict):
         raise FileFault(f"{where} is {in_brief(how)}: give its settings, as in {{model: …}}")
 
+# %% ../../nbs/study/01_file.ipynb #pr03
 def _predictors(given, where):
     "Every predictor's settings. Raises `FileFault` at what can't be done."
     for who, how in given.items():

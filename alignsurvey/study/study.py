@@ -69,6 +69,7 @@ class Study:
         "What its predictors answered, as from `read_answers_of`."
         return read_answers_of(self, study_splits(self)['test'])
 
+# %% ../../nbs/study/02_study.ipynb #dc01
 def deciding(
     settings, # of a study
 )->dict:
