@@ -3022,6 +3022,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                           'alignsurvey/study/statements.py'),
                                               'alignsurvey.study.statements._system_prompt': ( 'study/statements.html#_system_prompt',
                                                                                                'alignsurvey/study/statements.py'),
+                                              'alignsurvey.study.statements._taught': ( 'study/statements.html#_taught',
+                                                                                        'alignsurvey/study/statements.py'),
                                               'alignsurvey.study.statements._transcripts': ( 'study/statements.html#_transcripts',
                                                                                              'alignsurvey/study/statements.py'),
                                               'alignsurvey.study.statements._tuning_dates': ( 'study/statements.html#_tuning_dates',

@@ -321,6 +321,9 @@ def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path):
     assert not failed and list(found.choices.labels) == ['letters', 'numbers']
     assert study.check() == dict.fromkeys(['zero-shot', 'tuned', 'calm'], [])
     assert 'The run did what was planned' in study.report().read_text()
+    said = (tmp_path/'report/statements.md').read_text()
+    assert 'tuned: the model of zero-shot, fine-tuned by LoRA on 5 training respondents with loss residual' in said
+    assert 'beginning at the probabilities of marginal; calm: the model of zero-shot, with one temperature' in said
 
 
 def test_the_same_adapter_is_not_taken_for_another_offset(tmp_path):

@@ -104,14 +104,6 @@ def _settings(known):
             | dict(numbers=card.get('dtype')))
     return f"{_each(known, said)} Seeds: {_plain(known.settings['seeds'])}."
 
-def _custom(known, name):
-    "What was done to one predictor's model."
-    how = known.settings['predictors'][name]
-    if how['training'] is not None:
-        n = len(set(known.splits['train']['respondent_id'][:]))
-        return f"fine-tuned by LoRA on {n:,} training respondents with {_plain(how['training'])}"
-    return 'with an adapter from elsewhere' if how['adapter'] else 'as it comes'
-
 def _customisation(known):
     parts = [f'{name}: {_custom(known, name)}' for name in known.frames]
     return f"{'; '.join(parts)}. Nothing was retrieved."
@@ -131,6 +123,28 @@ def _system_prompt(known):
     sent = [SYSTEMS[name] for name in _varied(known, 'system')]
     told = '; '.join(f'"{text}"' for text in sent if text)
     return own + (f' In some specifications: {told}' if told else '')
+
+# %% ../../nbs/study/09_statements.ipynb #cu01
+def _custom(known, name):
+    "What was done to one predictor's model."
+    how, done = known.settings['predictors'][name], []
+    if how['begin']:
+        done.append(f"the model of {how['begin']}")
+    elif how['adapter']:
+        done.append('with an adapter from elsewhere')
+    if how['training'] is not None:
+        done.append(f"fine-tuned by LoRA on {_taught(known, how)} with {_plain(how['training'])}")
+    if how['offset']:
+        done.append(f"beginning at the probabilities of {how['offset']}")
+    if how['calibrate']:
+        of = 'validation' if 'validation' in known.splits else 'training'
+        done.append(f"with one temperature, fitted to {how['calibrate']:,} {of} records at most")
+    return ', '.join(done) or 'as it comes'
+
+def _taught(known, how):
+    if how['corpus'] is not None:
+        return f"a corpus of others ({_plain(how['corpus'])})"
+    return f"{len(set(known.splits['train']['respondent_id'][:])):,} training respondents"
 
 # %% ../../nbs/study/09_statements.ipynb #s011
 def _personal_data(known):
