@@ -15,8 +15,10 @@ from alignsurvey.training.recipe import make_recipe
 from alignsurvey.models.loading import load_model
 from alignsurvey.models.scoring import option_logprobs
 from alignsurvey.prediction.elicitation import predict
+from alignsurvey.prediction.offsets import with_offsets
 from alignsurvey.models.prefix import read_logprobs, shared_attention
 from alignsurvey.records.reading import make_records, write_records
+from alignsurvey.reporting.model_card import adapter_card
 from alignsurvey.training.trainer import held_out_score, sft
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -435,3 +437,52 @@ def test_a_full_disk(base, small_disk):
     asked = []
     sft(load_model(base), people(), small_disk/'a', validate=lambda lm: asked.append(lm.adapter) or 1., validate_every=2, **settings)
     assert asked == ['step 4', 'step 6', 'step 8', 'step 10', 'step 12'] and card(small_disk/'a')['steps'] == 12
+
+
+AUTO = {**SMALL, 'lr': 'auto', 'epochs': 6}
+
+
+def test_a_learning_rate_is_found_in_the_run(base, tmp_path, capsys):
+    sft(load_model(base), people(8), tmp_path/'a', validate=people(4, 20), validate_every=4, minutes=1, **AUTO)
+    kept, said = card(tmp_path/'a'), capsys.readouterr().out
+    found = pd.DataFrame(kept['rates']['table'])
+    assert found.lr.tolist() == [0, 1e-4, 3e-4, 1e-3] and found.steps.nunique() == 2
+    assert kept['recipe']['lr'] == kept['rates']['best'] == found.lr[1:][found.score[1:].idxmin()]
+    assert f"learning rate {kept['rates']['best']:g}, found in" in said
+    assert pd.read_csv(tmp_path/'a'/'loss.csv').lr.max() == kept['rates']['best']
+    text = adapter_card(tmp_path/'a', data='invented people')
+    assert f"- learning rate {kept['rates']['best']:g}, found in" in text and f"- held-out respondents: log score {kept['held_out']['log_score']:.3f}" in text
+    plain = {**AUTO, 'lr': kept['rates']['best']}
+    sft(load_model(base), people(8), tmp_path/'b', validate=people(4, 20), validate_every=4, **plain)
+    a, b = weights(tmp_path/'a'), weights(tmp_path/'b')
+    assert all(torch.equal(a[k], b[k]) for k in a)      # the sweep leaves nothing behind in the model or its seed
+
+
+def test_a_run_that_was_cut_off_after_its_sweep_does_not_sweep_again(base, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as m:
+        def cut(*args): raise KeyboardInterrupt
+        m.setattr('alignsurvey.training.trainer.training_line', cut)
+        with pytest.raises(KeyboardInterrupt): sft(load_model(base), people(8), tmp_path/'a', validate=people(4, 20), minutes=1, **AUTO)
+    kept = json.loads((tmp_path/'a'/'checkpoints'/'rates.json').read_text())
+    with pytest.raises(ValueError, match='holds an unfinished run with another lr'):
+        sft(load_model(base), people(8), tmp_path/'a', validate=people(4, 20), **{**AUTO, 'lr': .01})
+    capsys.readouterr()
+    sft(load_model(base), people(8), tmp_path/'a', validate=people(4, 20), minutes=1, **AUTO)
+    assert 'found in' not in capsys.readouterr().out and card(tmp_path/'a')['rates'] == kept
+
+
+def test_a_learning_rate_needs_people_and_time_to_be_found(base, tmp_path):
+    for other in (None, lambda lm: 1.):
+        with pytest.raises(ValueError, match="lr='auto' is found on held-out records: give validate=records"):
+            sft(load_model(base), people(), tmp_path/'a', validate=other, **AUTO)
+    with pytest.raises(ValueError, match='two steps at 3 rates take .*: give so many minutes'):
+        sft(load_model(base), people(), tmp_path/'b', validate=people(4, 20), minutes=1e-6, **AUTO)
+
+
+def test_a_quarter_of_the_steps_is_for_the_sweep(base, tmp_path):
+    "With the offsets of a table the rates are lower; without minutes the whole run decides how long each is tried."
+    known, new = with_offsets(people(8), people(4, 20))
+    sft(load_model(base), known, tmp_path/'a', validate=new, validate_every=50, **{**AUTO, 'loss': 'residual', 'epochs': 30})
+    found = card(tmp_path/'a')['rates']
+    assert [row['lr'] for row in found['table']] == [0, 1e-5, 1e-4, 1e-3]
+    assert found['table'][1]['steps'] == 120//28 and found['records'] == 8

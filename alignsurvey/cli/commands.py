@@ -17,8 +17,8 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 from .arguments import Overwrite, Seed, argument, new_path, option, read_names
-from .arguments import read_object, read_prices, read_shard, read_weights, read_where
-from .arguments import run_plugins
+from .arguments import read_object, read_prices, read_rate, read_shard
+from .arguments import read_weights, read_where, run_plugins
 
 # %% ../../nbs/cli/03_commands.ipynb #c007
 app = typer.Typer(
@@ -282,20 +282,19 @@ def train(
     loss: option(str, 'answer, option, distribution (shares of groups), residual (what the '
         'offsets of `alignsurvey offsets` leave open), or yours') = 'answer',
     answer_share: _AnswerShare = 0.,
-    mix: _Mix = None,
-    validation: _Validation = None,
+    mix: _Mix = None, validation: _Validation = None,
     validate_every: option(int, 'steps between validations') = 20,
     patience: option(int | None, 'validations without a better one before the run ends') = None,
     held_out: _HeldOut = None,
     epochs: option(float | None, "default: the stage's") = None,
-    lr: option(float, None) = 1e-4,
+    lr: option(str, 'learning rate; auto: found on the validation records') = '1e-4',
+    minutes: option(float | None, 'for --lr auto; default a quarter of the steps') = None,
     batch: option(int, 'records a step') = 64,
     max_tokens: option(int, 'tokens in memory at a time') = 2048,
     micro: option(int, 'records in memory at a time where prompts share nothing') = 8,
     limit: option(int, 'tokens of a record; longer ones are left out and counted') = 2048,
     rank: option(int | None, "of the LoRA matrices; default 8, or a continued adapter's") = None,
-    estimate: _Estimate = False,
-    quantise: _Quantise = None,
+    estimate: _Estimate = False, quantise: _Quantise = None,
     trainer_args: _TrainerArgs = '{}',
     save_every: option(int, 'steps between checkpoints') = 100,
     seed: Seed = 0, overwrite: Overwrite = False):
@@ -303,12 +302,13 @@ def train(
 
     Example: alignsurvey train splits/train.jsonl adapter --loss option --lr 1e-3 --batch 8
     --epochs 1"""
-    given = dict(stage=stage, adapter_policy=adapter_policy)
-    recipe = dict(loss=loss, answer_share=answer_share, mix=read_weights(mix), epochs=epochs,
-        lr=lr, batch=batch, limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
-    given |= {k: v for k, v in recipe.items() if v is not None}
-    run = dict(validate_every=validate_every, patience=patience, save_every=save_every,
-        overwrite=overwrite, trainer_args=read_object(trainer_args, '--trainer-args'))
+    recipe = dict(stage=stage, adapter_policy=adapter_policy, loss=loss, epochs=epochs,
+        answer_share=answer_share, mix=read_weights(mix), lr=read_rate(lr), batch=batch,
+        limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
+    given = {k: v for k, v in recipe.items() if v is not None}
+    run = dict(validate_every=validate_every, patience=patience, minutes=minutes,
+        save_every=save_every, overwrite=overwrite,
+        trainer_args=read_object(trainer_args, '--trainer-args'))
     base = dict(model=model, adapter=adapter, quantise=quantise)
     _train(records, out, base, given, run, validation, held_out, estimate)
 

@@ -11,6 +11,8 @@ import pandas as pd
 from pathlib import Path
 from ..models.adapters import read_card
 from ..models.export import public_name
+from ..training.rates import sweep_line
+from ..training.rival import rival_line
 from ..files.strict import read_json, yaml_text
 
 # %% ../../nbs/reporting/07_model_card.ipynb #c015
@@ -89,6 +91,10 @@ def _training(card):
     recipe = ', '.join(f'{k} {v}' for k, v in card.get('recipe', {}).items())
     if recipe:
         told.append(f'- settings of the last stage: {recipe}')
+    if 'rates' in card:
+        told.append(f"- {sweep_line(card['rates'])}")
+    if 'held_out' in card:
+        told.append(f"- {rival_line(card['held_out'])}")
     return '\n'.join(told) or 'Not known: the adapter came without a card.'
 
 # %% ../../nbs/reporting/07_model_card.ipynb #m005

@@ -14,5 +14,4 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     recipe=['Recipe', 'make_recipe', 'STAGES'],
     cost=['estimate_training'],
     rival=['share_scores', 'beside_shares'],
-    rates=['learning_rates'],
-    trainer=['sft', 'loss_curve']))
+    trainer=['sft', 'learning_rates', 'loss_curve']))

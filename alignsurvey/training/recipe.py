@@ -16,7 +16,7 @@ class Recipe:
     loss: str = 'answer'      # a name in `LOSSES`: answer, option, residual, distribution, or yours
     answer_share: float = 0.  # with losses over options: share of the answer loss mixed in, 0 to 1
     epochs: float = 3         # passes over the records
-    lr: float = 1e-4          # peak learning rate
+    lr: float = 1e-4          # peak learning rate; 'auto': found by `sft` on held-out records
     batch: int = 64           # records a step
     limit: int = 2048         # tokens of a record, prompt and answer; longer ones are left out
     max_tokens: int = 2048    # tokens in memory at a time, what records share counted once
@@ -59,6 +59,11 @@ def _check(recipe):
     if recipe.batch % recipe.micro:
         raise ValueError(f"batch {recipe.batch} is not a multiple of micro {recipe.micro}: "
             "change one of them")
-    above_0 = (recipe.lr, recipe.epochs, recipe.rank, recipe.max_tokens, recipe.limit)
+    _check_rate(recipe.lr)
+    above_0 = (recipe.epochs, recipe.rank, recipe.max_tokens, recipe.limit)
     if not all(value > 0 for value in above_0):
-        raise ValueError("lr, epochs, rank, limit and max_tokens must be above 0")
+        raise ValueError("epochs, rank, limit and max_tokens must be above 0")
+
+def _check_rate(lr):
+    if lr != 'auto' and (isinstance(lr, str) or not lr > 0):
+        raise ValueError(f"lr is {lr!r}: give a number above 0, such as 0.001, or 'auto'")
