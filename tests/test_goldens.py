@@ -978,7 +978,7 @@ def test_an_old_adapter_gives_the_same_probabilities(lms):
 @pytest.mark.parametrize('name, quick', [('demo_quick_scores', True), ('demo_scores', False)])
 def test_the_demo_gives_the_same_scores(name, quick, tmp_path):
     page = run_demo(tmp_path/'demo', quick=quick)
-    now = read_table(page.with_name('scores.csv'))
+    now = read_table(page.parents[1]/'scores.csv')
     changed = differences(read_table(GOLDENS/f'{name}.csv'), now, digits=6)
     assert not changed, '\n'.join(changed)
 

@@ -136,3 +136,19 @@ def test_nothing_is_lost_on_the_way_through_a_folder_or_a_file(options, wording,
         records = survey.records(answer_form=form, verbose=False)
         again = read_records(write_records(records, folder/f'r.{ending}'))
         assert again.to_list() == records.to_list()
+
+
+def test_without_an_id_a_respondent_is_the_row_of_the_file(tmp_path):
+    "However some are drawn or chosen: else two draws would call different people by one name."
+    rows = [f'{i % 2},{i % 3 + 1}' for i in range(30)]
+    (tmp_path/'x.csv').write_text('\n'.join(['wave,q', *rows]) + '\n', encoding='utf-8')
+    book = 'id: x\nwave: wave\nitems: {q: {scale: ordinal, options: {1: no, 2: maybe, 3: yes}}}\n'
+    (tmp_path/'codebook.yaml').write_text(book, encoding='utf-8')
+    survey = Survey.load(tmp_path/'x.csv')
+    every = survey.records('response', verbose=False)
+    answers = dict(zip(every['respondent_id'], every['answer']))
+    some = survey.records('response', respondents=8, seed=3, verbose=False)
+    second = survey.where(wave=1).records('response', verbose=False)
+    for part in some, second:
+        assert {r: answers[r] for r in part['respondent_id']} == dict(zip(part['respondent_id'], part['answer']))
+    assert set(second['respondent_id']) == {str(n) for n in range(2, 31, 2)}

@@ -17,6 +17,7 @@ from ..records.schema import offset_hash, records_hash
 from ..surveys.bundled import find_data
 from ..surveys.interviews import Interviews
 from ..tasks.corpus import foundation
+from ..tasks.items import respondent_columns
 from ..tasks.registry import Survey
 from ..prediction.elicitation import predict
 from ..prediction.offsets import baseline_says, offsets_from, with_offsets
@@ -67,7 +68,7 @@ def corpus_of(
     splits, # from `study_splits`
 )->'Dataset':
     """Answers, and turns of interviews where these are named, of nobody in the study. Raises
-    ValueError where nothing is left, or nobody knows who is who."""
+    ValueError where nothing is left."""
     s, told = study.settings, dict(leave_out=join_records(*splits.values()), verbose=False)
     own = how['survey'] is None
     survey = _strangers(study, splits) if own else Survey.load(_beside(study, how['survey']))
@@ -87,13 +88,10 @@ def _beside(study, named):
 
 def _strangers(study, splits):
     "The study's survey without its respondents."
-    survey, column = study.survey, study.survey.codebook.design.get('respondent_id')
-    if column is None:
-        raise ValueError(f"{survey.codebook.path}: names no design.respondent_id, so a corpus "
-            "might hold respondents of the study: name the column, or another survey")
     known = {who for part in splits.values() for who in part.unique('respondent_id')}
-    others = ~survey.frame[column].astype(str).isin(known)
-    return dataclasses.replace(survey, frame=survey.frame[others].reset_index(drop=True))
+    ids = respondent_columns(study.survey, study.settings['lang'])['respondent_id']
+    others = [who not in known for who in ids]
+    return dataclasses.replace(study.survey, frame=study.survey.frame[others])
 
 # %% ../../nbs/study/11_askers.ipynb #1fce379d
 def base_model(

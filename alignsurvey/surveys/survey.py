@@ -395,7 +395,7 @@ def where(
     margins = 'calibrated_to', 'base_weight'
     variance = {k: v for k, v in self.codebook.variance.items() if k not in margins}
     book = dataclasses.replace(self.codebook, about=about, variance=variance)
-    return Survey(self.frame[kept].reset_index(drop=True), book, self.path)
+    return Survey(self.frame[kept], book, self.path)
 
 # %% ../../nbs/surveys/04_survey.ipynb #c030
 @patch

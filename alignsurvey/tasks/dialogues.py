@@ -201,13 +201,13 @@ def check_turns(
 def survey_parts(
     survey, # a `Survey`
     answers, # from `coded_answers`
-): # yields a part, its answers, and how many rows come before it
+): # yields a part, and its answers
     "A survey in parts whose dialogues fit in memory."
     size = max(1, 100_000//max(1, len(answers)))
     for start in tqdm(range(0, len(survey), size), desc='records', leave=False):
         rows = slice(start, start + size)
         part = Survey(survey.frame.iloc[rows], survey.codebook, survey.path)
-        yield part, {n: (index[rows], kind[rows]) for n, (index, kind) in answers.items()}, start
+        yield part, {n: (index[rows], kind[rows]) for n, (index, kind) in answers.items()}
 
 # %% ../../nbs/tasks/05_dialogues.ipynb #c017b
 def batches_of(

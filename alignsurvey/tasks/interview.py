@@ -134,8 +134,8 @@ def dialogue_tables(
 ): # yields tables
     "Tables of interview records of a survey."
     answers, tally = coded_answers(survey, ask.items), Tally()
-    for part, answered, start in survey_parts(survey, answers):
-        who = respondent_columns(part, ask.lang, start)
+    for part, answered in survey_parts(survey, answers):
+        who = respondent_columns(part, ask.lang)
         pairs = asked_pairs(part, answered, ask.lang)
         backgrounds, tables, order = _backgrounds(part, ask), [], []
         for j, (name, (index, _)) in enumerate(answered.items()):

@@ -57,7 +57,6 @@ DESIGN_FIELDS = ('respondent_id', 'weight', 'stratum', 'psu', 'wave', 'groups')
 def respondent_columns(
     survey, # a `Survey`, or a part of one
     lang, # en or zh: language of the groups
-    start=0, # how many rows of the survey come before this part
 )->dict: # `DESIGN_FIELDS` -> array (n,)
     """What a respondent brings to each of their records. Raises ValueError at a weight that
     can't be used."""
@@ -68,7 +67,8 @@ def respondent_columns(
         if design.get(name):
             columns[name] = survey.frame[design[name]].astype(str).to_numpy(object)
     if not design.get('respondent_id'):
-        columns['respondent_id'] = np.arange(start + 1, start + n + 1).astype(str).astype(object)
+        rows = survey.frame.index + 1    # of the file: a part of a survey has kept them
+        columns['respondent_id'] = rows.astype(str).to_numpy(object)
     groups = background(survey, grouped=True, lang=lang).to_dict('records') or [None]*n
     return dict(columns, weight=weights(survey), groups=np.array(groups, dtype=object))
 
@@ -167,7 +167,7 @@ CHUNK = 10_000    # respondents at a time
 def _chunk(survey, answers, ask, start):
     "Records of up to `CHUNK` respondents, ordered by respondent and item."
     part = Survey(survey.frame.iloc[start:start + CHUNK], survey.codebook, survey.path)
-    heads, who = prompt_heads(part, ask), respondent_columns(part, ask.lang, start)
+    heads, who = prompt_heads(part, ask), respondent_columns(part, ask.lang)
     parts, order = [], []
     for j, (name, (index, _)) in enumerate(answers.items()):
         index = index[start:start + CHUNK]
@@ -279,7 +279,7 @@ def sample_respondents(
     if n is None or n >= len(survey):
         return survey
     rows = np.sort(np.random.default_rng(seed).choice(len(survey), n, replace=False))
-    return Survey(survey.frame.iloc[rows].reset_index(drop=True), survey.codebook, survey.path)
+    return Survey(survey.frame.iloc[rows], survey.codebook, survey.path)
 
 # %% ../../nbs/tasks/02_items.ipynb #c013
 def as_dataset(

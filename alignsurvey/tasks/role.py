@@ -262,8 +262,8 @@ def role_tables(
     book, answers, able = survey.codebook, coded_answers(survey, ask.items), predictable(survey)
     names = chosen_names(ask.attributes, able, 'background variable to predict', book.path)
     tally, said = Tally(), DIALOGUE[ask.lang]['said']
-    for part, answered, start in survey_parts(survey, answers):
-        who = respondent_columns(part, ask.lang, start)
+    for part, answered in survey_parts(survey, answers):
+        who = respondent_columns(part, ask.lang)
         pairs = asked_pairs(part, answered, ask.lang)
         shown = [last_pairs(p, ask.max_turns) for p in pairs]
         histories = ['\n'.join(pair_lines(p, said)) for p in shown]
