@@ -2900,6 +2900,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                         'alignsurvey.study.plan._difference': ('study/plan.html#_difference', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._file_hash': ('study/plan.html#_file_hash', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._flat': ('study/plan.html#_flat', 'alignsurvey/study/plan.py'),
+                                        'alignsurvey.study.plan._known': ('study/plan.html#_known', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._local_plan': ('study/plan.html#_local_plan', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._memory': ('study/plan.html#_memory', 'alignsurvey/study/plan.py'),
                                         'alignsurvey.study.plan._old_plan': ('study/plan.html#_old_plan', 'alignsurvey/study/plan.py'),

@@ -308,7 +308,7 @@ def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path):
     takes = study.plan()['takes']
     splits = study.splits()
     assert takes['tuned']['before']['prompts'] == len(set(splits['train']['instruction'][:]))
-    assert takes['calm']['before']['prompts'] <= 5 and 'training' in takes['tuned']
+    assert takes['calm']['prompts'] == 0 and takes['calm']['before']['prompts'] <= 5 and 'training' in takes['tuned']
     study.run()
     adapter = tmp_path/'adapters'/'tuned'/'adapter_model.safetensors'
     made, scores = adapter.stat().st_mtime_ns, (tmp_path/'scores.csv').read_bytes()

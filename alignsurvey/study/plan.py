@@ -28,7 +28,7 @@ from ..prediction.forecasts import read_forecast
 from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
-from .askers import asker, base_model, learns_from
+from .askers import asker, base_model, learns_from, whose_model
 from .study import data_files, deciding, least_seconds
 from .specifications import all_specified, asked_together, listed
 from .study import study_splits
@@ -59,8 +59,8 @@ def predictor_plan(
     "What asking a predictor takes; of a model here a handful of records is asked."
     how, rates = study.settings['predictors'][name], {}
     lm = _untrained(study, name, splits, how)
-    plan = dict(records=len(splits['test']), elicitation=how['elicitation'],
-        **_asking_plan(lm, splits['test'], how, rates))
+    plan = dict(records=len(splits['test']), elicitation=how['elicitation'])
+    plan |= _known(study, name) or _asking_plan(lm, splits['test'], how, rates)
     if how['server']:
         told = exposure_line(splits['test'], lm)
         plan['told'] = told or 'nothing leaves this machine'
@@ -103,6 +103,14 @@ def _asked_before(how, splits):
         return None
     known = [splits['train']] + [splits['test']]*(how['begin'] is None)
     return concatenate_datasets(known)
+
+def _known(study, name):
+    "What it takes to ask for what stands in another predictor's journal; None where it does not."
+    predictors, first = study.settings['predictors'], whose_model(study, name)
+    way = ('elicitation', 'draws', 'temperature', 'max_new_tokens')
+    same = all(predictors[name][key] == predictors[first][key] for key in way)
+    if first != name and same and not predictors[name]['server']:
+        return dict(prompts=0, seconds=0.)
 
 # %% ../../nbs/study/03_plan.ipynb #c011
 def _local_plan(lm, records, how, rates):
