@@ -9,4 +9,5 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    demo=['run_demo']))
+    demo=['run_demo'],
+    benchmark=['protocol_table', 'rehearse']))

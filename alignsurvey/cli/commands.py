@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'convert', 'codebook', 'split', 'offsets', 'export', 'train', 'config', 'merge', 'push', 'predict', 'join',
-           'reproduce', 'status', 'evaluate', 'report', 'new', 'plan', 'run', 'check', 'demo', 'course', 'main']
+           'reproduce', 'status', 'evaluate', 'report', 'new', 'plan', 'run', 'check', 'demo', 'benchmark', 'course',
+           'main']
 
 # %% ../../nbs/cli/03_commands.ipynb #c002
 import contextlib
@@ -827,6 +828,30 @@ def demo(
     Example: alignsurvey demo --quick"""
     from alignsurvey.cli.demo import run_demo
     print(run_demo(out, survey=survey, task=task, quick=quick, seed=seed).resolve())
+
+# %% ../../nbs/cli/03_commands.ipynb #bm02
+_GPU = Path('benchmarks')/'gpu.json'
+
+@_command
+def benchmark(
+    out: option(Path, 'folder for everything; an unfinished rehearsal goes on in it'
+        ) = Path('runs/benchmark'),
+    rehearse: option(bool, 'run it on made-up data, with a made-up model', '--rehearse') = False,
+    size: option(float, 'part of 44,000 dialogues and 400,000 records, from 0.01') = 1.,
+    gpu: option(Path, 'what benchmarks/gpu.py measured, to predict time on GPUs') = _GPU,
+    price: option(float | None, 'of an hour of one GPU') = None,
+    seed: Seed = 0):
+    """The AlignSurvey protocol: its plan, or a rehearsal of all of it.
+
+    Example: alignsurvey benchmark --rehearse --size 0.01"""
+    from alignsurvey.cli import benchmark as protocol
+    if not rehearse:
+        print(protocol.protocol_table().to_string(index=False))
+        raise ValueError('this is the plan for each model; only a rehearsal of it is run: add '
+            '--rehearse, or write a study a task of your survey (alignsurvey new)')
+    found = protocol.rehearse(out, size=size, seed=seed)
+    print(protocol.rehearsal_text(found), protocol.gpu_sentence(out, gpu, price),
+        f'{out.resolve()}: rehearsal.json, and a report.html in each folder', sep='\n')
 
 # %% ../../nbs/cli/03_commands.ipynb #crs1
 @_command
