@@ -49,6 +49,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                            'alignsurvey.cli.benchmark._held_out': ( 'cli/benchmark.html#_held_out',
                                                                                     'alignsurvey/cli/benchmark.py'),
                                            'alignsurvey.cli.benchmark._ids': ('cli/benchmark.html#_ids', 'alignsurvey/cli/benchmark.py'),
+                                           'alignsurvey.cli.benchmark._is_base': ( 'cli/benchmark.html#_is_base',
+                                                                                   'alignsurvey/cli/benchmark.py'),
                                            'alignsurvey.cli.benchmark._make': ('cli/benchmark.html#_make', 'alignsurvey/cli/benchmark.py'),
                                            'alignsurvey.cli.benchmark._make_block': ( 'cli/benchmark.html#_make_block',
                                                                                       'alignsurvey/cli/benchmark.py'),

@@ -155,18 +155,17 @@ def _make_block(out, source, kind, seed):
     parts = [p for p in PROTOCOL if p.source == kind]
     held, counts = {}, {}
     for p in parts:
+        how = dict(verbose=False, **_HOW.get(p.task, {}))
         if p.level == 'individual':
-            made = task_records(source, p.task, verbose=False, **_HOW.get(p.task, {}))
-            split = split_records(made, test=.2, seed=seed)
+            split = split_records(task_records(source, p.task, **how), test=.2, seed=seed)
             write_records(split['train'], out/p.name/'train'/f'{name}.jsonl')
-            held[p.task] = split['test']
+            test = held[p.task] = split['test']
         else:
-            held[p.name] = task_records(_held_out(source, held[p.task]), p.task, level='group',
-                verbose=False, **_HOW.get(p.task, {}))
-        some = held[p.task if p.level == 'individual' else p.name]
-        write_partitions(some, out/p.name/'records', name=name)
-        counts[p.name] = len(some)
-    return counts | _make_corpus(out, source, name, [held[p.task] for p in parts])
+            some = _held_out(source, held[p.task])
+            test = task_records(some, p.task, level='group', **how)
+        write_partitions(test, out/p.name/'records', name=name)
+        counts[p.name] = len(test)
+    return counts | _make_corpus(out, source, name, list(held.values()))
 
 # %% ../../nbs/cli/05_benchmark.ipynb #b014b
 def _held_out(survey, records):
@@ -288,7 +287,8 @@ def _check(out, step, settings):
 
 def _ids(folder):
     "Ids of what lies in partitions."
-    return [i for path in list_partitions(folder) for i in read_partition(path)['record_id']]
+    return [i for path in list_partitions(folder) for i in
+        read_partition(path, ['record_id'])['record_id']]
 
 # %% ../../nbs/cli/05_benchmark.ipynb #b023
 def _score(out, step, settings):
@@ -478,13 +478,20 @@ def gpu_sentence(
     if not Path(gpu).exists():
         return (f"No prediction of time and price on GPUs can be made: there is no {gpu}. "
             "Run python benchmarks/gpu.py on a machine with a GPU, and this command again.")
-    measured, tokens = read_json(gpu), _training_tokens(out)
-    rates = {r['model']: max(w['tokens_per_second'] for w in r['training'].values())
-        for r in measured['results']}
-    model = min(rates, key=rates.get)
+    measured = read_json(gpu)
+    rates = {r['model']: max(way['tokens_per_second'] for way in r['training'].values())
+        for r in measured['results'] if _is_base(r['model'])}
+    if not rates:
+        return f"No prediction of time and price on GPUs can be made: {gpu} is of other models."
+    model, tokens = min(rates, key=rates.get), _training_tokens(out)
     hours = tokens/rates[model]/3600
-    cost = '' if price is None else f' ({hours*price:,.2f} at {price:g} an hour)'
+    cost = '' if price is None else (
+        f", and costs {hours*price:,.2f} or more at {price:g} an hour of each")
     return (f"Prediction, not a measurement: to train a model such as {model} on these records, "
         f"{tokens:,} tokens at {rates[model]:,} a second on {measured['device']}, takes "
-        f"{hours:,.1f} hours on 1 GPU{cost} and at least {hours/8:,.1f} on 8; there are "
+        f"{hours:,.1f} hours on 1 GPU and at least {hours/8:,.1f} on 8{cost}; there are "
         f"{len(BENCHMARK_MODELS)} models, and asking comes on top.")
+
+def _is_base(model):
+    "Whether a model of the measurement, such as `Qwen2.5-7B, bfloat16`, is one of the benchmark's."
+    return any(model.split(', ')[0] in name for name in BENCHMARK_MODELS)
