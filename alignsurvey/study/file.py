@@ -360,9 +360,10 @@ predictors:
   zero-shot:
     model: smollm2-135m    # comes with alignsurvey; a folder, a .gguf file or a hub id too
     elicitation: score     # also greedy or sample
-  tuned:
-    model: smollm2-135m
-    training: {{loss: option, answer_share: 0.1, lr: 0.001, batch: 8, micro: 4, epochs: 1}}
+  tuned:    # begins at the training shares, and learns what they leave open
+    begin: zero-shot
+    offset: marginal
+    training: {{loss: residual, lr: 0.0001, batch: 8, micro: 4, epochs: 1}}
 baselines: [uniform, majority, marginal, logistic]
 '''
 
