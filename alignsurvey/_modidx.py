@@ -1869,6 +1869,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                           'alignsurvey/prediction/completions.py'),
                                                     'alignsurvey.prediction.completions._step': ( 'prediction/completions.html#_step',
                                                                                                   'alignsurvey/prediction/completions.py'),
+                                                    'alignsurvey.prediction.completions._steps': ( 'prediction/completions.html#_steps',
+                                                                                                   'alignsurvey/prediction/completions.py'),
                                                     'alignsurvey.prediction.completions._whole': ( 'prediction/completions.html#_whole',
                                                                                                    'alignsurvey/prediction/completions.py'),
                                                     'alignsurvey.prediction.completions._words': ( 'prediction/completions.html#_words',

@@ -1,6 +1,7 @@
 "Replies: a corpus of outputs written by hand, properties of any reply, and the labels of published files."
 import json, re, string, time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings, strategies as st
@@ -12,6 +13,8 @@ from alignsurvey.parsing.options import WHY
 from alignsurvey.parsing.cleaning import LONGEST, clean_reply, split_thinking
 from alignsurvey.tasks.registry import is_correct, parse_answer
 from alignsurvey.parsing.shares import parse_shares
+from alignsurvey.prediction.client import LARGEST
+from alignsurvey.prediction.completions import MOST_LISTED, MOST_TEXT, Fault, as_prediction, read_completion, reply_json
 
 CORPUS = [json.loads(l) for l in (Path(__file__).parent/'replies.jsonl').read_text(encoding='utf-8').splitlines()]
 CORPUS.append(dict(task='response', lang='en', options=['yes', 'no'], answer_form='label', question_id='q', rule=None, reply='I would say no. '*1_000, value=None, status='unparsed', why='too_long'))
@@ -189,3 +192,63 @@ def test_published_stances(reference):
 def test_published_answers(reference):
     for r, value, status, why in published(reference, 'task4_chip.json', 1535):
         assert why == 'dont_know' if status == 'nonresponse' else status == 'ok' and value == r['answer_index'] and is_correct(value, r)
+
+
+# --- How long the event loop may stand still: any reply that the caps allow
+
+UNITS = ['a', '{', '<think>', '<think>a</think>', '\\boxed{']
+FORMS = [('response', 'label'), ('response', 'json_shares'), ('stance', 'json'), ('role', 'list')]
+SPARE = 4    # times 50 ms, because tests share their cores
+
+
+def seconds(content, record, elicitation='greedy'):
+    "Processor seconds from the bytes of a reply to a prediction, or to why there is none."
+    took = []
+    for _ in range(2):
+        start = time.process_time()
+        with suppress(Fault):
+            as_prediction(read_completion(reply_json(content)), record, elicitation)
+        took.append(time.process_time() - start)
+    return min(took)
+
+
+def completion(text, places=()):
+    message = dict(role='assistant', content=text)
+    content = json.dumps(dict(choices=[dict(message=message, logprobs=dict(content=list(places)))])).encode()
+    assert len(content) <= 1.01*LARGEST
+    return content
+
+
+@pytest.mark.parametrize('unit', UNITS)
+def test_a_long_text_does_not_hold_up_other_requests(unit):
+    text = (unit*MOST_TEXT)[:min(MOST_TEXT, LARGEST*len(unit)//(len(json.dumps(unit)) - 2))]
+    content = completion(text)
+    for task, form in FORMS:
+        record = dict(record_id='r', task=task, answer_form=form, options=['too little', 'too much'], lang='en', question_id='q', rule=None)
+        assert seconds(content, record) < .05*SPARE, (task, form)
+
+
+@pytest.mark.parametrize('token', ['A', 'option '])
+@pytest.mark.parametrize('steps', [1, 64])
+def test_many_log_probabilities_do_not_hold_up_other_requests(token, steps):
+    record = dict(record_id='r', task='response', answer_form='label_text', lang='en', question_id='q', rule=None,
+        options=[f'option number {i}' for i in range(26)])
+    for start in token, ' ':
+        n = LARGEST//(steps*(len(token) + 50))
+        top = [dict(token=f'{token}{i}', logprob=-50.) for i in range(n)]
+        content = completion('A', [dict(token=start, logprob=-.1, top_logprobs=top)]*steps)
+        assert seconds(content, record, 'score') < .05*SPARE
+
+
+@pytest.mark.parametrize('unit', ['[],', '{"a":1},', '[', 'keys'])
+def test_odd_json_does_not_hold_up_other_requests(unit):
+    inside = ','.join(f'"{i:x}":1' for i in range(LARGEST//10)) if unit == 'keys' else '"x":[' + unit*((LARGEST - 20)//len(unit)) + '1]'
+    assert seconds(b'{' + inside.encode() + b'}', {}) < .05*SPARE
+
+
+def test_more_than_may_be_read_is_a_fault_and_not_a_shorter_reply():
+    with pytest.raises(Fault, match='reply_too_large'):
+        read_completion(reply_json(completion('a'*(MOST_TEXT + 1))))
+    top = [dict(token=str(i), logprob=-50.) for i in range(MOST_LISTED//2)]
+    found = read_completion(reply_json(completion('A', [dict(token='A', logprob=-.1, top_logprobs=top)]*4)))
+    assert len(found.steps) == 2

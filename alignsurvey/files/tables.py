@@ -428,7 +428,8 @@ def _check_formats(path):
             f.seek((max(label, 0) + 3)//4*4 + 8*abs(missing), 1)
 
 # %% ../../nbs/files/01_tables.ipynb #t021g
-_NUMBERS = {b'117': (4, 4, 4), b'118': (4, 8, 6), b'119': (4, 8, 5)}    # bytes of a text's number
+# bytes of a long text's column and row where it stands, and of both in its cell
+_NUMBERS = {b'117': (4, 4, 4, 4), b'118': (4, 8, 2, 6), b'119': (4, 8, 3, 5)}
 
 def _check_long_texts(path):
     "Raises ValueError where long texts of a .dta file would be read as blanks."
@@ -436,11 +437,12 @@ def _check_long_texts(path):
     part = lambda at, n: bytes(raw[at:at + n])
     order = 'little' if part(52, 3) == b'LSF' else 'big'
     number = lambda at, n: int.from_bytes(part(at, n), order)
-    column, row, fits = _NUMBERS.get(part(28, 3), (4, 8, 6))
+    column, row, *fit = _NUMBERS.get(part(28, 3), (4, 8, 3, 6))
     first = at = number(part(0, 512).find(b'<map>') + 5 + 80, 8) + len(b'<strls>')
     while part(at, 3) == b'GSO':
         kind = at + 3 + column + row
-        if number(kind, 1) not in (129, 130) or number(kind - row, row) >= 256**fits:
+        of = number(at + 3, column) < 256**fit[0] and number(kind - row, row) < 256**fit[1]
+        if number(kind, 1) not in (129, 130) or not of:
             break
         at = kind + 5 + number(kind + 1, 4)
     if part(at, 8) != b'</strls>' or (at > first and _lacks_texts(path)):

@@ -50,7 +50,7 @@ def _client_for(base_url, key, timeout):
         http_client=http)
 
 # %% ../../nbs/prediction/14_client.ipynb #8e551817
-LARGEST = 4_000_000            # bytes of a reply
+LARGEST = 1_000_000            # bytes of a reply
 LARGEST_FILE = 1_000_000_000   # bytes of a provider's file
 
 async def _limit_size(response):
