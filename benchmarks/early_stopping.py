@@ -4,7 +4,8 @@ General Social Survey 2018, three items, the embedded model, the option loss. Ea
 validation chose is scored beside the best step in hindsight. The background is sex and degree alone, so that few prompts are distinct and all others cost no more than the validation.
 A run goes to its end; `patience` is applied to its curve afterwards, as `sft` applies it, so that the steps after the stop are known too.
 The grid trains the first run's respondents at eight rates. The sweep of `lr='auto'` has two steps a rate, the fewest that it takes; the run that follows it is the
-grid's at the rate that it finds, since `sft` trains the same after a sweep as without. Seconds are of a shared machine: other work went on beside.
+grid's at the rate that it finds, since `sft` trains the same after a sweep as without. Seconds are of a shared machine, so the sweep's are beside those of the
+quickest run. Where not all was run yet, `runs` and `rates` say how many of which.
 Run: python benchmarks/early_stopping.py [--runs 10] [--rates 1e-5 3e-5 ...] [--quick]. What is done lies under runs/early_stopping, and it goes on there. Writes benchmarks/early_stopping.json."""
 import json
 import time
@@ -19,7 +20,7 @@ from options import Options
 ITEMS, VARIABLES = ['natroad', 'natchld', 'natsci'], ['sex', 'degree']
 SETTINGS = dict(loss='option', batch=4, micro=4)
 RATES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
-USUAL, PATIENCE = 1e-3, (1, 2, 3)
+RUNS, USUAL, PATIENCE = 10, 1e-3, (1, 2, 3)
 
 
 def answers():
@@ -119,9 +120,9 @@ def beside_grid(runs, sweep):
     rows = [dict(lr=run['lr'], seconds=run['seconds'], **kept(run)) for run in sorted(runs, key=lambda run: run['lr'])]
     best = min(rows, key=lambda row: row['others'])
     own = next((row for row in rows if row['lr'] == sweep['best']), None)
-    found = dict(rates=len(rows), grid=rows, best=best['lr'], sweep=sweep)
+    found = dict(rates=len(rows), rates_of=RATES, grid=rows, best=best['lr'], sweep=sweep)
     if own:
-        found |= dict(gap=own['others'] - best['others'], time_share=sweep['seconds']/own['seconds'])
+        found |= dict(gap=own['others'] - best['others'], share_of_training_time=sweep['seconds']/min(row['seconds'] for row in rows))
     return found
 
 
@@ -135,7 +136,7 @@ def report(runs, sweep, file, given):
     seeds, grid = [r for r in runs if r['lr'] == USUAL], [r for r in runs if r['seed'] == 0]
     rows = [beside_hindsight(run) for run in seeds]
     done = dict(people=given.people, steps=given.steps, validate_every=given.every, items=ITEMS, background=VARIABLES, **SETTINGS,
-        early_stopping=dict(runs=len(rows), lr=USUAL, answers=runs[0]['answers'], **patience_gaps(rows), each=rows))
+        early_stopping=dict(runs=len(rows), runs_of=RUNS, lr=USUAL, answers=runs[0]['answers'], **patience_gaps(rows), each=rows))
     if sweep:
         done |= dict(learning_rate=beside_grid(grid, sweep), early_stopping_over_the_grid=dict(runs=len(grid), **patience_gaps(list(map(beside_hindsight, grid)))))
     file.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
@@ -143,7 +144,7 @@ def report(runs, sweep, file, given):
 
 if __name__ == '__main__':
     ask = Options(__file__, __doc__)
-    ask.size('--runs', 10, quick=1, help='draws of respondents')
+    ask.size('--runs', RUNS, quick=1, help='draws of respondents')
     ask.size('--rates', RATES, quick=[1e-4])
     ask.size('--people', 60, quick=4, help='training respondents, and as many to validate on')
     ask.size('--steps', 40, quick=2)
