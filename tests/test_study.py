@@ -335,3 +335,18 @@ def test_the_same_adapter_is_not_taken_for_another_offset(tmp_path):
         asker(study, 'tuned', study.splits())
         adapters.append(json.loads((tmp_path/'adapters'/'tuned'/'sft.json').read_text())['adapter_hash'])
     assert adapters[0] != adapters[1]
+
+
+def test_validation_respondents_say_when_to_stop_and_at_which_rate(tmp_path):
+    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '16').replace('batch: 2', 'batch: 64')
+    asked = asked.replace('\nbaselines', BEGUN).replace('epochs: 1', 'epochs: 2, lr: auto, minutes: 3, patience: 1, validate_every: 1')
+    with pytest.raises(FileFault, match='tuned.training: lr auto, patience and validate_every look at validation respondents'):
+        study_in(tmp_path, asked)
+    study = study_in(tmp_path, asked.replace('sample: 16', 'sample: 16\nsplit: {by: respondent, test: 0.5, validation: 0.25}'))
+    study.plan()
+    study.run()
+    card = json.loads((tmp_path/'adapters'/'tuned'/'sft.json').read_text())
+    assert card['validation_hash'] and card['rates']['best'] == card['recipe']['lr']
+    made = (tmp_path/'adapters'/'tuned'/'adapter_model.safetensors').stat().st_mtime_ns
+    study.run()
+    assert (tmp_path/'adapters'/'tuned'/'adapter_model.safetensors').stat().st_mtime_ns == made

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 from datasets import concatenate_datasets
 from ..files.strict import read_json
+from ..files.writing import write_json
 from ..records.reading import join_records
 from ..records.schema import offset_hash, records_hash
 from ..surveys.bundled import find_data
@@ -22,6 +23,7 @@ from ..tasks.registry import Survey
 from ..prediction.elicitation import predict
 from ..prediction.offsets import baseline_says, offsets_from, with_offsets
 from ..evaluation.calibration import temperature_scale
+from .file import is_validated
 from .ways import option_places
 
 # %% ../../nbs/study/11_askers.ipynb #91e9c04a
@@ -136,8 +138,10 @@ def asker(
         return lm
     seed = study.settings['seeds']['training'] if seed is None else seed
     folder = _adapter_folder(study, name, model or how['model'], seed)
-    train = learns_from(study, name, splits, lm)
-    return _tuned(lm, train, folder, dict(how['training'], seed=seed))
+    train, validate = learns_from(study, name, splits, lm), None
+    if is_validated(how['training']):
+        validate = brought(study, name, splits, splits['validation'], model=model, seed=seed)
+    return _tuned(lm, train, folder, dict(how['training'], seed=seed), validate)
 
 # %% ../../nbs/study/11_askers.ipynb #3972a251
 def _adapter_folder(study, name, model, seed):
@@ -147,21 +151,26 @@ def _adapter_folder(study, name, model, seed):
     marks += [f'seed {seed}']*(seed != study.settings['seeds']['training'])
     return study.folder/'adapters'/', '.join(marks)
 
-def _tuned(lm, train, folder, recipe):
+def _tuned(lm, train, folder, settings, validate):
     "The adapter in a folder where these very settings and records made it, else a new one."
     from alignsurvey.models.adapters import lineage
     from alignsurvey.models.loading import load_model
     from alignsurvey.training.trainer import sft
-    card = read_json(folder/'sft.json') if (folder/'sft.json').exists() else {}
-    told = dict(card.get('recipe', {}), stage=card.get('stage'), adapter_policy=card.get('policy'))
-    goes_on = lm.adapter and recipe.get('adapter_policy') != 'fresh'
-    made = dict(base_hash=lm.base_hash, records_hash=records_hash(train),
-        lineage=lineage(lm.adapter) if goes_on else [])
-    if 'offset' in train.column_names:
-        made['offset'] = offset_hash(train)
-    if made.items() <= card.items() and recipe.items() <= told.items():
+    made = dict(settings=settings, base=lm.base_hash, train=_fingerprint(train),
+        validation=_fingerprint(validate), before=lineage(lm.adapter) if lm.adapter else [])
+    file = folder/'study.json'
+    if file.exists() and read_json(file) == made:
         return load_model(lm.name, adapter=folder)
-    return sft(lm, train, folder, overwrite=True, **recipe)
+    tuned = sft(lm, train, folder, overwrite=True, validate=validate, **settings)
+    write_json(file, made)
+    return tuned
+
+def _fingerprint(records):
+    "Prompts, answers and offsets of records, None where there are none."
+    if records is None:
+        return None
+    offsets = offset_hash(records) if 'offset' in records.column_names else None
+    return [records_hash(records), offsets]
 
 # %% ../../nbs/study/11_askers.ipynb #8ac6d7dc
 def _check_trusted(study, name):
@@ -228,7 +237,7 @@ def answers(
             seed=study.settings['seeds']['draws'], unseen=new[0] if new else None, **told | other)
 
     frame = said(splits['test'] if records is None else records)
-    if how['calibrate'] is None:
+    if not how['calibrate']:
         return frame
     fit = splits.get('validation', splits['train'])
     fit = fit.select(range(min(how['calibrate'], len(fit))))

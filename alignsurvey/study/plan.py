@@ -28,6 +28,7 @@ from ..prediction.forecasts import read_forecast
 from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
+from .file import OF_A_RUN
 from .askers import asker, base_model, learns_from, whose_model
 from .study import data_files, deciding, least_seconds
 from .specifications import all_specified, asked_together, listed
@@ -90,13 +91,13 @@ def _training_plan(study, name, lm, splits):
     "What tuning a predictor's model takes; the shape of the model is that of its beginning."
     from alignsurvey.training.cost import estimate_training
     how = study.settings['predictors'][name]
-    recipe = {k: v for k, v in how['training'].items() if k != 'adapter_policy'}
+    recipe = {k: v for k, v in how['training'].items() if k == 'stage' or k not in OF_A_RUN}
     return estimate_training(lm, learns_from(study, name, splits), **recipe,
         seed=study.settings['seeds']['training'])
 
 def _asked_before(how, splits):
     "Records that are asked of the model before the test is asked of a predictor, None for none."
-    if how['calibrate'] is not None:
+    if how['calibrate']:
         fit = splits.get('validation', splits['train'])
         return fit.select(range(min(how['calibrate'], len(fit))))
     if how['offset'] is None:
