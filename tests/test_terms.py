@@ -10,6 +10,7 @@ from alignsurvey.prediction.cost import exposure_line
 from alignsurvey.prediction.elicitation import predict
 from alignsurvey.prediction.server import connect
 from alignsurvey.records import export_records, join_records, make_records, read_records, reorder, split_records, write_records
+from alignsurvey.study import Study
 from alignsurvey.surveys.codebook import Codebook
 from alignsurvey.surveys.interviews import Interviews
 from alignsurvey.tasks.registry import Survey, task_records
@@ -115,3 +116,22 @@ def test_interviews_of_its_people_carry_them_too_and_a_judge_elsewhere_is_refuse
     said = pd.DataFrame(dict(record_id=records['record_id'], text='yes', status='ok'))
     with pytest.raises(ValueError, match='^kept: its terms forbid sending'):
         judge(records, said, api_judge('m', **ELSEWHERE))
+
+
+def test_a_study_sends_such_a_survey_only_where_it_says_so(survey, tmp_path):
+    "And where who runs it trusts the server: the file alone is not enough."
+    text = 'survey: x.csv\nitems: [q]\npredictors:\n  other: {model: smollm2-135m, tokenizer: smollm2-135m, server: URL}\nbaselines: [uniform]\n'
+    server = ELSEWHERE['base_url']
+    trusted = {server: 'OPENAI_API_KEY'}
+    (tmp_path/'study.yaml').write_text(text.replace('URL', f"'{server}'"))
+    for step in 'plan', 'run':
+        with pytest.raises(ValueError, match="^kept: its terms forbid sending .*send_anyway='kept'"):
+            getattr(Study.load(tmp_path/'study.yaml', trusted), step)()
+    (tmp_path/'study.yaml').write_text(text.replace('URL', f"'{server}', send_anyway: [kept]"))
+    with pytest.raises(ValueError, match='where you trust both, name them again'):
+        Study.load(tmp_path/'study.yaml').plan()
+    told = Study.load(tmp_path/'study.yaml', trusted).plan()['takes']['other']['told']
+    assert 'sent to http://else.where.invalid/v1' in told and 'the terms of kept forbid to send that' in told
+    (tmp_path/'study.yaml').write_text(text.replace('server: URL', 'send_anyway: [kept]'))
+    with pytest.raises(ValueError, match='other.send_anyway: nothing is sent without a server'):
+        Study.load(tmp_path/'study.yaml')

@@ -126,15 +126,19 @@ def exposure_line(
     if is_here(server.base_url):
         return ''
     to = f"sent to {server.base_url or 'the provider'}: "
-    if not found['respondents']:
-        said = [f"the terms of {source} forbid to send that ({in_brief(words)})"
-            for source, words in forbidden_sources(records, 'group').items()]
-        return '; '.join([f'{to}questions about groups, and nothing that a respondent said', *said])
+    level = 'individual' if found['respondents'] else 'group'
+    terms = [f"the terms of {source} forbid to send that ({in_brief(words)})"
+        for source, words in forbidden_sources(records, level).items()]
+    if level == 'group':
+        line = f'{to}questions about groups, and nothing that a respondent said'
+        return '; '.join([line, *terms])
     line = (f"{to}what {found['respondents']:,} respondents said of themselves; "
         f"{found['alone']:,} of them share their prompts with nobody")
     if not found['alone']:
         line += f", and each with at least {found['smallest'] - 1:,} others"
-    return line + ': check that the terms of the survey allow it'
+    if not terms:
+        terms = ['check that the terms of the survey allow it']
+    return '; '.join([line, *terms])
 
 # %% ../../nbs/prediction/08_cost.ipynb #c010
 def run_status(

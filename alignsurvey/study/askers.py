@@ -132,7 +132,8 @@ def asker(
         from alignsurvey.prediction.server import connect    # openai is slow to import
         _check_trusted(study, name)
         return connect(model or how['model'], base_url=how['server'], prices=tuple(how['prices']),
-            key_variable=how['key_variable'], budget=study.settings['budget'])
+            key_variable=how['key_variable'], budget=study.settings['budget'],
+            send_anyway=how['send_anyway'])
     lm = beginning(study, name, splits, model=model, seed=seed)
     if how['training'] is None:
         return lm

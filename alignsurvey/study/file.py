@@ -71,6 +71,7 @@ PREDICTOR_KEYS = dict(
     calibrate=Key(_COUNT, 'how many training records its temperature is fitted to'),
     server=Key(_TEXT, "a server's address, such as http://localhost:8000/v1"),
     key_variable=Key(_TEXT, 'the environment variable that holds its key', 'OPENAI_API_KEY'),
+    send_anyway=Key(_NAMES, 'a list of surveys that are sent although their terms forbid it', []),
     prices=Key(_NAMES, 'two numbers, of a million prompt tokens and of a million written ones',
         [0., 0.]),
     tokenizer=Key(_TEXT, 'that of the model of a server, to plan with: a folder or a hub id'),
@@ -193,6 +194,8 @@ def _predictor(given, where):
         if made['server'] and made[key] is not None:
             raise FileFault(f"{where}.{key}: a server's model is as it is: "
                 f"leave {key} out, or take server out")
+    if made['send_anyway'] and not made['server']:
+        raise FileFault(f"{where}.send_anyway: nothing is sent without a server: leave it out")
     for key in ('offset', 'corpus'):
         if made[key] is not None and made['training'] is None:
             raise FileFault(f"{where}.{key}: nothing is trained: give training too")
@@ -207,7 +210,7 @@ def _predictor(given, where):
     return made
 
 # %% ../../nbs/study/01_file.ipynb #pb01
-_OF_MODEL = ('model', 'adapter', 'server', 'key_variable', 'prices', 'tokenizer')
+_OF_MODEL = ('model', 'adapter', 'server', 'key_variable', 'send_anyway', 'prices', 'tokenizer')
 
 def _begun(given, who, where):
     "A predictor's settings, with the model of the one that it begins with."

@@ -63,6 +63,7 @@ def predictor_plan(
     plan = dict(records=len(splits['test']), elicitation=how['elicitation'])
     plan |= _known(study, name) or _asking_plan(lm, splits['test'], how, rates)
     if how['server']:
+        lm.check_terms(splits['test'])
         told = exposure_line(splits['test'], lm)
         plan['told'] = told or 'nothing leaves this machine'
     if how['training'] is not None:

@@ -104,6 +104,8 @@ def read_xlsform(
             said.unread.append(f"{row.get(('name', ''), '')}: a repeated group, "
                 "whose answers are in a table of their own")
         _add_question(said, kind, row, lists, default)
+    if not said.variables:
+        raise ValueError(f"{name}: its sheet `survey` asks nothing: give the form's questions")
     return said
 
 def _language(text):
