@@ -1,4 +1,4 @@
-"The documentation as a browser shows it: at 1,300 pixels nothing has to be scrolled sideways."
+"The documentation as a browser shows it: at 1,300 pixels nothing has to be scrolled sideways, and no text runs beside a picture."
 import functools
 import http.server
 import json
@@ -28,7 +28,7 @@ from rooms import picture  # noqa: E402
 BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 WIDTH = 1300
 LOOKER = '''<!doctype html><pre id="found">waiting</pre><script>
-const pages = PAGES, wide = [];
+const pages = PAGES, wide = [], beside = [];
 const frame = document.createElement('iframe');
 frame.width = WIDTH; frame.height = 900;
 document.body.append(frame);
@@ -40,10 +40,12 @@ async function look(page) {
   for (const e of [doc.documentElement, ...doc.querySelectorAll('article pre, article .output, article table, article .cell_output')])
     if (!fits(e)) wide.push([page, e.tagName, e.scrollWidth, e.clientWidth, e.textContent.trim().split('\\n')
       .sort((a, b) => b.length - a.length)[0].slice(0, 60)]);
+  for (const e of doc.querySelectorAll('article figure'))
+    if (frame.contentWindow.getComputedStyle(e).float !== 'none') beside.push([page, e.id]);
 }
 (async () => {
   for (const page of pages) await look(page);
-  document.getElementById('found').textContent = JSON.stringify({looked: pages.length, wide});
+  document.getElementById('found').textContent = JSON.stringify({looked: pages.length, wide, beside});
 })();
 </script>'''
 
@@ -75,7 +77,7 @@ def site(tmp_path):
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium')
 @pytest.mark.skipif(not SITE.exists(), reason='the documentation is not built: make docs')
-def test_no_page_scrolls_sideways(site, tmp_path):
+def test_no_page_scrolls_sideways_and_pictures_stand_alone(site, tmp_path):
     address, pages = site
     ask = [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={tmp_path}', f'--window-size={WIDTH + 60},1000',
         '--virtual-time-budget=600000', '--dump-dom', address]
@@ -85,6 +87,7 @@ def test_no_page_scrolls_sideways(site, tmp_path):
     found = json.loads(unescape(said[1]))
     assert found['looked'] == len(pages) > 50
     assert not found['wide'], '\n'.join(map(str, found['wide'][:40]))
+    assert not found['beside'], '\n'.join(map(str, found['beside'][:40]))
 
 
 @pytest.mark.skipif(not SITE.exists(), reason='the documentation is not built: make docs')
