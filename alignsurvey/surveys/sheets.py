@@ -88,7 +88,8 @@ def _read_xls(raw, name):
     "Sheets of an .xls file; formulas by their last value."
     import xlrd
     try:
-        book = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO())
+        # ragged: a cell far out would make all rows before it as long
+        book = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO(), ragged_rows=True)
         return {sheet.name: _trimmed([[_old_cell(c, book.datemode) for c in row[:MAX_COLUMNS]]
             for row in itertools.islice(sheet.get_rows(), MAX_ROWS)]) for sheet in book.sheets()}
     except Exception as e:    # whatever it stumbles over, the user gets one sentence

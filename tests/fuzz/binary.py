@@ -229,6 +229,8 @@ def by_layout(path):
     data = path.read_bytes()
     columns, at = dictionary(data)
     packing, _, cases, bias = taken(data, 72, '3id')
+    if packing not in (0, 1, 2):
+        raise Cut    # no way to pack that is written down
     cells = eights(unpacked(data) if packing == 2 else data[at:], bias) if packing else plain_eights(data[at:])
     found = {name: Counter() for name, width in columns if width == 0}
     if len({name for name, width in columns if width >= 0}) < sum(width >= 0 for _, width in columns):
