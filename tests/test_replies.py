@@ -228,6 +228,7 @@ def test_a_long_text_does_not_hold_up_other_requests(unit):
         assert seconds(content, record) < .05*SPARE, (task, form)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize('token', ['A', 'option '])
 @pytest.mark.parametrize('steps', [1, 64])
 def test_many_log_probabilities_do_not_hold_up_other_requests(token, steps):
@@ -240,6 +241,7 @@ def test_many_log_probabilities_do_not_hold_up_other_requests(token, steps):
         assert seconds(content, record, 'score') < .05*SPARE
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize('unit', ['[],', '{"a":1},', '[', 'keys'])
 def test_odd_json_does_not_hold_up_other_requests(unit):
     inside = ','.join(f'"{i:x}":1' for i in range(LARGEST//10)) if unit == 'keys' else '"x":[' + unit*((LARGEST - 20)//len(unit)) + '1]'

@@ -462,7 +462,7 @@ def _training_tokens(out, sample=200):
         lines = files[0].read_text(encoding='utf-8').splitlines()[:sample]
         texts = [f"{r['instruction']}\n{r['input']}\n{r['output']}" for r in map(json.loads, lines)]
         for file in files:
-            with file.open('rb') as f:
+            with open(file, 'rb') as f:
                 rows += sum(1 for _ in f)
         tokens = len(grow_trie(tokenizer(texts)['input_ids']))/len(texts)
         total += tokens*rows*STAGES[stage]['epochs']
