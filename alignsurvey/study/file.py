@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KEYS', 'PREDICTOR_KEYS', 'PART_KEYS', 'PROBES', 'OF_A_RUN', 'Key', 'parse_study', 'read_study', 'is_validated',
-           'probe_lack', 'check_fits', 'study_text', 'new_study']
+           'model_of', 'probe_lack', 'check_fits', 'study_text', 'new_study']
 
 # %% ../../nbs/study/01_file.ipynb #c002
 import json
@@ -262,15 +262,22 @@ def _check_training(made, where):
             "without begin and adapter the training is afresh")
 
 # %% ../../nbs/study/01_file.ipynb #pb03
+def model_of(
+    predictors, # name -> settings of it
+    name, # of one of them
+)->str: # of a predictor: itself, or the one that it begins with, where it is not tuned further
+    "Who has the model that a predictor asks."
+    while predictors[name]['begin'] and predictors[name]['training'] is None:
+        name = predictors[name]['begin']
+    return name
+
 def _check_held_out(made, where):
     "Raises `FileFault` where validation respondents are needed, and the study has none."
     for who, how in made['predictors'].items():
         if not made['split']['validation'] and is_validated(how['training'] or {}):
             raise FileFault(f"{where}.{who}.training: lr auto, patience and validate_every look at "
                 "validation respondents: give split.validation, or leave them out")
-        trained = how
-        while trained['begin'] and trained['training'] is None:
-            trained = made['predictors'][trained['begin']]
+        trained = made['predictors'][model_of(made['predictors'], who)]
         learnt = trained['training'] is not None and trained['corpus'] is None
         if how['calibrate'] and learnt and not made['split']['validation']:
             raise FileFault(f"{where}.{who}.calibrate: it is trained on training respondents: "

@@ -29,7 +29,7 @@ from ..prediction.predictions import versions
 from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
 from .file import OF_A_RUN
-from .askers import asker, base_model, learns_from, whose_model
+from .askers import asker, base_model, calibrates_on, learns_from, whose_model
 from .study import data_files, deciding, least_seconds
 from .specifications import all_specified, asked_together, listed
 from .study import study_splits
@@ -99,8 +99,7 @@ def _training_plan(study, name, lm, splits):
 def _asked_before(how, splits):
     "Records that are asked of the model before the test is asked of a predictor, None for none."
     if how['calibrate']:
-        fit = splits.get('validation', splits['train'])
-        return fit.select(range(min(how['calibrate'], len(fit))))
+        return calibrates_on(how, splits)
     if how['offset'] is None:
         return None
     known = [splits['train']] + [splits['test']]*(how['begin'] is None)
