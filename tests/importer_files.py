@@ -73,7 +73,7 @@ def xlsx():
                 ['select_multiple yn', 'from', 'From where?', "${water} = 'yes'"], ['integer', 'rooms', 'How many rooms has ${name}?']):
         sheet.append(row)
     choices = book.create_sheet('choices')
-    for row in (['list_name', 'name', 'label::English (en)'], ['yn', 'yes', 'Yes'], ['yn', -999, "Don't know"]):
+    for row in (['list_name', 'name', 'label::English (en)'], ['yn', 'yes', 'Yes'], ['yn', 'no', 'No'], ['yn', -999, "Don't know"]):
         choices.append(row)
     raw = io.BytesIO()
     book.save(raw)

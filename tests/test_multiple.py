@@ -129,8 +129,8 @@ def test_tick_all_that_apply_of_each_platform_is_a_set(ending, tmp_path):
     sets = read_metadata(tmp_path/f'x{ending}').sets
     name, s = next((n, s) for n, s in sets.items() if s['kind'] == 'multiple')
     tick = 'Y' if ending == '.lss' else 1
-    ticks = [[None, tick, tick], [tick, None, tick]]
-    frame = pd.DataFrame(dict(zip(s['columns'], ticks, strict=True))).assign(person=[1, 2, 3], mood=['good', 'bad', 'good'])
+    ticks = [[None, tick, tick], [tick, None, tick], [None, None, tick]]    # the third, where there is one: "Don't know"
+    frame = pd.DataFrame(dict(zip(s['columns'], ticks))).assign(person=[1, 2, 3], mood=['good', 'bad', 'good'])
     frame.to_csv(tmp_path/'data.csv', index=False)
     survey = Survey.load(tmp_path/'data.csv', codebook=[tmp_path/f'x{ending}'])
     answers = survey.records('multiple', items=[name], verbose=False)['answer'][:]

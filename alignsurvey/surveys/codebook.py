@@ -341,7 +341,7 @@ class Codebook:
     variance: dict = field(default_factory=dict) # fpc, calibrated_to, base_weight, replicates
     path: str = 'codebook'                     # file it came from, for messages
     other: dict = field(default_factory=dict)  # column that is neither asked nor told -> its role
-    sets: dict = field(default_factory=dict)   # name -> kind, columns, question, ticked
+    sets: dict = field(default_factory=dict)   # name -> kind, columns, question, …
     doubts: dict = field(default_factory=dict) # column -> fields of a draft to be looked at
     guessed: list = field(default_factory=list, compare=False, repr=False) # guesses of a draft
     unread: list = field(default_factory=list, compare=False, repr=False) # not understood, a draft
@@ -464,23 +464,29 @@ def _read_beside(spec, questions, path):
 # %% ../../nbs/surveys/02_codebook.ipynb #k018
 def _read_set(name, s, where):
     "A set's fields in the form that a `Codebook` keeps them."
-    ticked = {} if s.get('ticked') is None else {'ticked': code_text(s['ticked'])}
+    more = {} if s.get('ticked') is None else {'ticked': code_text(s['ticked'])}
+    more |= {'missing': _by_code(s['missing'], where)} if s.get('missing') else {}
     return {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
-        'question': _by_lang(s.get('question') or name, f"{where}: question"), **ticked}
+        'question': _by_lang(s.get('question') or name, f"{where}: question"), **more}
 
 def _check_set(s, questions, where):
     "Raises ValueError where a set has no kind, or names what is no question."
     if not isinstance(s, dict) or not {'kind', 'columns'} <= set(s):
         raise ValueError(f"{where} is {s!r}: write its kind and its columns")
     _check_among(s['kind'], SET_KINDS, f"{where}: kind")
-    if s.get('ticked') is not None and s['kind'] != 'multiple':
-        raise ValueError(f"{where}: ticked says nothing of {s['kind']}: leave it out")
+    for field in 'ticked', 'missing':
+        if s.get(field) is not None and s['kind'] != 'multiple':
+            raise ValueError(f"{where}: {field} says nothing of {s['kind']}: leave it out")
     if not isinstance(s['columns'], list):
         raise ValueError(f"{where}: columns is {s['columns']!r}: write a list of names")
     for column in s['columns']:
         if str(column) not in questions:
             raise ValueError(f"{where}: {column!r} is neither item nor background: "
                 "add it under items, or take it out of the set")
+    missing = _mapping(s.get('missing'), f"{where}: missing", 'column to kind of missing')
+    for column, kind in missing.items():
+        _check_among(str(column), [str(c) for c in s['columns']], f"{where}: missing: column")
+        _check_among(kind, KINDS, f"{where}: missing: {column}")
     asked = [questions[str(c)] for c in s['columns']]
     if s['kind'] in ('experiment', 'forms'):
         _check_arms(asked, where)

@@ -17,7 +17,7 @@ from .scales import guess_range, guess_scale, is_numbers
 from .scales import known_order, suspect_codes
 
 # %% ../../nbs/surveys/01_draft.ipynb #c007
-_NOT_ASKED = (r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not applicable|"
+_NOT_ASKED = (r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not applicable\b.*|"
     r"(?:does|do) not apply\b.*|n/a|skip(?:ped)?\b.*|logical skip|valid skip|"
     r"filter(?:ed)?|not in (?:this )?(?:form|wave|sample|universe)|"
     r"不适用|未问|跳答|跳问|"
@@ -28,9 +28,11 @@ _DONT_KNOW = (r"don'?t know|do not know|doesn'?t know|dk|can'?t (?:say|choose)|"
     r"cannot (?:say|choose)|不知道|说不清|不清楚|"
     r"weiß (?:ich )?nicht|weiss (?:ich )?nicht|kann ich nicht sagen|"
     r"no sabe|ns|ns/nc|ns/nr|no sé|en osaa sanoa|eos|"
-    r"ne sait pas|je ne sais pas|nsp|vet ikke|veit ikkje|vet ej")
+    r"(?:je )?ne sai[st] pas|nsp|vet ikke|veit ikkje|vet ej")
 _REFUSED = (r"refus(?:ed|al|es|e|é)?|refused to answer|ref|rf|declined?(?: to answer)?|"
-    r"prefer not to (?:say|answer)|拒绝回答|拒绝|拒答|不愿回答|"
+    r"(?:prefer not?|(?:does|do|did) not (?:wish|want)) to (?:say|answer|respond|disclose)|"
+    r"(?:je )?préfère ne pas répondre|(?:das )?möchte ich nicht (?:angeben|sagen|beantworten)|"
+    r"prefiero no (?:contestar|responder|decir)|拒绝回答|拒绝|拒答|不愿回答|"
     r"verweigert|verweigerung|antwort verweigert|refus de répondre|a refusé|"
     r"nekter(?: å svare)?|vil ikke (?:svare|oppgi|si)|ønsker ikke å (?:svare|oppgi)|uoppgitt")
 _NO_ANSWER = (r"no answers?|not answered|no response|non-?response|missing(?: value)?s?|na|"
@@ -43,8 +45,9 @@ _NO_ANSWER = (r"no answers?|not answered|no response|non-?response|missing(?: va
 # %% ../../nbs/surveys/01_draft.ipynb #d001
 _WHY = {kind: re.compile(f'(?:{pattern})', re.I) for kind, pattern in dict(
     not_asked=_NOT_ASKED, dont_know=_DONT_KNOW, refused=_REFUSED, no_answer=_NO_ANSWER).items()}
-# what archives put around the words: brackets, stars, "vol.", "do not read"
-_AROUND = re.compile(r'[(\[{（][^)\]}）]*[)\]}）]|\*|^\W*(?:vol\.?|do not read)\W+', re.I)
+# what archives put around the words: brackets, stars, "13.", "vol.", "do not read"
+_AROUND = re.compile(
+    r'[(\[{（][^)\]}）]*[)\]}）]|\*|^\s*\d+[.)]\s|^\W*(?:vol\.?|do not read)\W+', re.I)
 _BETWEEN = re.compile(
     r'\s*(?:[,;/|、，；]|\b(?:or|and|und|oder|ou|et|eller|og)\b)\s*', re.I)
 
@@ -56,7 +59,7 @@ def missing_kind(
 )->str: # not_asked, dont_know, refused, no_answer or unspecified; None where it may be an answer
     """Why somebody did not answer, from a label in English, Chinese, German, French or
     Norwegian."""
-    text = _AROUND.sub(' ', label.replace('’', "'")).strip(' .:-–—') or label.strip('()[] ')
+    text = _AROUND.sub(' ', re.sub("[’´`]", "'", label)).strip(' .:-–—') or label.strip('()[] ')
     kind = _kind(text)
     kinds = {kind} if kind else {_kind(part.strip(' .:-')) for part in _BETWEEN.split(text)}
     if declared and kinds <= {None}:
@@ -281,8 +284,10 @@ def draft_codebook(
     _add_filters({**parts['background'], **parts['items']})
     if not parts['items']:
         parts = {'background': {}, 'items': parts['background']}
-    spec = {'id': id, **said.about, **_columns(roles), 'sets': _sets(said, parts['items']),
-        'doubts': _doubts(guesses), **parts}
+    sets, found = _sets(said, parts['items'])
+    guesses += found
+    spec = {'id': id, **said.about, **_columns(roles), 'sets': sets, 'doubts': _doubts(guesses),
+        **parts}
     fields = ('question', 'field', 'guess', 'why', 'sure')
     guesses = [dict(zip(fields, guess)) for guess in guesses]
     return {k: v for k, v in spec.items() if v or k in parts}, guesses
@@ -307,8 +312,17 @@ def _doubts(guesses):
     return doubts
 
 def _sets(said, items):
-    "Sets whose columns are all items."
-    return {name: s for name, s in said.sets.items() if all(c in items for c in s['columns'])}
+    "Sets whose columns are all items, with the options that are no answer; guesses of these."
+    sets = {n: dict(s) for n, s in said.sets.items() if all(c in items for c in s['columns'])}
+    guesses = []
+    for s in sets.values():
+        kinds = {c: _label_kind(items[c]['question'], False) for c in s['columns']}
+        missing = {c: kind for c, kind in kinds.items() if kind}
+        if missing and s['kind'] == 'multiple':
+            s['missing'] = missing
+            guesses += [(c, 'missing', f'ticked: {kind}', 'its label says so', True)
+                for c, kind in missing.items()]
+    return sets, guesses
 
 # %% ../../nbs/surveys/01_draft.ipynb #a001
 _IS = re.compile(r"\$?\{?(\w+?)\}?(?:\.NAOK)?\s*==?\s*(['\"]?)([\w.-]+)\2", re.I)

@@ -98,8 +98,8 @@ def _add_question(said, q, lang):
     elif kind == 'MC' and selector in ('MAVR', 'MAHR', 'MACOL', 'MSB'):
         _add_ticks(said, q, tag, question, lang, common)
     elif kind == 'MC':
-        options = _options(q, 'Choices', 'ChoiceOrder', 'RecodeValues', lang)
-        _add(said, tag, question, options=options, **common)
+        options, missing = _options(q, 'Choices', 'ChoiceOrder', lang)
+        _add(said, tag, question, options=options, missing=missing, **common)
     elif kind in ('Slider', 'CS', 'RO', 'PGR') or (kind == 'TE' and selector == 'FORM'):
         _add_rows(said, q, tag, question, lang, kind, common)
     else:
@@ -130,15 +130,17 @@ def _ordered(q, choices, order):
     listed = [str(i) for i in _map(q.get(order)).values() if not isinstance(i, (dict, list))]
     return [i for i in dict.fromkeys(listed) if i in ids] or ids
 
-def _options(q, choices, order, recode, lang):
-    "Code -> language -> label."
-    codes, options = _map(q.get(recode)), {}
+def _options(q, choices, order, lang):
+    "Code -> language -> label; codes that are left out of analyses."
+    codes, options = _map(q.get('RecodeValues')), {}
+    analysed, missing = _map(q.get('AnalyzeChoices')), {}
     for i in _ordered(q, choices, order):
         label = lambda p: _display(_map(p.get(choices)).get(i))
         code = codes.get(i, i)
         code = str(code) if isinstance(code, (str, int)) and str(code) else i
         options.setdefault(code, _in_langs(q, lang, label))
-    return options
+        missing |= {code: ''} if analysed.get(i) == 'No' else {}
+    return options, missing
 
 def _routing(q):
     "When a question is shown, in Qualtrics' own words."
@@ -169,7 +171,7 @@ def _rows(q, tag, lang):
 
 def _add_matrix(said, q, tag, intro, lang, common):
     "A column a row; of a matrix with several answers a column a cell."
-    options = _options(q, 'Answers', 'AnswerOrder', 'RecodeValues', lang)
+    options, missing = _options(q, 'Answers', 'AnswerOrder', lang)
     for i, column, text in _rows(q, tag, lang):
         if q.get('SubSelector') == 'MultipleAnswer':
             cells = [f'{column}_{code}' for code in options]
@@ -180,7 +182,7 @@ def _add_matrix(said, q, tag, intro, lang, common):
         else:
             is_text = q.get('Selector') == 'TE'
             _add(said, column, text, intro=intro, family=tag, **common,
-                **(dict(scale='open') if is_text else dict(options=options)))
+                **(dict(scale='open') if is_text else dict(options=options, missing=missing)))
 
 # %% ../../nbs/surveys/11_qualtrics.ipynb #k015
 _TICKED = {'1': {'en': 'ticked'}, '0': {'en': 'not ticked'}}

@@ -158,11 +158,13 @@ def _value(value):
 def _set_rows(sets):
     "A row for each set."
     langs = _languages(s.get('question') for s in sets.values())
-    rows = [['set', 'kind', 'columns', 'ticked', *(f'question:{lang}' for lang in langs)]]
+    rows = [['set', 'kind', 'columns', 'ticked', 'missing',
+        *(f'question:{lang}' for lang in langs)]]
     for name, s in sets.items():
         texts = [s['question'].get(lang, '') for lang in langs]
         columns = json.dumps(s['columns'], ensure_ascii=False)
-        rows.append([name, s['kind'], columns, s.get('ticked', ''), *texts])
+        missing = _value(s.get('missing', ''))
+        rows.append([name, s['kind'], columns, s.get('ticked', ''), missing, *texts])
     return rows
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k016
@@ -300,6 +302,8 @@ def _read_set(row, where):
         columns = parse_json(text, where) if text.startswith('[') else _split(text)
     except json.JSONDecodeError:
         raise ValueError(f"{where}: columns is {text!r}: write names with commas") from None
-    ticked = {'ticked': row['ticked']} if row.get('ticked') else {}
+    more = {'ticked': row['ticked']} if row.get('ticked') else {}
+    if row.get('missing'):
+        more['missing'] = _read_value(row['missing'], f'{where}: missing')
     question = _by_lang(row, 'question')
-    return dict(kind=row.get('kind', ''), columns=columns, question=question, **ticked)
+    return dict(kind=row.get('kind', ''), columns=columns, question=question, **more)

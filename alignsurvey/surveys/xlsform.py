@@ -48,7 +48,7 @@ def _record(header, row):
     "One row; of columns with the same name the first counts."
     found = {}
     for field, cell in zip(header, row):
-        found.setdefault(field, cell)
+        found.setdefault(field, cell.strip())
     return found
 
 # %% ../../nbs/surveys/14_xlsform.ipynb #k010

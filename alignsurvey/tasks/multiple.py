@@ -9,7 +9,7 @@ __all__ = ['MULTIPLE', 'set_choices', 'multiple_tables']
 import dataclasses
 import pandas as pd
 import pyarrow as pa
-from ..surveys.codebook import Question, in_lang
+from ..surveys.codebook import KINDS, Question, in_lang
 from ..surveys.survey import Survey
 from ..files.tables import code_text
 from .items import chosen_names, coded_answers, individual_tables
@@ -38,7 +38,7 @@ def _answered(codes, book, columns):
 def set_choices(
     survey, # a `Survey`
     name, # of a set of its codebook
-)->tuple: # option -> {language: text}; who chose it: frame (n, options) of 1, 0, None not asked
+)->tuple: # option -> {language: text}; who chose it: frame of 1, 0, None not asked, kind of missing
     """The options of a set and who chose which. Raises ValueError where its codebook doesn't
     say what a tick is."""
     book, s = survey.codebook, survey.codebook.sets[name]
@@ -50,13 +50,16 @@ def set_choices(
             for code, texts in book.questions[columns[0]].options.items()}
         chose = {o: (codes == o[len(name) + 1:]).any(axis=1) for o in options}
     else:
-        options = {c: book.questions[c].question for c in columns}
+        options = {c: book.questions[c].question for c in columns if c not in s.get('missing', ())}
         ticked = _ticked_code(codes, s, where)
-        chose = {c: codes[c] == ticked for c in columns}
+        chose = {c: codes[c] == ticked for c in options}
     if len(options) < 2:
         raise ValueError(f"{where}: has fewer than two options: list them, or ask it as an item")
-    told = pd.DataFrame(chose).astype(int).astype(object)
-    return options, told.where(has.any(axis=1), None)
+    told = pd.DataFrame(chose)
+    found = told.astype(int).astype(object).where(has.any(axis=1), None)
+    for c, kind in s.get('missing', {}).items():    # ticked, and no option beside it
+        found[(codes[c] == ticked) & ~told.any(axis=1)] = kind
+    return options, found
 
 # %% ../../nbs/tasks/12_multiple.ipynb #m013
 _ASKED = dict(en='{question}\nThe options: {options}\nIs this one chosen: "{option}"?',
@@ -69,7 +72,7 @@ def _option_question(option, texts, name, every, asked, lang, filters):
     listed = _BETWEEN[lang].join(in_lang(t, lang) for t in every)
     words = _ASKED[lang].format(question=asked, options=listed, option=in_lang(texts, lang))
     return Question(option, {lang: words}, 'ordinal', options=_NO_YES, family=name,
-        blank='not_asked', asked_if=filters)
+        missing={kind: kind for kind in KINDS}, blank='not_asked', asked_if=filters)
 
 def _with_choices(survey, names, lang):
     "The survey with each option of these sets as an item, and the names of those items."
