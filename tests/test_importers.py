@@ -69,6 +69,15 @@ def test_spss_syntax_against_counts_by_hand(name, variables, options, ranges):
     assert (got['variables'], got['options'], got['ranges']) == (variables, options, ranges)
 
 
+@real
+def test_spss_missing_values_against_a_count_of_its_statements():
+    path = REAL/'spss-stata/jbryer__pisa__pisa2009_INT_STQ09.sps'
+    statements = re.findall(r'(?i)missing values\s+([\w\s]+)\(([^)]*)\)', path.read_text(encoding='cp1252'))
+    declared = {name.lower(): len(codes.split(',')) for names, codes in statements for name in names.split()}
+    got = {name.lower(): len(v.ranges) for name, v in read_metadata(path).variables.items() if v.ranges}
+    assert got == declared and len(declared) == 304
+
+
 def form_questions(path):
     "Questions of a .qsf file that are not in its trash, as JSON alone tells them."
     elements = json.loads(path.read_text(encoding='utf-8'))['SurveyElements']
