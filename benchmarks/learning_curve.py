@@ -3,7 +3,8 @@
 General Social Survey 2018, the six items of the demo, and the demo's test: its respondents are looked at once, by the rows that are written. The weights of a blend
 come from 200 validation respondents, who are in neither, and so does the choice between methods: `validation_versus_marginal` is the difference from the training
 shares among them. Training grows by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with intervals over respondents.
-Run: python benchmarks/learning_curve.py [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' ...] [--quick]. What is done lies under runs/learning_curve, and it goes on there.
+With `--items all` training, validation and test are about all 18 items of that survey, by the same test respondents.
+Run: python benchmarks/learning_curve.py [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--quick]. What is done lies under runs/learning_curve, and it goes on there.
 Puts the rows of these sizes into benchmarks/learning_curve.json, and leaves those of other sizes."""
 import json
 from pathlib import Path
@@ -21,7 +22,8 @@ from alignsurvey.study.file import parse_study
 from alignsurvey.study.study import Study, ordered, study_records
 from options import Options
 
-SEED, VALIDATION = 0, 200    # validation respondents
+SEED = 0
+VALIDATION = dict(demo=200, all=100)    # items -> validation respondents
 PLAIN = dict(TRAINING, loss='option', answer_share=.1, lr=1e-3)
 OFFSET = dict(TRAINING, loss='residual')
 # name -> (settings, baseline whose logarithm is the offset or None, whether what the model says before training is taken off)
@@ -32,6 +34,7 @@ METHODS = {
     'offset, lr 3e-4': (dict(OFFSET, lr=3e-4), 'marginal', True),
     'offset, lr 3e-4, 3 epochs': (dict(OFFSET, lr=3e-4, epochs=3), 'marginal', True),
     'offset of regression': (dict(OFFSET, lr=3e-4), 'logistic', True),
+    'offset of regression, lr 1e-4': (dict(OFFSET, lr=1e-4), 'logistic', True),
     'offset, model as it is': (dict(OFFSET, lr=1e-3), 'marginal', False)}
 RIVALS = ['marginal', 'logistic', 'boosting']
 DIFFERENCE = ('difference', 'ci_low', 'ci_high')
@@ -52,14 +55,16 @@ def demo_study_of(**other):
     return Study(Path('study.yaml'), settings, Survey.load(settings['survey']))
 
 
-def study(quick):
+def splits(items, quick):
     "Training records in the order in which they are taken, validation and test."
-    demo, every = demo_study_of().splits(), demo_study_of(sample=None)
+    study = demo_study_of()
+    asked = dict(items=list(study.survey.codebook.items)) if items == 'all' else {}
+    demo, every = study.splits(), demo_study_of(sample=None, **asked)
     everyone = ordered(every, study_records(every))
     first, test = people(demo['train']), set(people(demo['test']))
     others = [p for p in np.random.default_rng(SEED).permutation(people(everyone)) if p not in test and p not in set(first)]
-    validation, pool = others[:VALIDATION], first + others[VALIDATION:]
-    test = demo['test']
+    validation, pool = others[:VALIDATION[items]], first + others[VALIDATION['demo']:]
+    test = of(everyone, people(demo['test'])) if items == 'all' else demo['test']
     if quick: validation, test = validation[:4], of(test, people(test)[:4])
     return everyone, pool, of(everyone, validation), test
 
@@ -94,7 +99,7 @@ def rows(train, test, predictions, about):
     "A row a predictor: log score, and its paired differences from the training shares and from regression."
     scores = {name: log_scores(test, frame) for name, frame in predictions.items()}
     for name, own in scores.items():
-        row = dict(answers=len(train), people=len(people(train)), predictor=name, test_answers=len(test), log_score=beside_shares(own, own, test)['log_score'])
+        row = dict(answers=len(train), people=len(people(train)), items=len(train.unique('question_id')), predictor=name, test_answers=len(test), log_score=beside_shares(own, own, test)['log_score'])
         for rival in ('marginal', 'logistic'):
             found = beside_shares(own, scores[rival], test)
             row[f'versus_{rival}'] = [found[k] for k in DIFFERENCE]
@@ -119,8 +124,8 @@ def measured(lm, methods, train, validation, test, out):
     return list(rows(train, test, found, about))
 
 
-def run(sizes, methods, folder, quick):
-    everyone, pool, validation, test = study(quick)
+def run(sizes, methods, items, folder, quick):
+    everyone, pool, validation, test = splits(items, quick)
     lm, found = load_model(), []
     folder.mkdir(parents=True, exist_ok=True)
     for size in sizes:
@@ -140,7 +145,8 @@ if __name__ == '__main__':
     ask = Options(__file__, __doc__)
     ask.size('--sizes', [250, 491, 1000], quick=[24], help='training answers')
     ask.size('--methods', ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4'], quick=['tuned', 'offset, lr 1e-4'], choices=list(METHODS))
+    ask.add_argument('--items', choices=list(VALIDATION), default='demo', help='the six of the demo, or all of the survey')
     given = ask.parse_args()
     folder = given.out.parent/'runs' if given.quick else Path('runs/learning_curve')
-    found = run(given.sizes, given.methods, folder, given.quick)
+    found = run(given.sizes, given.methods, given.items, folder, given.quick)
     given.out.write_text(json.dumps(joined(given.out, found), indent=1) + '\n', encoding='utf-8')
