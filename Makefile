@@ -9,6 +9,8 @@ MIN_PYTHON := $(shell sed -n 's/^min_python *= *//p' settings.ini)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # what is installed is compiled when it is first imported: most of it never is
 INSTALL := $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt
+# where the environment says that nothing compiled be kept, every process would compile torch and pandas anew
+export PYTHONDONTWRITEBYTECODE :=
 STEP = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help

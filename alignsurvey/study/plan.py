@@ -52,13 +52,17 @@ def facts(
             for name, part in splits.items()}, versions=versions())
 
 # %% ../../nbs/study/03_plan.ipynb #c010
+_WAY = ('elicitation', 'draws', 'temperature', 'max_new_tokens')
+
 def predictor_plan(
     study, # a `Study`
     name, # of one of its predictors
     splits, # from `study_splits`
+    rates=None, # model and way of asking -> seconds as measured; what is measured is added
 )->dict: # plain values
     "What asking a predictor takes; of a model here a handful of records is asked."
-    how, rates = study.settings['predictors'][name], {}
+    how = study.settings['predictors'][name]
+    rates = {} if rates is None else rates
     lm = _untrained(study, name, splits, how)
     plan = dict(records=len(splits['test']), elicitation=how['elicitation'])
     plan |= _known(study, name) or _asking_plan(lm, splits['test'], how, rates)
@@ -108,8 +112,7 @@ def _asked_before(how, splits):
 def _known(study, name):
     "What it takes to ask for what stands in another predictor's journal; None where it does not."
     predictors, first = study.settings['predictors'], whose_model(study, name)
-    way = ('elicitation', 'draws', 'temperature', 'max_new_tokens')
-    same = all(predictors[name][key] == predictors[first][key] for key in way)
+    same = all(predictors[name][key] == predictors[first][key] for key in _WAY)
     if first != name and same and not predictors[name]['server']:
         return dict(prompts=0, seconds=0.)
 
@@ -122,12 +125,13 @@ def _local_plan(lm, records, how, rates):
     sizes = [pass_sizes(local, records.select(rows).to_list(), way) for rows in batches]
     passes = [one for _, some in sizes for one in some]
     computed = sum(tokens for tokens, _ in passes)
-    if (lm.name, way) not in rates:
+    known = tuple(how[k] for k in ('model', 'adapter', *_WAY))
+    if known not in rates:
         few = records.select(batches[0][:12])
         _, work = pass_sizes(local, few.to_list(), way)
         work = sum(tokens for tokens, _ in work) if way == 'score' else len(few)
-        rates[lm.name, way] = _seconds(local, few, how)/work
-    seconds = rates[lm.name, way]*(computed if way == 'score' else len(records))
+        rates[known] = _seconds(local, few, how)/work
+    seconds = rates[known]*(computed if way == 'score' else len(records))
     prompts = zip(*(records[f][:] for f in ('instruction', 'input', 'before')
         if f in records.column_names))
     return dict(prompts=len(set(map(str, prompts))), tokens=sum(whole for whole, _ in sizes),
@@ -136,7 +140,7 @@ def _local_plan(lm, records, how, rates):
 
 def _seconds(local, records, how):
     "What a handful of records takes, really asked."
-    told = {k: how[k] for k in ('elicitation', 'draws', 'temperature', 'max_new_tokens')}
+    told = {k: how[k] for k in _WAY}
     return least_seconds(lambda: predict(local, records, unseen=None, **told))
 
 def _memory(model, tokens, read):
@@ -298,10 +302,10 @@ def make_plan(
         raise FileExistsError(f"{lock_path(study)}: is another plan: give overwrite to replace it, "
             "or run, and the report names what differs")
     check_probes(study, splits)
-    names = study.settings['predictors']
+    names, rates = study.settings['predictors'], {}
     about = study.survey.codebook.about
     lock = dict(made=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), **now,
-        takes={name: predictor_plan(study, name, splits) for name in names},
+        takes={name: predictor_plan(study, name, splits, rates) for name in names},
         power=primary_power(study, splits),
         suppressed=suppressed(splits['test']),
         terms=about.get('terms') or 'the codebook states none')
