@@ -82,7 +82,7 @@ def trainers(records, wanted=('shared', 'padded', 'packed'), load=load_model):
                 continue
             plain = Dataset.from_list([dict(input_ids=r['prompt'] + r['options'][0], completion_mask=[0]*len(r['prompt']) + [1]*len(r['options'][0])) for r in rows])
             how = dict(packing=True, max_length=2048, per_device_train_batch_size=1) if way == 'packed' else dict(max_length=None, per_device_train_batch_size=8)
-            args = SFTConfig(output_dir=folder, completion_only_loss=True, use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16, activation_checkpointing=False, report_to='none', **how)
+            args = SFTConfig(output_dir=folder, completion_only_loss=True, use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16, gradient_checkpointing=False, report_to='none', **how)
             made[way] = SFTTrainer(model=lm.model, args=args, train_dataset=plain, processing_class=lm.tokenizer, peft_config=lora_config(recipe))
     return made
 

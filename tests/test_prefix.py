@@ -133,7 +133,7 @@ def test_flex_attention_in_half_precision_checkpointed_and_in_replies(flex):
     model = tiny(LlamaConfig)
     with torch.no_grad(): fine = shared_option_logprobs(model, prompts, options)
     replies = shared_generate(model, prompts, pad_id=0, do_sample=False, max_new_tokens=4)
-    model.activation_checkpointing_enable(activation_checkpointing_kwargs=dict(use_reentrant=False))
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
     model.train()
     with shared_attention(model): shared_option_logprobs(model, prompts, options).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -149,7 +149,7 @@ def test_loss_and_gradients(model, checkpointing):
     sequences = [p + o[-1] for p, o in zip(prompts, options)]
     weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if checkpointing:
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs=dict(use_reentrant=False))
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
         if hasattr(model, 'enable_input_require_grads'): model.enable_input_require_grads()
         model.train()
     with shared_attention(model):

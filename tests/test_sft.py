@@ -328,7 +328,7 @@ def test_the_answer_loss_is_that_of_trl(base, tmp_path):
     from trl import SFTConfig, SFTTrainer
     lm, records = load_model(base), people()
     theirs = [dict(prompt=[dict(role='user', content=r['instruction'])], completion=[dict(role='assistant', content=r['output'])]) for r in records]
-    plain = dict(output_dir=str(tmp_path), use_cpu=True, report_to='none', activation_checkpointing=True, max_length=None, per_device_train_batch_size=len(records), bf16=False)
+    plain = dict(output_dir=str(tmp_path), use_cpu=True, report_to='none', max_length=None, per_device_train_batch_size=len(records), bf16=False)
     trainer = SFTTrainer(model=lm.model, args=SFTConfig(**plain), train_dataset=Dataset.from_list(theirs), processing_class=lm.tokenizer)
     batch = trainer.data_collator(list(trainer.train_dataset))
     with torch.no_grad(): wanted = trainer.compute_loss(lm.model, dict(batch)).item()

@@ -47,7 +47,7 @@ def trls(lm, folder):
     from trl import SFTConfig, SFTTrainer
     parts = [([dict(role='user', content=q)], [dict(role='assistant', content=a)]) for q, a in TALKS]
     data = Dataset.from_list([dict(prompt=q, completion=a) for q, a in parts])
-    args = SFTConfig(output_dir=str(folder), use_cpu=True, report_to='none', activation_checkpointing=True, max_length=None, bf16=False, completion_only_loss=True)
+    args = SFTConfig(output_dir=str(folder), use_cpu=True, report_to='none', max_length=None, bf16=False, completion_only_loss=True)
     trainer = SFTTrainer(model=lm.model, args=args, train_dataset=data, processing_class=lm.tokenizer)
     for row in trainer.train_dataset:
         batch = trainer.data_collator([row])

@@ -165,8 +165,7 @@ def sft_config(
         logging_steps=1, logging_nan_inf_filter=False, report_to='none',
         use_cpu=lm.device.type == 'cpu', bf16=lm.dtype == torch.bfloat16,
         remove_unused_columns=False, dataset_kwargs=dict(skip_prepare_dataset=True),
-        # either name: the older one is on its way out
-        activation_checkpointing=passed.get('gradient_checkpointing', False))
+        gradient_checkpointing=False)
     ours.update(_saving(save_every, validate_every))
     config = SFTConfig(**{**ours, **passed})
     # several GPUs are for several processes; in one the trainer would split what can't be split
