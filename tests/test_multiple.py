@@ -6,7 +6,7 @@ import pytest
 from importer_files import FORMATS
 from sklearn.metrics import accuracy_score, jaccard_score
 
-from alignsurvey.all import Survey, evaluate
+from alignsurvey.all import Survey, evaluate, report
 from alignsurvey.records.reading import read_records, write_records
 from alignsurvey.surveys import Codebook, read_metadata
 from alignsurvey.surveys.codebook import read_codebook
@@ -89,15 +89,28 @@ def test_other_tasks_have_no_score_of_sets():
     assert 'set_jaccard' not in set(scores.metric)
 
 
-def test_records_go_through_a_file_and_groups_are_asked(tmp_path):
-    survey = town(background=dict(clubs0=dict(question='Member', options={0: 'no', 1: 'yes'})), items={
+def grouped():
+    "A survey of groups: members and others."
+    return town(background=dict(clubs0=dict(question='Member', options={0: 'no', 1: 'yes'})), items={
         c: dict(question=c, options={0: 'no', 1: 'yes'}) for c in ('news0', 'news1')}, sets=dict(news=dict(kind='multiple', columns=['news0', 'news1'])))
+
+
+def test_records_go_through_a_file_and_groups_are_asked(tmp_path):
+    survey = grouped()
     records = survey.records('multiple', verbose=False)
     assert read_records(write_records(records, tmp_path/'r.jsonl')).to_list() == records.to_list()
     groups = survey.records('multiple', level='group', min_n=5, verbose=False)
     of_no = TRUE['clubs'][:, 0] == 0
     row = next(r for r in groups if r['question_id'] == 'news1' and r['groups']['clubs0'] == 'no')
     assert abs(row['target'][row['options'].index('yes')] - np.average(TRUE['news'][of_no, 1], weights=WEIGHT[of_no])) < 1e-9
+
+
+def test_a_report_of_shares_that_nobody_stated(tmp_path):
+    "The failing case: an IndexError out of its first plot."
+    records = grouped().records('multiple', level='group', min_n=5, verbose=False)
+    lost = pd.DataFrame(dict(record_id=records['record_id'][:], status='unparsed', probs=None))
+    scores = evaluate(records, {'mute': lost}, baselines=False, n_boot=100, min_n=5)
+    assert 'mute' in report(scores, tmp_path/'r.html', records=records, models=['mute']).read_text()
 
 
 def test_the_sets_of_a_labelled_file_are_asked(tmp_path):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy.stats import energy_distance
 
-from alignsurvey.all import Survey, TASKS, evaluate, load_model, predict
+from alignsurvey.all import Survey, TASKS, evaluate, load_model, predict, score_table
 from alignsurvey.metrics.scores import absolute_errors, covered_scores, crps_scores, quantiles
 from alignsurvey.records.reading import read_records, write_records
 from alignsurvey.files.tables import FileNotes
@@ -102,6 +102,15 @@ def test_scores_of_two_ranges_say_so_and_options_stay_as_they_are():
     assert not {'crps', 'absolute_error', 'covered_90'} & set(scores.metric)
 
 
+def test_a_table_of_numbers_that_were_written_beside_forecasts():
+    "The failing case: a noise floor of each kind was a duplicate label."
+    made = town().records('number', items=['warm'], verbose=False)
+    once = pd.DataFrame(dict(record_id=made['record_id'][:], value=[0]*len(made), status='ok', elicitation='greedy'))
+    flat = lambda r: np.full(len(r['options']), 1/len(r['options']))
+    table = score_table(evaluate(made, {'once': once}, predictors={'flat': flat}, baselines=False, n_boot=100))
+    assert {'once', 'flat', 'noise floor'} == set(table.index)
+
+
 def test_a_model_is_asked_by_digits_by_draws_and_once():
     lm, made = load_model('smollm2-135m', device='cpu'), town().records('number', items=['warm'], verbose=False).select([0, 2])
     by_digits = predict(lm, made)
@@ -113,6 +122,22 @@ def test_a_model_is_asked_by_digits_by_draws_and_once():
     value = scores[(scores.metric == 'crps') & scores.question_id.isna()].value.iloc[0]
     x, at = np.array(made[0]['positions']), made['answer_index'][:]
     assert abs(value - crps_scores(at, np.array(by_digits.probs.tolist()), x).mean()) < 1e-9
+
+
+@pytest.mark.parametrize('how, said', [(dict(answer_form='label'), "answer_form is 'label', and task 'number' asks each individual for number: use one of these$"),
+    (dict(level='group'), "task 'number' does not ask groups: ask individuals, .* or give the item bins")])
+def test_another_form_or_level_is_refused_with_what_can_be_done(how, said):
+    with pytest.raises(ValueError, match=said):
+        town().records('number', verbose=False, **how)
+
+
+def test_a_number_is_not_stated_as_shares():
+    made = town().records('number', items=['warm'], verbose=False)
+    with pytest.raises(ValueError, match="answer_form is number, which elicitation 'verbalize' can't ask for: use score, greedy or sample"):
+        predict(load_model('smollm2-135m', device='cpu'), made, elicitation='verbalize')
+    options = Survey.load('gss2018')
+    with pytest.raises(ValueError, match="'shares', and task 'response' asks each individual for label_text or label or text: .*, or level='group'"):
+        options.records(items=['natsci'], answer_form='shares', verbose=False)
 
 
 def test_the_command_line_asks_for_numbers(here, tmp_path):

@@ -59,8 +59,9 @@ def _option_counts(records, elicitation):
             raise ValueError(f"{record_id}: shows {k} options, and {elicitation!r} needs at least "
                 "two: give its options, or use greedy for free text")
         if (form in SHARE_FORMS) != (elicitation == 'verbalize'):
-            raise ValueError(f"{record_id}: its answer_form is {form}, which {elicitation!r} "
-                "can't ask for: use verbalize for shares, score or greedy for an option")
+            able = 'verbalize' if form in SHARE_FORMS else 'score, greedy or sample'
+            raise ValueError(f"{record_id}: its answer_form is {form}, which elicitation "
+                f"{elicitation!r} can't ask for: use {able}")
         counts.append(k)
     return counts
 

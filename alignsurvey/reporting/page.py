@@ -183,7 +183,9 @@ def _unread_note(records, survey):
 def _score_plot(scores, models):
     "The first main metric of each predictor."
     metric = next(iter(main_metrics(scores)), None)
-    if metric is None:
+    rows = overall(scores)
+    told = (rows.metric == metric) & rows.value.notna() & (rows.predictor != 'noise floor')
+    if not told.any():    # every reply failed
         return None
     name = metric_name(metric)
     return dict(title=name[0].upper() + name[1:], drawn=plot_scores(scores, metric, models=models),
@@ -194,7 +196,7 @@ def _score_plot(scores, models):
 def _share_plot(scores, models):
     "The shares of the model of interest."
     mine = scores.predictor == (models[-1] if models else None)
-    if not ((scores.metric == 'share') & mine).any():
+    if not ((scores.metric == 'share') & mine & scores.value.notna()).any():
         return None
     return dict(title='Item by item', drawn=plot_shares(scores, models[-1]),
         alt=f'Shares of each response option by item: respondents in blue, {models[-1]} in orange, '

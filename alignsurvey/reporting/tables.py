@@ -43,7 +43,8 @@ _DRAWN = ('share', 'confidence', 'hit_rate')    # rows that are drawn, not table
 
 def _best_first(rows, metric):
     "Predictors in the order of a metric, the best on top."
-    values = rows[rows.metric == metric].set_index('predictor').value
+    own = rows[rows.metric == metric].drop_duplicates('predictor')    # there may be two floors
+    values = own.set_index('predictor').value
     order = values.reindex(rows.predictor.unique()).sort_index()
     return order.sort_values(na_position='last', ascending=is_lower_better(metric)).index
 

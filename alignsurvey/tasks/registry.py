@@ -58,7 +58,9 @@ def _check_arguments(task, given):
     if lang not in task.wordings:
         raise ValueError(f"lang is {lang!r}: use one of {', '.join(task.wordings)}")
     if form is not None and form not in forms:
-        raise ValueError(f"answer_form is {form!r}: use one of {', '.join(forms)}")
+        more = ", or level='group'" if form in task.forms.get('group', ()) else ''
+        raise ValueError(f"answer_form is {form!r}, and task {task.name!r} asks each "
+            f"{given['level']} for {' or '.join(forms)}: use one of these{more}")
     if given['items'] is not None and not len(given['items']):
         raise ValueError("items is empty: name the items to ask, or leave it out")
     for name in OPTIONAL:
