@@ -169,7 +169,7 @@ def test_it_is_in_tables_findings_and_plots(records, predictions, steps):
     axes = plot_scores(scores, 'steps_off', models=['tuned'])
     assert axes.get_xlabel().startswith('steps off ↓')
     assert axes.get_yticklabels()[-1].get_text() == 'tuned'
-    assert axes.get_title() == 'tuned has the best steps off'
+    assert axes.get_title() == 'steps off of each predictor, the lowest on top'
 
 
 def test_a_score_where_higher_is_better_is_read_so(records, predictions, catalogue):
@@ -179,7 +179,7 @@ def test_a_score_where_higher_is_better_is_read_so(records, predictions, catalog
     told = findings(scores, metrics=['sure'])
     assert any(t.startswith('base is worse than tuned in sure: -') for t in told), told
     axes = plot_scores(scores, 'sure')
-    assert axes.get_yticklabels()[-1].get_text() == 'tuned'
+    assert axes.get_yticklabels()[-1].get_text() == 'tuned' and axes.get_title().endswith('the highest on top')
 
 
 def test_it_scores_subgroups(records, predictions, steps):

@@ -342,8 +342,11 @@ def test_validation_respondents_say_when_to_stop_and_at_which_rate(tmp_path):
     asked = asked.replace('\nbaselines', BEGUN).replace('epochs: 1', 'epochs: 2, lr: auto, minutes: 3, patience: 1, validate_every: 1')
     with pytest.raises(FileFault, match='tuned.training: lr auto, patience and validate_every look at validation respondents'):
         study_in(tmp_path, asked)
-    study = study_in(tmp_path, asked.replace('sample: 16', 'sample: 16\nsplit: {by: respondent, test: 0.5, validation: 0.25}'))
-    study.plan()
+    asked = asked.replace('sample: 16', 'sample: 16\nsplit: {by: respondent, test: 0.5, validation: 0.25}')
+    with pytest.raises(FileFault, match='tuned.training.minutes: they are for finding the learning rate: give lr: auto'):
+        study_in(tmp_path, asked.replace('lr: auto, ', ''))
+    study = study_in(tmp_path, asked)
+    assert study.plan()['takes']['tuned']['training']['seconds'] > 180    # the minutes are among them
     study.run()
     card = json.loads((tmp_path/'adapters'/'tuned'/'sft.json').read_text())
     assert card['validation_hash'] and card['rates']['best'] == card['recipe']['lr']

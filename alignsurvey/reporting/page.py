@@ -256,6 +256,13 @@ def _table_note(rows):
         '↓ lower is better, ↑ higher is better. ' + ' '.join(sentences))
 
 # %% ../../nbs/reporting/04_page.ipynb #c027
+def _sources(records, most=3):
+    "The surveys that records are of, in words."
+    names = records.unique('source')
+    if len(names) > most:
+        names = [*names[:most], f'{len(names) - most} more']
+    return ' and '.join(', '.join(names).rsplit(', ', 1))
+
 def report(
     scores, # frame from `evaluate`
     path, # HTML file to write
@@ -277,7 +284,7 @@ def report(
             raise ValueError(f"scores hold no predictor {m!r}: they hold {', '.join(known)}")
     rows, first = overall(scores), records[0]
     about = survey.codebook.about if survey else {}
-    name = about.get('title', first['source'])
+    name = about.get('title') or _sources(records)
     differences = difference_table(scores).set_index('predictor').rename_axis(None)
     page = _PAGE.render(style=PAGE_STYLE, title=title or f"{name}: how close did the model come?",
         asked=describe_records(records), warnings=page_warnings(records, survey),

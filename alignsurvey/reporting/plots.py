@@ -44,10 +44,11 @@ def plot_scores(
     for i, name in enumerate(rows.predictor):
         draw_dots(ax, rows.iloc[[i]], [i], MODEL if name in models else OTHER)
     ax.set_yticks(range(len(rows)), rows.predictor)
-    best = rows[rows.predictor != 'noise floor'].iloc[-1]
-    ax.set(xlabel=f'{metric_label(metric)}, 95 % interval (n = {int(best.n):,})',
+    n = int(rows[rows.predictor != 'noise floor'].iloc[-1].n)
+    first = 'lowest' if is_lower_better(metric) else 'highest'
+    ax.set(xlabel=f'{metric_label(metric)}, 95 % interval (n = {n:,})',
         ylim=(-.7, len(rows) - .3),
-        title=f'{best.predictor} has the best {metric_name(metric)}')
+        title=f'{metric_name(metric)} of each predictor, the {first} on top')
     sns.despine(left=True)
     return ax
 

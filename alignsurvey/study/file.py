@@ -250,6 +250,9 @@ def _check_training(made, where):
         recipe = make_recipe(given.get('stage', 'task'), recipe)
     except (ValueError, TypeError) as e:
         raise FileFault(f"{where}: {e}") from None
+    if 'minutes' in given and recipe.lr != 'auto':
+        raise FileFault(f"{where}.minutes: they are for finding the learning rate: "
+            "give lr: auto, or leave minutes out")
     if needs_offset(recipe.loss) != (made['offset'] is not None):
         raise FileFault(f"{where}.loss is {recipe.loss!r}: "
             "loss residual and offset belong together, as in offset: marginal")

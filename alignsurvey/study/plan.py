@@ -93,12 +93,17 @@ def _asking_plan(lm, records, how, rates):
 
 # %% ../../nbs/study/03_plan.ipynb #tp01
 def _training_plan(study, name, lm, splits):
-    "What tuning a predictor's model takes; the shape of the model is that of its beginning."
+    """What tuning a predictor's model takes, the search for a learning rate among it; the shape of
+    the model is that of its beginning."""
     from alignsurvey.training.cost import estimate_training
-    how = study.settings['predictors'][name]
-    recipe = {k: v for k, v in how['training'].items() if k == 'stage' or k not in OF_A_RUN}
-    return estimate_training(lm, learns_from(study, name, splits), **recipe,
+    from alignsurvey.training.rates import SHARE
+    how = study.settings['predictors'][name]['training']
+    recipe = {k: v for k, v in how.items() if k == 'stage' or k not in OF_A_RUN}
+    found = estimate_training(lm, learns_from(study, name, splits), **recipe,
         seed=study.settings['seeds']['training'])
+    if how.get('lr') == 'auto':
+        found['seconds'] += 60*how.get('minutes', SHARE*found['seconds']/60)
+    return found
 
 def _asked_before(how, splits):
     "Records that are asked of the model before the test is asked of a predictor, None for none."

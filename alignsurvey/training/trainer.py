@@ -316,6 +316,7 @@ def sft(
 )->LM: # the model with its new adapter
     """Fine-tune by LoRA. Raises ValueError at settings or records it can't use and at a loss that
     is not a number, FileExistsError where `out` holds an adapter, OSError at a full disk."""
+    _check_heard(validate, patience, minutes, recipe.get('lr'))
     ready = ready_model(lm, records, stage, adapter_policy, share_prefixes, recipe)
     meet(lm.device)
     _check_out(Path(out), lm, overwrite)
@@ -325,8 +326,7 @@ def sft(
     if validation is not None:
         validate, table = _validated_by(run, records, validation)
     told = dict(trainer_args=trainer_args or {},
-        validate_every=validate_every if validate else None,
-        patience=patience if validate else None)
+        validate_every=validate_every if validate else None, patience=patience)
     run, going = _claimed(run, told, overwrite, validation, minutes)
     _train(run, validate, save_every, told, going)
     first_alone(lambda: _tidy(run.out))
@@ -337,6 +337,15 @@ def sft(
     return tuned
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600013
+def _check_heard(validate, patience, minutes, lr):
+    "Raises ValueError at settings that would change nothing."
+    if patience and validate is None:
+        raise ValueError('patience counts validations and there are none: give validate=records '
+            'of held-out respondents, or leave patience out')
+    if minutes is not None and lr != 'auto':
+        raise ValueError("minutes are for finding the learning rate: give lr='auto', or leave "
+            'minutes out')
+
 @dataclasses.dataclass(frozen=True)
 class _Run:
     "What a run is made of."
