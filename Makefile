@@ -44,7 +44,7 @@ test-servers: $(READY) ## real servers with the embedded model; compiles llama.c
 fuzz: $(READY) ## mutated files, replies, journals and cards for as long as one likes: make fuzz ARGS="--cases 100000 --first 0"
 	$(RUN) $(BIN)/python tests/fuzz/run.py --out benchmarks/fuzz.json $(ARGS)
 
-chaos: $(READY) ## odd replies, kills, full disks, jumping clocks, two writers; adds to what is known: make chaos ARGS="--seconds 600"
+chaos: $(READY) ## odd replies, kills, full and slow disks, jumping clocks, two writers, lost packets; adds to what is known: make chaos ARGS="--seconds 600"
 	$(RUN) $(BIN)/python benchmarks/chaos.py $(ARGS)
 
 lab: $(READY) ## open the quick start in JupyterLab

@@ -5,11 +5,14 @@
 - disk: the same work where files may not grow beyond a limit, then without one
 - clock: a clock that jumps while a run goes on
 - writers: two runs at once into one journal, one of which is killed
+- slow: the journal is locked for up to a second at a time, as by a disk that takes long to write
+- packets: a network that drops a fifth of all packets (needs unshare and iptables; left out where they are not)
 
 Run: make chaos, or python benchmarks/chaos.py [--quick] [--only kills] [--first 0] [--runs 10] [--prompts 10000].
 Each run has a number (its seed); runs with other numbers are added to what chaos.json holds. Ends with 1 where something was wrong."""
 import os
 os.environ |= dict(OMP_NUM_THREADS='1', TQDM_DISABLE='1')    # a forked process has no threads but its own
+import argparse
 import contextlib
 import json
 import random
@@ -17,6 +20,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -100,6 +104,49 @@ def faults(n, share, seed, folder):
                 calls=calls, stopped=stopped, failed_in_first_call=failed, lost=int((done.status != 'ok').sum()) + n - len(done),
                 differences=different, doubled=answers_once, billed_tokens=seen['billed'], recorded_tokens=recorded,
                 seconds=round(seconds[share], 1), fault_free_seconds=round(seconds[0.], 1), times=round(seconds[share]/seconds[0.], 2), by_kind=kinds)
+
+
+# --- packets are dropped
+
+DROP = .2    # of all packets
+ALONE = ['unshare', '-rn', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh']    # a network of its own, without rights on this machine
+
+
+@contextlib.contextmanager
+def dropping(share):
+    "While this lasts, a share of all packets is lost."
+    rule = ['INPUT', '-i', 'lo', '-m', 'statistic', '--mode', 'random', '--probability', str(share), '-j', 'DROP']
+    subprocess.run(['iptables', '-A', *rule], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(['iptables', '-D', *rule], check=True)
+
+
+def packets(n, folder):
+    "One run in a good network, one in a bad one. A reply that comes too late is paid and asked for again."
+    records, frames, told = prompts(n), {}, {}
+    for name, share in dict(good=0., bad=DROP).items():
+        journal = folder/f'{name}.sqlite'
+        with stub(latency=.02) as (url, saw):
+            start = time.perf_counter()
+            with dropping(share):
+                frames[name], calls, stopped, _ = predicted(url, records, journal)
+            told[name] = dict(calls=calls, stopped=stopped, seconds=round(time.perf_counter() - start, 1),
+                billed_tokens=saw()['billed'], recorded_tokens=recorded_tokens(journal))
+    lost = int((frames['bad'].status != 'ok').sum()) + n - len(frames['bad'])
+    different = [d for d in compare_predictions(frames['good'], frames['bad']) if not d.startswith('tokens ')]
+    return dict(prompts=n, dropped=DROP, lost=lost, differences=different, **told)
+
+
+def alone():
+    "This command again in a network of its own, for packets only: how it ended; 0 where there is no such network."
+    try:
+        subprocess.run([*ALONE, 'iptables', '-L'], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        print('packets: left out, for they need unshare and iptables')
+        return 0
+    return subprocess.run([*ALONE, sys.executable, *sys.argv, '--alone']).returncode
 
 
 # --- work that is killed, runs into a full disk or meets another clock
@@ -362,7 +409,30 @@ def beside_another(work, folder, rng, whole_s):
     return count, wrong + work.wrong(folder, True)
 
 
-EVENTS = dict(kills=killed, disk=on_a_full_disk, clock=with_a_jumping_clock, writers=beside_another)
+def holding(path, rng):
+    "A process that locks a journal again and again; its id."
+    if child := os.fork():
+        return child
+    while True:
+        time.sleep(rng.uniform(0, .1))
+        if path.exists():
+            with contextlib.closing(sqlite3.connect(path, timeout=60)) as db:
+                db.execute('begin exclusive')
+                time.sleep(rng.uniform(0, 1))
+                db.rollback()
+
+
+def on_a_slow_disk(work, folder, rng, whole_s):
+    "The journal can't be written to for up to a second at a time."
+    holder = holding(folder/'run.sqlite', rng)
+    code = finish(work.do, folder)
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    wrong = [] if code == DONE else [f'not through: {said_in(folder)}']
+    return 1, wrong + work.wrong(folder, True)
+
+
+EVENTS = dict(kills=killed, disk=on_a_full_disk, clock=with_a_jumping_clock, writers=beside_another, slow=on_a_slow_disk)
 
 
 def one_run(work, folder, event, rng, whole_s):
@@ -423,9 +493,27 @@ def next_number(held):
     return max((r['first'] + r['runs'] for r in held.get('each', [])), default=0)
 
 
+def held_in(file):
+    return json.loads(file.read_text(encoding='utf-8')) if file.exists() else {}
+
+
+def write(file, found):
+    file.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+
+
+def packets_into(given):
+    "The run with packets dropped, into the file: whether something was wrong."
+    with tempfile.TemporaryDirectory() as tmp:
+        told = packets(given.prompts//10, Path(tmp))
+    print('packets:', json.dumps(told), flush=True)
+    write(given.out, held_in(given.out) | dict(packets=told))
+    return bool(told['lost'] or told['differences'] or told['bad']['billed_tokens'] > told['bad']['recorded_tokens'])
+
+
 def main():
     parser = Options(__file__, __doc__)
-    parser.add_argument('--only', choices=['faults', *EVENTS], action='append', help='default all')
+    parser.add_argument('--only', choices=['faults', 'packets', *EVENTS], action='append', help='default all')
+    parser.add_argument('--alone', action='store_true', help=argparse.SUPPRESS)    # in a network of its own already
     parser.size('--work', list(WORKS), quick=['predict in batches'], choices=WORKS, help='what is disturbed')
     parser.size('--prompts', 10_000, quick=200, help='of the run with faults')
     parser.add_argument('--share', type=float, default=.3, help='of replies that are wrong')
@@ -433,21 +521,26 @@ def main():
     parser.size('--runs', 10, quick=1, help='of each work and event, at most')
     parser.add_argument('--seconds', type=float, default=60., help='for each work and event, about')
     given = parser.parse_args()
-    found = json.loads(given.out.read_text(encoding='utf-8')) if given.out.exists() else {}
-    only, bad = given.only or ['faults', *EVENTS], 0
+    if given.alone:
+        sys.exit(packets_into(given))
+    only, bad = given.only or ['faults', 'packets', *EVENTS], 0
+    if 'packets' in only:
+        bad += alone()
+    found = held_in(given.out)
     if 'faults' in only:
         with tempfile.TemporaryDirectory() as tmp:
             told = found['faults'] = faults(given.prompts, given.share, given.first or 0, Path(tmp))
         print('faults:', json.dumps({k: v for k, v in told.items() if k != 'by_kind'}), flush=True)
         bad += told['lost'] + told['doubled'] + len(told['differences']) + max(0, told['billed_tokens'] - told['recorded_tokens'])
     for name in given.work:
-        held = {event: found.setdefault(event, {}).get(name, {}) for event in EVENTS if event in only}
+        happens = [e for e in EVENTS if e in only and (e != 'slow' or name.startswith('predict'))]
+        held = {event: found.setdefault(event, {}).get(name, {}) for event in happens}
         firsts = {event: next_number(h) if given.first is None else given.first for event, h in held.items()}
         for event, new in runs_of(name, firsts, given.runs, given.seconds).items():
             found[event][name] = added(held[event], new)
             bad += len(new['wrong']) + new['doubled']
             print(f'{event}, {name}:', json.dumps(new), flush=True)
-    given.out.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    write(given.out, found)
     sys.exit(bool(bad))
 
 

@@ -45,7 +45,9 @@ def test_a_minute_of_everything_that_goes_wrong(tmp_path):
     faults = told.pop('faults')
     assert (faults['lost'], faults['doubled'], faults['differences']) == (0, 0, []) and faults['recorded_tokens'] >= faults['billed_tokens']
     assert faults['kinds'] > 80 and faults['kinds_seen'] > 40 and faults['faulty'] > faults['prompts']/4
-    assert set(told) == {'kills', 'disk', 'clock', 'writers'} and sum(work['times'] for event in told.values() for work in event.values()) >= 5
+    packets = told.pop('packets', None)    # not everywhere may a process have a network of its own
+    assert packets is None or (packets['lost'], packets['differences']) == (0, []) and packets['bad']['recorded_tokens'] >= packets['bad']['billed_tokens']
+    assert set(told) == {'kills', 'disk', 'clock', 'writers', 'slow'} and sum(work['times'] for event in told.values() for work in event.values()) >= 5
 
 
 def test_two_runs_share_what_they_share_and_an_edited_record_is_asked_again(tmp_path):
