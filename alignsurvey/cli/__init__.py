@@ -10,4 +10,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     demo=['run_demo'],
-    benchmark=['protocol_table', 'rehearse']))
+    benchmark=['protocol_table', 'rehearse'],
+    benchmark_run=['run_benchmark']))

@@ -49,14 +49,15 @@ class _Part:
     level: str     # individual or group
     source: str    # dialogues or surveys
     asks: str      # elicitation of `predict`
+    metric: str    # that a table of all parts shows
 
 PROTOCOL = (
-    _Part('role', 'role', 'individual', 'dialogues', 'greedy'),
-    _Part('interview', 'interview', 'individual', 'dialogues', 'greedy'),
-    _Part('stance', 'stance', 'individual', 'surveys', 'greedy'),
-    _Part('stance_groups', 'stance', 'group', 'surveys', 'verbalize'),
-    _Part('response', 'response', 'individual', 'surveys', 'score'),
-    _Part('response_groups', 'response', 'group', 'surveys', 'verbalize'))
+    _Part('role', 'role', 'individual', 'dialogues', 'greedy', 'accuracy'),
+    _Part('interview', 'interview', 'individual', 'dialogues', 'greedy', 'chrf'),
+    _Part('stance', 'stance', 'individual', 'surveys', 'greedy', 'accuracy'),
+    _Part('stance_groups', 'stance', 'group', 'surveys', 'verbalize', 'js_divergence'),
+    _Part('response', 'response', 'individual', 'surveys', 'score', 'accuracy'),
+    _Part('response_groups', 'response', 'group', 'surveys', 'verbalize', 'js_divergence'))
 CORPORA = dict(qualitative=44_000, quantitative=400_000)    # dialogues; records of surveys
 BENCHMARK_MODELS = ('meta-llama/Llama-3.1-8B-Instruct', 'Qwen/Qwen2.5-7B-Instruct',
     'mistralai/Mistral-7B-Instruct-v0.3')    # bases in Lin et al. 2025

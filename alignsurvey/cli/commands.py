@@ -834,23 +834,47 @@ _GPU = Path('benchmarks')/'gpu.json'
 
 @_command
 def benchmark(
-    out: option(Path, 'folder for everything; an unfinished rehearsal goes on in it'
+    survey: option(list[str], 'a data file, a folder or a bundled survey, asked for stances and '
+        'answers; give it again for another') = [],
+    interviews: option(list[str], 'a folder of a survey with its turns_en.jsonl, or a bundled one; '
+        'give it again for another') = [],
+    model: option(list[str], 'smollm2-135m (embedded), a folder or a hub id; give it again for '
+        'another') = ['smollm2-135m'],
+    out: option(Path, 'folder for everything; an unfinished run goes on in it'
         ) = Path('runs/benchmark'),
+    quick: option(bool, 'a small run that shows that everything works; without data, on bundled '
+        'ones', '--quick') = False,
+    sample: option(int | None, 'respondents of each survey and of the interviews, drawn at '
+        'random; default all') = None,
+    lang: option(str, 'en or zh') = 'en',
+    only_plan: option(bool, 'print what it will take, and train and ask nothing',
+        '--plan') = False,
     rehearse: option(bool, 'run it on made-up data, with a made-up model', '--rehearse') = False,
-    size: option(float, 'part of 44,000 dialogues and 400,000 records, from 0.01') = 1.,
-    gpu: option(Path, 'what benchmarks/gpu.py measured, to predict time on GPUs') = _GPU,
-    price: option(float | None, 'of an hour of one GPU') = None,
+    size: option(float, 'to rehearse: part of 44,000 dialogues and 400,000 records, from 0.01'
+        ) = 1.,
+    gpu: option(Path, 'to rehearse: what benchmarks/gpu.py measured, to predict time on GPUs'
+        ) = _GPU,
+    price: option(float | None, 'to rehearse: of an hour of one GPU') = None,
     seed: Seed = 0):
-    """The AlignSurvey protocol: its plan, or a rehearsal of all of it.
+    """The AlignSurvey protocol on your surveys and interviews: two stages of training, four
+    tasks, one table.
 
-    Example: alignsurvey benchmark --rehearse --size 0.01"""
-    from alignsurvey.cli import benchmark as protocol
-    if not rehearse:
-        print(protocol.protocol_table().to_string(index=False))
-        raise ValueError('this is the plan for each model; only a rehearsal of it is run: add '
-            '--rehearse, or write a study a task of your survey (alignsurvey new)')
-    found = protocol.rehearse(out, size=size, seed=seed)
-    print(protocol.rehearsal_text(found), protocol.gpu_sentence(out, gpu, price),
+    Example: alignsurvey benchmark --survey gss2018 --interviews invented_interviews --quick"""
+    if rehearse:
+        _rehearse(out, size, seed, gpu, price)
+        return
+    from alignsurvey.cli.benchmark_run import run_benchmark
+    table = run_benchmark(out, only_plan=only_plan, surveys=survey, interviews=interviews,
+        models=model, quick=quick, sample=sample, lang=lang, seed=seed)
+    if not only_plan:
+        print(table.to_string(index=False), f"{out.resolve()/'report.html'}", sep='\n')
+
+# %% ../../nbs/cli/03_commands.ipynb #bm2r
+def _rehearse(out, size, seed, gpu, price):
+    "The protocol on made-up data."
+    from alignsurvey.cli.benchmark import gpu_sentence, rehearsal_text, rehearse
+    found = rehearse(out, size=size, seed=seed)
+    print(rehearsal_text(found), gpu_sentence(out, gpu, price),
         f'{out.resolve()}: rehearsal.json, and a report.html in each folder', sep='\n')
 
 # %% ../../nbs/cli/03_commands.ipynb #crs1

@@ -512,7 +512,7 @@ def _for_whom(s, rows):
         said += f' and {len(worse) - 3} more'
     if not worse:
         said = f'is shown to be worse than the {OWN_SHARES} for none, at most for {names[0]}'
-    clear = gaps[[is_shown(q) for q in gaps.p_adj]].group_var
+    clear = gaps.group_var[[is_shown(q) for q in gaps.p_adj]]
     differ = 'differ by ' + ', '.join(clear) if len(clear) else 'are not shown to differ'
     return (f'In {metric_name(s.error)}, {s.model} {said}; in this, groups {differ} '
         f'({len(groups)} groups of {groups.group_var.nunique()} variables tried at once'

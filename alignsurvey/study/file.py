@@ -16,6 +16,7 @@ from ..files.writing import no_overwrite, write_text
 from ..metrics.catalogue import METRICS
 from ..surveys.codebook import labels
 from ..tasks.registry import Survey, get_task
+from ..tasks.task import LEVELS
 from ..prediction.baselines import BASELINES, chosen_baselines
 from ..prediction.elicitation import ELICITATIONS
 from .checklists import check_statements
@@ -38,10 +39,14 @@ KEYS = dict(
     codebook=Key(_TEXT, 'a codebook file; default: the one beside the data'),
     where=Key(_MAP, 'columns and the values that respondents are to have, as in {wave: 2016}'),
     task=Key(_TEXT, 'a task, such as response', 'response'),
+    source=Key(_TEXT, 'survey, or interviews: the dialogues in turns_en.jsonl beside the data'),
+    level=Key(_TEXT, 'individual or group'),
+    by=Key(_NAMES, 'a list of variables that make the groups; default: each background variable'),
     lang=Key(_TEXT, 'a language, such as en', 'en'),
     items=Key(_NAMES, 'a list of items, as in [natsci, natroad]'),
     background=Key(_NAMES, 'a list of background variables, as in [age, sex]'),
     attributes=Key(_NAMES, 'a list of what respondents are asked to be in the task role'),
+    stances=Key((str, dict), 'thirds of the scales, or stances by item in the task stance'),
     answer_form=Key(_TEXT, "one of the task's answer forms, such as label_text"),
     sample=Key(_COUNT, 'a whole number of respondents to draw'),
     order=Key(_TEXT, 'an order of options, such as flip'),
@@ -96,6 +101,7 @@ PART_KEYS = dict(
         survey=Key(_TEXT, "a survey; default: the study's, without its respondents"),
         items=Key(_NAMES, 'a list of items; default: all'),
         respondents=Key(_COUNT, 'a whole number of respondents to draw; default: all'),
+        records=Key(_TEXT, 'a file of records, in place of all this'),
         interviews=Key(_TEXT, 'a folder of a survey with its turns_en.jsonl, or a bundled one')),
     seeds={name: Key(_COUNT, 'a whole number', 0)
         for name in ('sample', 'split', 'order', 'training', 'draws', 'bootstrap')})
@@ -314,6 +320,16 @@ def _probes(made, where):
                 "leave it out, or add a model on this machine with elicitation score")
     return found
 
+# %% ../../nbs/study/01_file.ipynb #src1
+def _check_source(made, name):
+    "Raises `FileFault` at a source or level that is none, or that is not varied or probed."
+    for key, among in dict(source=('survey', 'interviews'), level=LEVELS).items():
+        if made[key] not in (None, *among):
+            raise FileFault(f"{name}: {key} is {made[key]!r}: use {' or '.join(among)}")
+        for part in ('vary', 'probes'):
+            if made[key] == among[1] and made[part] is not None:
+                raise FileFault(f"{name}: {part}: {key} {among[1]} can't have it: leave it out")
+
 # %% ../../nbs/study/01_file.ipynb #c014
 def _check_names(made, name):
     "Raises `FileFault` where one part of a study names what another does not have."
@@ -333,6 +349,7 @@ def _check_names(made, name):
             raise FileFault(f"{name}: predictors.{who} is {other} but for capitals, and would be "
                 "the same file on Windows and macOS: choose another")
     _check_held_out(made, f'{name}: predictors')
+    _check_source(made, name)
     try:
         check_statements(made['statements'] or {}, f'{name}: ')
         if made['vary'] is not None:

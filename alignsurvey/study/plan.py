@@ -63,8 +63,11 @@ def predictor_plan(
     "What asking a predictor takes; of a model here a handful of records is asked."
     how = study.settings['predictors'][name]
     rates = {} if rates is None else rates
-    lm = _untrained(study, name, splits, how)
     plan = dict(records=len(splits['test']), elicitation=how['elicitation'])
+    if how['adapter'] and not (study.folder/how['adapter']).exists():
+        plan['told'] = f"{how['adapter']} is not there yet: planned without it"
+        how = dict(how, adapter=None)
+    lm = _untrained(study, name, splits, how)
     plan |= _known(study, name) or _asking_plan(lm, splits['test'], how, rates)
     if how['server']:
         lm.check_terms(splits['test'])
@@ -98,7 +101,8 @@ def _training_plan(study, name, lm, splits):
     from alignsurvey.training.cost import estimate_training
     from alignsurvey.training.rates import SHARE
     how = study.settings['predictors'][name]['training']
-    recipe = {k: v for k, v in how.items() if k == 'stage' or k not in OF_A_RUN}
+    of_a_run = {*OF_A_RUN} - {'stage'} - ({'adapter_policy'} if lm.adapter else set())
+    recipe = {k: v for k, v in how.items() if k not in of_a_run}
     found = estimate_training(lm, learns_from(study, name, splits), **recipe,
         seed=study.settings['seeds']['training'])
     if how.get('lr') == 'auto':
@@ -203,7 +207,9 @@ def suppressed(
     records, # test records
     min_n=30, # groups with fewer respondents are suppressed
 )->dict: # background variable -> groups that are too small, and how many respondents they have
-    "Groups that a report will not show."
+    "Groups that a report will not show; records of groups were never made of small ones."
+    if records['level'][0] == 'group':
+        return {}
     people = records.select_columns(['respondent_id', 'groups']).to_pandas()
     people = people.drop_duplicates('respondent_id').groups
     counts = {}

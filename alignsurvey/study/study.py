@@ -20,13 +20,15 @@ from ..records.splits import split_records
 from ..tasks.registry import Survey, get_task, task_records
 from ..prediction.predictions import read_predictions
 from ..prediction.runs import read_run_card, write_run
-from ..evaluation.scoring import declared_design, evaluate
+from ..evaluation.scoring import declared_design, evaluate, known_choices
 from ..estimation.tests import is_shown
 from ..metrics.catalogue import is_lower_better, metric_name
-from ..reporting.run_cards import run_card
+from ..reporting.page import report
+from ..reporting.run_cards import model_facts, run_card
 from ..reporting.sections import Section
 from ..reporting.study_report import full_report
-from .askers import answers, asker, brought, journal_path
+from .askers import answers, asker, brought, interviews_beside, journal_path
+from .askers import part_of
 from .file import check_fits, read_study
 
 # %% ../../nbs/study/02_study.ipynb #c007
@@ -104,42 +106,74 @@ def study_records(
     study, # a `Study`
     **other, # what `survey.records` is to be told otherwise, such as wording
 )->'Dataset':
-    "The records of a study. Raises ValueError as `survey.records` does."
-    s, task = study.settings, get_task(study.settings['task'])
-    told = dict(items=s['items'], respondents=s['sample'], seed=s['seeds']['sample'],
-        lang=s['lang'], answer_form=s['answer_form'], verbose=False)
-    given = dict(variables=s['background'], attributes=s['attributes'])
-    told |= {name: value for name, value in given.items() if name in task.takes}
-    return task_records(study.survey, s['task'], **told | other)
+    "The individual records of a study. Raises ValueError as `survey.records` does."
+    s = study.settings
+    draw = dict(respondents=s['sample'], seed=s['seeds']['sample'])
+    if s['source'] == 'interviews':
+        talks = interviews_beside(data_files(study)[0], study.survey, s['lang'], **draw)
+        return task_records(talks, s['task'], **_told(s, s['answer_form']) | other)
+    form = None if s['level'] == 'group' else s['answer_form']
+    return task_records(study.survey, s['task'], **draw, **_told(s, form) | other)
+
+def _told(s, form):
+    "What records of all kinds are told of a study's settings."
+    given = dict(variables=s['background'], attributes=s['attributes'], stances=s['stances'])
+    takes = get_task(s['task']).takes
+    return dict(items=s['items'], lang=s['lang'], answer_form=form, verbose=False) | {
+        name: value for name, value in given.items() if name in takes}
 
 def ordered(
     study, # a `Study`
     records, # of it
     order=None, # of options; default the study's, else the task's
 )->'Dataset':
-    "Records with their options in the study's order."
+    "Records with their options in the study's order; dialogues have none to order."
     order = order or study.settings['order']
-    if order is None and not get_task(study.settings['task']).reorders:
+    usual = get_task(study.settings['task']).reorders and study.settings['source'] != 'interviews'
+    if order is None and not usual:
         return records
     return reorder(records, order or 'flip', seed=study.settings['seeds']['order'])
 
+# %% ../../nbs/study/02_study.ipynb #spl1
 def study_splits(
     study, # a `Study`
 )->'DatasetDict': # train, validation where the study has one, test
-    "The records of a study, split. Raises ValueError where a side would be empty."
+    """The records of a study, split by its respondents; of groups, those that each side makes.
+    Raises ValueError where a side would be empty."""
+    splits = _people(study)
+    if study.settings['level'] != 'group':
+        return splits
+    return type(splits)({name: _group_records(study, part) for name, part in splits.items()})
+
+def _people(study):
+    "Individual records of a study, split."
     how = study.settings['split']
     records = ordered(study, study_records(study))
     return split_records(records, how['by'], test=how['test'], validation=how['validation'],
         seed=study.settings['seeds']['split'], stratify=how['stratify'])
 
+def _group_records(study, part):
+    "Records of the groups that respondents of a part make."
+    s, some = study.settings, part_of(study, set(part['respondent_id']))
+    made = task_records(some, s['task'], level='group', by=s['by'], **_told(s, s['answer_form']))
+    return ordered(study, made)
+
+def _check_members(study, lm):
+    "Raises ValueError where a model was trained on members of the groups that it is asked about."
+    from alignsurvey.models.adapters import check_unseen, trained_on    # torch is slow to import
+    if study.settings['level'] == 'group':
+        met = trained_on(getattr(lm, 'adapter', None))
+        check_unseen(met, _people(study)['test'], what='members')
+
 # %% ../../nbs/study/02_study.ipynb #ls01
 def least_seconds(
     do, # a function without arguments
-    times=3, # how often it is called
+    times=3, # how often it is called at most
+    enough=2, # seconds after which it is not called again
 )->float: # seconds
     "The least of a few times: the first one finds all cold, and what else goes on only adds."
     took = []
-    for _ in range(times):
+    while len(took) < times and sum(took) < enough:
         start = time.perf_counter()
         do()
         took.append(time.perf_counter() - start)
@@ -158,7 +192,9 @@ def run_study(
     frames = {}
     for name in study.settings['predictors']:
         records = brought(study, name, splits, splits['test'])
-        frames[name] = answers(study, name, asker(study, name, splits), splits, records)
+        lm = asker(study, name, splits)
+        _check_members(study, lm)
+        frames[name] = answers(study, name, lm, splits, records)
         write_run(frames[name], study.folder/'answers'/f'{name}.jsonl',
             journal_path(study, name), _put_file(study, name, records), overwrite=True)
     scores = scored(study, splits, frames)
@@ -263,7 +299,8 @@ def report_study(
     splits=None, # from `study_splits`, where they are at hand
     frames=None, # from `read_answers_of`, likewise
 )->Path: # report/report.html
-    "The full report of a study. Raises FileNotFoundError where it was not run."
+    """The full report of a study; of groups and free answers the short one, without `sections`.
+    Raises FileNotFoundError where it was not run."""
     s, splits = study.settings, splits or study_splits(study)
     frames = frames or read_answers_of(study, splits['test'])
     how = dict(failure_rule=s['failure_rule'], n_boot=s['n_boot'], seed=s['seeds']['bootstrap'])
@@ -272,6 +309,10 @@ def report_study(
     more = [*([_primary_section(study)] if s['primary'] else []), *sections]
     margin = primary['margin'] if primary['metric'] == 'brier' else None
     card = run_card(splits['test'], splits['train'], study=deciding(s), **how)
+    if s['level'] == 'group' or not known_choices(splits['test'])[1]:
+        (study.folder/'report').mkdir(exist_ok=True)
+        return report(study.scores, study.folder/'report'/'report.html', records=splits['test'],
+            models=models, survey=study.survey, card=model_facts(frames) | card, overwrite=True)
     return full_report(splits['test'], frames, study.folder/'report', models=models, more=more,
         train=splits['train'], margin=margin, survey=study.survey, card=card, overwrite=True,
         design=declared_design(study.survey, splits['test']), **how)
