@@ -191,6 +191,7 @@ def _make_corpora(files, studies):
         check_leakage(dict(corpus=corpus, test=tests))
         write_records(corpus, file, overwrite=True)
 
+# %% ../../nbs/cli/06_benchmark_run.ipynb #r014b
 def _corpus(study, kind, tests):
     "What stage one reads of one source."
     s = study.settings
@@ -231,6 +232,7 @@ def _training_row(model, what, records, takes):
         tokens=takes['steps']*takes['tokens'], minutes=round(takes['seconds']/60, 1),
         memory_gib=round(takes['memory']/2**30, 1))
 
+# %% ../../nbs/cli/06_benchmark_run.ipynb #r017b
 def _plan_rows(one):
     "What one study takes."
     study = Study.load(one.path)
