@@ -87,6 +87,7 @@ def _untrained(study, name, splits, how):
         return asker(study, name, splits, model=how['model'])
     return base_model(study, how)
 
+# %% ../../nbs/study/03_plan.ipynb #pp10
 def _asking_plan(lm, records, how, rates):
     "What it takes to ask some records; `rates` holds what was measured so far."
     if not how['server']:
