@@ -1,7 +1,8 @@
 "Experiments in a survey: arms that share a column, the design behind an effect, and what a file must keep."
 import numpy as np, pandas as pd, pytest
-from alignsurvey.all import Codebook, Survey, evaluate, experiment_effects
-from alignsurvey.surveys.codebook import read_codebook
+from scipy.stats import t
+from alignsurvey.all import Codebook, Survey, conjoint_effects, evaluate, experiment_effects
+from alignsurvey.surveys.codebook import plain_codebook, read_codebook
 from alignsurvey.surveys.survey import coded
 
 ARMS = ['poor', 'welfare']
@@ -105,3 +106,87 @@ def test_forms_are_one_item_and_each_is_shown_their_wording(survey, tmp_path):
     assert Codebook.load(merged.codebook.save(tmp_path/'forms.xlsx')).forms == merged.codebook.forms == dict.fromkeys(ARMS, 'spending')
     with pytest.raises(ValueError, match="'poor' is the name of a question too"):
         codebook(sets={'poor': dict(kind='forms', columns=ARMS)})
+
+
+# --- Conjoint: several attributes drawn at once
+
+LEVELS = dict(price={1: 'low', 2: 'high'}, maker={1: 'firm', 2: 'state', 3: 'friends'})
+
+
+def shop(people=240, seed=0, profiles=2):
+    "People who rate profiles: two items of three steps, weights, and clusters larger than one."
+    rng = np.random.default_rng(seed)
+    items, attributes, frame = {}, {n: dict(columns=[], levels=levels) for n, levels in LEVELS.items()}, dict(person=range(people))
+    lean = rng.normal(0, .08, people)
+    for i in range(profiles):
+        items[f'buy{i}'] = dict(scale='ordinal', question='Buy one by {maker} at a {price} price?', options={0: 'no', 1: 'perhaps', 2: 'yes'})
+        for name, levels in LEVELS.items():
+            attributes[name]['columns'].append(f'{name}{i}')
+            frame[f'{name}{i}'] = rng.integers(1, len(levels) + 1, people)
+        chance = np.clip(.55 - .2*(frame[f'price{i}'] == 2) + .1*(frame[f'maker{i}'] == 3) + lean, 0, 1)
+        frame[f'buy{i}'] = rng.binomial(2, chance)
+    frame['w'] = rng.uniform(.5, 2, people)
+    spec = dict(id='shop', respondent_id='person', weight='w', items=items, sets=dict(one=dict(kind='conjoint', columns=list(items), attributes=attributes)))
+    return Survey(pd.DataFrame(frame), read_codebook(spec, 'shop.yaml'), 'shop.csv')
+
+
+def said_of(records, effect):
+    p = [.55 - effect*(g['price'] == 'high') for g in records['groups'][:]]
+    return pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=[[(1 - x)**2, 2*x*(1 - x), x**2] for x in p]))
+
+
+def test_each_is_shown_their_own_profile():
+    survey = shop()
+    records = survey.records(verbose=False)
+    for r in records:
+        row, i = survey.frame.iloc[int(r['respondent_id'])], r['question_id'][-1]
+        price, maker = (LEVELS[n][row[n + i]] for n in ('price', 'maker'))
+        assert r['groups'] == dict(price=price, maker=maker)
+        assert f'Buy one by {maker} at a {price} price?' == r['question'] and r['question'] in r['instruction']
+
+
+def test_component_effects_and_errors_are_those_of_clustered_least_squares():
+    "By hand: weighted least squares and its sandwich, summed within respondents (as lm with vcovCL has it)."
+    survey = shop()
+    records = survey.records(verbose=False)
+    found = conjoint_effects(records, dict(m=said_of(records, .1)), survey.codebook.sets['one']['attributes'], margin=.1)
+    groups = pd.DataFrame(records['groups'][:])
+    x = np.column_stack([np.ones(len(groups)), groups.price == 'high', groups.maker == 'state', groups.maker == 'friends']).astype(float)
+    w, y = np.array(records['weight'][:]), np.array(records['answer_index'][:], float)
+    who = pd.factorize(np.array(records['respondent_id'][:]))[0]
+    bread = np.linalg.inv(x.T @ (x*w[:, None]))
+    b = bread @ x.T @ (w*y)
+    meat = np.zeros((240, 4))
+    np.add.at(meat, who, x*(w*(y - x @ b))[:, None])
+    v = bread @ meat.T @ meat @ bread*240/239*(len(y) - 1)/(len(y) - 4)
+    people = found[(found.predictor == 'people') & (found.metric == 'effect')]
+    assert np.abs(people.value - b[1:]).max() < 1e-9
+    half = t.ppf(.975, 239)*np.sqrt(np.diag(v))[1:]
+    assert np.abs(people.ci_high - (b[1:] + half)).max() < 1e-9 and np.abs(people.ci_low - (b[1:] - half)).max() < 1e-9
+    model, miss = (found[(found.predictor == 'm') & (found.metric == m)].value.to_numpy() for m in ('effect', 'effect_miss'))
+    assert np.abs(model - [-.2, 0, 0]).max() < 1e-9 and np.abs(miss - (model - b[1:])).max() < 1e-9
+
+
+def test_planted_components_are_found():
+    "How often intervals hold the truth is for a larger simulation."
+    survey = shop(people=3000)
+    rows = conjoint_effects(survey.records(verbose=False), {}, survey.codebook.sets['one']['attributes'])
+    se = (rows.ci_high - rows.ci_low)/2/1.96
+    assert (abs(rows.value - [-.4, 0, .2]) < 3.3*se).all() and (se < .04).all()
+
+
+@pytest.mark.parametrize('how, said', [(dict(level='group'), "item 'buy0' shows each respondent a profile of their own: ask individuals"),
+    (dict(task='stance', stances='thirds', items=['buy0']), 'a profile of their own')])
+def test_a_profile_of_nobody_is_refused(how, said):
+    survey = shop()
+    plain = plain_codebook(survey.codebook) | dict(background=dict(sex=dict(question='Gender', options={1: 'man', 2: 'woman'})))
+    told = Survey(survey.frame.assign(sex=[1, 2]*120), read_codebook(plain, 'shop.yaml'), 'shop.csv')
+    with pytest.raises(ValueError, match=said):
+        told.records(**how, verbose=False)
+
+
+def test_a_level_that_the_codebook_lacks_is_named():
+    survey = shop()
+    survey.frame.loc[4, 'maker1'] = 7
+    with pytest.raises(ValueError, match="shop.csv: row 6, column 'maker1': '7' is no level of 'maker': add it to its levels in shop.yaml"):
+        survey.records(verbose=False)

@@ -327,7 +327,7 @@ _ABOUT = ('title', 'year', 'country', 'population', 'source', 'citation', 'terms
     'sending_forbidden', 'notes')
 _BESIDE = ('other', 'sets', 'doubts')
 OTHER_ROLES = ('spare_weight', 'id', 'date', 'paradata', 'ignore')
-SET_KINDS = ('multiple', 'mentions', 'ranking', 'experiment', 'retest', 'forms')
+SET_KINDS = ('multiple', 'mentions', 'ranking', 'experiment', 'conjoint', 'retest', 'forms')
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020b
 @dataclass
@@ -358,12 +358,23 @@ class Codebook:
             for c in s['columns']}
 
     @property
+    def profiles(self):
+        "Item that shows each respondent a profile of their own -> attribute -> (column, levels)."
+        found = {}
+        for s in self.sets.values():
+            for name, part in s.get('attributes', {}).items():
+                for item, column in zip(s['columns'], part['columns']):
+                    found.setdefault(item, {})[name] = column, part['levels']
+        return found
+
+    @property
     def columns(self):
         "All columns that it names, each once; those to be ignored left out."
         beside = [c for c, role in self.other.items() if role != 'ignore']
         asked = [q.column or n for n, q in self.questions.items()]
         drawn = [*self.design.values(), *_variance_columns(self.variance)]
-        return [c for c in dict.fromkeys([*drawn, *beside, *asked]) if c]
+        shown = [column for parts in self.profiles.values() for column, _ in parts.values()]
+        return [c for c in dict.fromkeys([*drawn, *beside, *asked, *shown]) if c]
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k016
 def read_codebook(
@@ -466,6 +477,10 @@ def _read_set(name, s, where):
     "A set's fields in the form that a `Codebook` keeps them."
     more = {} if s.get('ticked') is None else {'ticked': code_text(s['ticked'])}
     more |= {'missing': _by_code(s['missing'], where)} if s.get('missing') else {}
+    if s['kind'] == 'conjoint':
+        more['attributes'] = {str(n): dict(columns=[str(c) for c in part['columns']],
+            levels=_option_labels(part['levels'], f"{where}: {n}: levels"))
+            for n, part in s['attributes'].items()}
     return {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
         'question': _by_lang(s.get('question') or name, f"{where}: question"), **more}
 
@@ -492,6 +507,8 @@ def _check_set(s, questions, where):
         _check_arms(asked, where)
     if s['kind'] == 'retest':
         _check_retest(asked, where)
+    if s['kind'] == 'conjoint':
+        _check_conjoint(s, asked, questions, where)
 
 # %% ../../nbs/surveys/02_codebook.ipynb #e001
 def _check_arms(arms, where):
@@ -514,6 +531,28 @@ def _check_alike(asked, where, why):
         if (labels(q), q.scale, positions(q)) != (labels(first), first.scale, positions(first)):
             raise ValueError(f"{where}: {q.name!r} and {first.name!r} have other options, scales "
                 f"or positions: {why}")
+
+# %% ../../nbs/surveys/02_codebook.ipynb #e006
+def _check_conjoint(s, asked, questions, where):
+    "Raises ValueError where attributes have no levels or columns, or no place in a wording."
+    _check_alike(asked, where, 'profiles are rated in the same way')
+    where = f"{where}: attributes"
+    attributes = _mapping(s.get('attributes'), where, 'name to columns and levels')
+    if not attributes:
+        raise ValueError(f"{where} is missing: name each with its columns and its levels")
+    for name, part in attributes.items():
+        if name in questions or not isinstance(part, dict) or {*part} != {'columns', 'levels'}:
+            raise ValueError(f"{where}: {name}: give a name that no question has, with columns "
+                "(one for each item) and levels")
+        columns = _list(part['columns'], f"{where}: {name}: columns", 'a list of names')
+        levels = _mapping(part['levels'], f"{where}: {name}: levels", 'code to text')
+        if len(columns) != len(asked) or len(levels) < 2:
+            raise ValueError(f"{where}: {name} has {len(columns)} columns for {len(asked)} items "
+                f"and {len(levels)} levels: give a column each, and two levels or more")
+        for q in asked:
+            if f'{{{name}}}' not in f'{q.intro}{q.question}':
+                raise ValueError(f"{where}: {name}: {q.name!r} has no {{{name}}} in its wording: "
+                    "say where the level stands")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k019
 def _check_spec(spec, path):

@@ -158,13 +158,13 @@ def _value(value):
 def _set_rows(sets):
     "A row for each set."
     langs = _languages(s.get('question') for s in sets.values())
-    rows = [['set', 'kind', 'columns', 'ticked', 'missing',
+    rows = [['set', 'kind', 'columns', 'ticked', 'missing', 'attributes',
         *(f'question:{lang}' for lang in langs)]]
     for name, s in sets.items():
         texts = [s['question'].get(lang, '') for lang in langs]
         columns = json.dumps(s['columns'], ensure_ascii=False)
-        missing = _value(s.get('missing', ''))
-        rows.append([name, s['kind'], columns, s.get('ticked', ''), missing, *texts])
+        more = [_value(s.get(field, '')) for field in ('missing', 'attributes')]
+        rows.append([name, s['kind'], columns, s.get('ticked', ''), *more, *texts])
     return rows
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k016
@@ -303,7 +303,8 @@ def _read_set(row, where):
     except json.JSONDecodeError:
         raise ValueError(f"{where}: columns is {text!r}: write names with commas") from None
     more = {'ticked': row['ticked']} if row.get('ticked') else {}
-    if row.get('missing'):
-        more['missing'] = _read_value(row['missing'], f'{where}: missing')
+    for field in 'missing', 'attributes':
+        if row.get(field):
+            more[field] = _read_value(row[field], f'{where}: {field}')
     question = _by_lang(row, 'question')
     return dict(kind=row.get('kind', ''), columns=columns, question=question, **more)

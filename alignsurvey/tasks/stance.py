@@ -16,7 +16,7 @@ from ..records.layouts import STANCES
 from ..records.schema import FORMS, SHARE_FORMS, option_block
 from ..parsing.values import parse_reason, parse_stance
 from .task import FreeScores, Task, Wording, named_option, parse_spoken
-from .items import chosen_names, individual_tables, question_text
+from .items import chosen_names, individual_tables, question_text, refuse_profile
 from .groups import group_tables
 from .response import RESPONSE
 
@@ -95,6 +95,7 @@ def _thirds(q, lang, where):
 def _option_stances(survey, name, stances, lang):
     "The stance of each option (None where none), and what it is about."
     q, where = survey.codebook.items[name], f'{survey.codebook.path}: {name!r}'
+    refuse_profile(survey.codebook, name)
     words = STANCE_WORDS[lang]
     asked = words['asked'].format(question_text(q, lang, where))
     if stances == 'thirds':
