@@ -44,8 +44,8 @@ def refuse_profile(
 ):
     "Raises ValueError where an item shows each respondent a profile of their own."
     if name in book.profiles:
-        raise ValueError(f"{book.path}: item {name!r} shows each respondent a profile of their own: "
-            "ask individuals, with task 'response' or 'number'")
+        raise ValueError(f"{book.path}: item {name!r} shows each respondent a profile of their "
+            "own: ask individuals, with task 'response' or 'number'")
 
 def fill_in(
     text, # with {attribute} where a level stands
