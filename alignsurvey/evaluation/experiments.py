@@ -312,6 +312,7 @@ def _of_profiles(records, attributes):
         for name, part in attributes.items()}
     return records.select(np.flatnonzero(has)), levels, shown[has]
 
+# %% ../../nbs/evaluation/14_experiments.ipynb #j008
 class _Components:
     "Levels that records show, and what is compared between them."
     def __init__(self, a, levels, shown, min_n, alpha):
@@ -321,25 +322,26 @@ class _Components:
         self.later = [(name, level) for name, texts in levels.items() for level in texts[1:]]
         self.x = np.column_stack([np.ones(len(shown)), *(self.is_shown[k] for k in self.later)])
 
-    def rows(self, y, metric, about, margin=None):
-        "A row for each level but the first of its attribute; with a margin another one."
-        from statsmodels.regression.linear_model import WLS    # slow to import
-        keep, found = ~np.isnan(y), []
-        enough = [self.people(keep, name, level) >= self.min_n for name, level in self.later]
-        if not any(enough):
-            fit = None
+@patch
+def rows(self:_Components, y, metric, about, margin=None):
+    "A row for each level but the first of its attribute; with a margin another one."
+    from statsmodels.regression.linear_model import WLS    # slow to import
+    keep, found = ~np.isnan(y), []
+    enough = [self.people(keep, name, level) >= self.min_n for name, level in self.later]
+    if not any(enough):
+        fit = None
+    else:
+        fit = WLS(y[keep], self.x[keep], self.a.weight[keep]).fit(cov_type='cluster',
+            cov_kwds=dict(groups=self.a.cluster[keep]), use_t=True)
+    for k, (name, level) in enumerate(self.later):
+        row = dict(about, metric=metric, group=name, question_id=level,
+            versus=self.levels[name][0])
+        if enough[k]:
+            found += self.tested(fit, k + 1, keep, row, margin)
         else:
-            fit = WLS(y[keep], self.x[keep], self.a.weight[keep]).fit(cov_type='cluster',
-                cov_kwds=dict(groups=self.a.cluster[keep]), use_t=True)
-        for k, (name, level) in enumerate(self.later):
-            row = dict(about, metric=metric, group=name, question_id=level,
-                versus=self.levels[name][0])
-            if enough[k]:
-                found += self.tested(fit, k + 1, keep, row, margin)
-            else:
-                found.append(dict(row, note=f'suppressed: fewer than {self.min_n} respondents '
-                    'at a level'))
-        return found
+            found.append(dict(row, note=f'suppressed: fewer than {self.min_n} respondents '
+                'at a level'))
+    return found
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #j005
 @patch

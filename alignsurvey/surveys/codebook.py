@@ -358,16 +358,6 @@ class Codebook:
             for c in s['columns']}
 
     @property
-    def profiles(self):
-        "Item that shows each respondent a profile of their own -> attribute -> (column, levels)."
-        found = {}
-        for s in self.sets.values():
-            for name, part in s.get('attributes', {}).items():
-                for item, column in zip(s['columns'], part['columns']):
-                    found.setdefault(item, {})[name] = column, part['levels']
-        return found
-
-    @property
     def columns(self):
         "All columns that it names, each once; those to be ignored left out."
         beside = [c for c, role in self.other.items() if role != 'ignore']
@@ -375,6 +365,17 @@ class Codebook:
         drawn = [*self.design.values(), *_variance_columns(self.variance)]
         shown = [column for parts in self.profiles.values() for column, _ in parts.values()]
         return [c for c in dict.fromkeys([*drawn, *beside, *asked, *shown]) if c]
+
+# %% ../../nbs/surveys/02_codebook.ipynb #e007
+@patch(as_prop=True)
+def profiles(self:Codebook):
+    "Item that shows each respondent a profile of their own -> attribute -> (column, levels)."
+    found = {}
+    for s in self.sets.values():
+        for name, part in s.get('attributes', {}).items():
+            for item, column in zip(s['columns'], part['columns']):
+                found.setdefault(item, {})[name] = column, part['levels']
+    return found
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k016
 def read_codebook(

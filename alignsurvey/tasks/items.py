@@ -37,7 +37,7 @@ def question_text(
     intro = in_lang(question.intro, lang) if question.intro else ''
     return f"{intro} {in_lang(question.question, lang, where)}".strip()
 
-# %% ../../nbs/tasks/02_items.ipynb #i004c
+# %% ../../nbs/tasks/02_items.ipynb #i004d
 def refuse_profile(
     book, # a codebook
     name, # of an item
@@ -58,6 +58,7 @@ def fill_in(
         texts = [t.replace(f'{{{name}}}', level) for t, level in zip(texts, levels)]
     return np.array(texts, dtype=object)
 
+# %% ../../nbs/tasks/02_items.ipynb #i004c
 def item_fields(
     survey, # a `Survey`
     name, # of the item
