@@ -3,6 +3,7 @@
 An effect of -.5 steps of a three-point scale in people, asked in two arms, in a simple sample of 400 and in 40 clusters (correlation within .05) with weights (cv 1).
 Models: one that has people's chances in both arms, one with half of the effect, and one that is off by just the margin of .2, each respondent asked
 in their own arm; and one with people's effect that leans to one side with each respondent, asked in their own arm and in both.
+And a conjoint: two profiles of two attributes to each respondent, with weights; the effect of the price, -.3 in people, and that of models on the same profiles.
 Run: python benchmarks/experiments.py [--replications 500] [--quick]. Writes benchmarks/experiments.json."""
 import json
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from alignsurvey.evaluation import experiment_effects, in_other_arms
+from alignsurvey.evaluation import conjoint_effects, experiment_effects, in_other_arms
 from alignsurvey.records.reading import join_records, make_records
 from options import Options
 
@@ -92,6 +93,46 @@ def summary(found, clusters, replications):
             coverage=float(((miss.ci_low <= truth) & (truth <= miss.ci_high)).mean()), shown_off=float((miss.p_adj < .05).mean()), called_within=float((within.p_adj < .05).mean()))
 
 
+PRICES, MAKERS, DROP = ['low', 'high'], ['firm', 'state', 'friends'], .15    # of the chance of each of two steps
+ATTRIBUTES = {name: dict(columns=[], levels={i: {'en': text} for i, text in enumerate(texts)}) for name, texts in dict(price=PRICES, maker=MAKERS).items()}
+SHOPPERS = {"people's effect": (None, -2*DROP), 'right': (DROP, 0.), 'half of the effect': (DROP/2, DROP), 'off by the margin': (DROP - MARGIN/2, MARGIN)}
+
+
+def profiles(rng):
+    "Two ratings of each person, who lean one way in both, of profiles drawn by lot."
+    rows = []
+    for i, (lean, weight) in enumerate(zip(rng.normal(0, .08, PEOPLE), rng.lognormal(sigma=np.sqrt(np.log(2)), size=PEOPLE))):
+        for j in range(2):
+            high, maker = int(rng.integers(2)), int(rng.integers(3))
+            y = int(rng.binomial(2, np.clip(.55 - DROP*high + .1*(maker == 2) + lean, 0, 1)))
+            rows.append(dict(task='response', level='individual', source='made_up', instruction='?', question='?', lang='en', answer_form='text', options=list('abc'),
+                scale='ordinal', positions=[0., 1., 2.], output='abc'[y], answer_index=y, respondent_id=str(i), question_id=f'buy{j}', weight=float(weight),
+                groups=dict(price=PRICES[high], maker=MAKERS[maker])))
+    return make_records(rows)
+
+
+def shopping(records, drop):
+    "Two draws of a chance that a high price lowers by so much."
+    chance = [.55 - drop*(g['price'] == 'high') for g in records['groups'][:]]
+    return pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=[[(1 - p)**2, 2*p*(1 - p), p**2] for p in chance], elicitation='score'))
+
+
+def conjoint(replications):
+    "Rows as of the other experiments, of the effect of the price."
+    found = []
+    for i in range(replications):
+        records = profiles(np.random.default_rng([SEED, i]))
+        frames = {name: shopping(records, drop) for name, (drop, _) in SHOPPERS.items() if drop is not None}
+        found.append(conjoint_effects(records, frames, ATTRIBUTES, margin=MARGIN).query('group == "price"'))
+    found = pd.concat(found)
+    for name, (drop, truth) in SHOPPERS.items():
+        own = found[found.predictor == ('people' if drop is None else name)]
+        miss, within = own[own.metric == ('effect' if drop is None else 'effect_miss')], own[own.metric == 'effect_within']
+        off = miss.value - truth
+        yield dict(design='conjoint, 2 profiles, weights', truth=name, asked='own profile', replications=replications, seed=SEED, miss=truth, error=off.mean(), error_se=off.std()/np.sqrt(replications),
+            coverage=float(((miss.ci_low <= truth) & (truth <= miss.ci_high)).mean()), shown_off=float((miss.p_adj < .05).mean()), called_within=None if drop is None else float((within.p_adj < .05).mean()))
+
+
 def main():
     ask = Options(__file__, __doc__)
     ask.size('--replications', 500, quick=20)
@@ -99,6 +140,7 @@ def main():
     datasets.disable_progress_bars()
     n = args.replications
     rows = [row for clusters in (None, 40) for row in summary(replicated(clusters, n), clusters, n)]
+    rows += conjoint(n)
     print(pd.DataFrame(rows).round(3).to_string())
     args.out.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
 
