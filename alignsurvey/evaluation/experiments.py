@@ -322,6 +322,7 @@ class _Components:
         self.later = [(name, level) for name, texts in levels.items() for level in texts[1:]]
         self.x = np.column_stack([np.ones(len(shown)), *(self.is_shown[k] for k in self.later)])
 
+# %% ../../nbs/evaluation/14_experiments.ipynb #j010
 @patch
 def rows(self:_Components, y, metric, about, margin=None):
     "A row for each level but the first of its attribute; with a margin another one."
@@ -350,6 +351,7 @@ def people(self:_Components, keep, name, level):
     both = (self.is_shown[name, level], self.is_shown[name, self.levels[name][0]])
     return min(len(np.unique(self.a.respondent[keep & rows])) for rows in both)
 
+# %% ../../nbs/evaluation/14_experiments.ipynb #j009
 @patch
 def tested(self:_Components, fit, k, keep, row, margin):
     "The row of an effect or a miss; with a margin also that of its equivalence test."

@@ -47,6 +47,7 @@ def refuse_profile(
         raise ValueError(f"{book.path}: item {name!r} shows each respondent a profile of their "
             "own: ask individuals, with task 'response' or 'number'")
 
+# %% ../../nbs/tasks/02_items.ipynb #i004e
 def fill_in(
     text, # with {attribute} where a level stands
     shown, # from `profile`
