@@ -531,6 +531,7 @@ def main():
         with tempfile.TemporaryDirectory() as tmp:
             told = found['faults'] = faults(given.prompts, given.share, given.first or 0, Path(tmp))
         print('faults:', json.dumps({k: v for k, v in told.items() if k != 'by_kind'}), flush=True)
+        write(given.out, found)
         bad += told['lost'] + told['doubled'] + len(told['differences']) + max(0, told['billed_tokens'] - told['recorded_tokens'])
     for name in given.work:
         happens = [e for e in EVENTS if e in only and (e != 'slow' or name.startswith('predict'))]
@@ -540,7 +541,7 @@ def main():
             found[event][name] = added(held[event], new)
             bad += len(new['wrong']) + new['doubled']
             print(f'{event}, {name}:', json.dumps(new), flush=True)
-    write(given.out, found)
+        write(given.out, found)    # what follows takes long, and may be stopped
     sys.exit(bool(bad))
 
 
