@@ -1,4 +1,6 @@
 "Numbers asked for as numbers: scores against other definitions, ranges, and each way of asking."
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,9 @@ from scipy.stats import energy_distance
 from alignsurvey.all import Survey, TASKS, evaluate, load_model, predict, score_table
 from alignsurvey.metrics.scores import absolute_errors, covered_scores, crps_scores, quantiles
 from alignsurvey.records.reading import read_records, write_records
+from alignsurvey.files.strict import FileFault
 from alignsurvey.files.tables import FileNotes
+from alignsurvey.study import Study
 from alignsurvey.surveys.codebook import Codebook, read_codebook
 
 RNG = np.random.default_rng(7)
@@ -175,3 +179,20 @@ def test_what_no_grid_holds_has_no_range_and_is_refused_with_what_to_do():
     assert survey.codebook.items['rent'].range == ()
     with pytest.raises(ValueError, match=r"item 'rent' has no range of numbers: add one, such as range: \[0, 100\]"):
         survey.records('number', items=['rent'])
+
+
+@pytest.mark.parametrize('task, metric, said', [('number', 'log_score', "'log_score', which says nothing of these items: use one of .*crps"),
+    ('response', 'crps', "'crps', which says nothing of these items: use one of .*log_score")])
+def test_a_primary_metric_is_one_of_the_items_before_anything_is_asked(task, metric, said, tmp_path):
+    asked = dict(WARM, bins=[0, 50, 101]) if task == 'response' else WARM
+    made = town(items=dict(warm=asked))
+    made.frame.to_csv(tmp_path/'town.csv', index=False)
+    spec = dict(id='town', respondent_id='person', items=dict(warm=asked))
+    (tmp_path/'codebook.yaml').write_text(json.dumps(spec), encoding='utf-8')
+    study = dict(survey='town.csv', task=task, predictors=dict(one=dict(model='smollm2-135m')), baselines=['uniform', 'marginal'],
+        primary=dict(predictor='one', versus='marginal', metric=metric))
+    (tmp_path/'study.yaml').write_text(json.dumps(study), encoding='utf-8')
+    study = Study.load(tmp_path/'study.yaml')
+    for do in study.plan, study.run:
+        with pytest.raises(FileFault, match=said): do()
+    assert not (tmp_path/'answers').exists()

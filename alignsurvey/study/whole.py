@@ -15,7 +15,8 @@ from ..files.writing import write_text
 from ..metrics.catalogue import metric_name
 from ..prediction.elicitation import as_predictor
 from ..prediction.runs import compare_predictions
-from .plan import deviation_section, deviations, facts, lock_path, make_plan
+from .plan import check_primary, deviation_section, deviations
+from .plan import facts, lock_path, make_plan
 from .plan import read_lock
 from .specifications import ask_specifications, keep_specifications
 from .specifications import specification_section
@@ -105,6 +106,7 @@ def run(self:Study): # scores, as from `evaluate`
         if now['data'].get(file) != known:
             raise FileFault(f"{lock_path(self).name}: data.{file}: the file is not the one that "
                 "was planned with: restore it, or plan again with overwrite")
+    check_primary(self, splits)
     check_probes(self, splits)
     scores = run_study(self, splits)
     if self.settings['vary']:
