@@ -32,7 +32,8 @@ def _said_once(f):
     @functools.wraps(f)
     def run(*args, **kw):
         try:
-            return f(*args, **kw)
+            with _warnings_said(f.__name__):
+                return f(*args, **kw)
         except KeyboardInterrupt:    # what was kept is said where it is known
             raise typer.Exit(130) from None
         except (ValueError, OSError) as e:
@@ -40,6 +41,22 @@ def _said_once(f):
                 print(f"alignsurvey {f.__name__}: {' '.join(str(e).split())}", file=sys.stderr)
             raise typer.Exit(2) from None
     return run
+
+# %% ../../nbs/cli/03_commands.ipynb #k001
+@contextlib.contextmanager
+def _warnings_said(command):
+    "Say what is warned of in a sentence, without its place in the code."
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def say(message, category, *where, **more):
+            if issubclass(category, UserWarning):
+                print(f"alignsurvey {command}: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = say
+        yield
 
 # %% ../../nbs/cli/03_commands.ipynb #66c29909
 def _command(f):
@@ -125,8 +142,7 @@ def _converted(survey, out, task, codebook, encoding, where, order, overwrite, h
     from alignsurvey.tasks.registry import Survey, get_task, task_records
     given = codebook[0] if codebook and len(codebook) == 1 else codebook or None
     loaded = Survey.load(survey, given, encoding=encoding).where(**read_where(where))
-    with _warnings_said('convert'):
-        records = task_records(loaded, task, **how)
+    records = task_records(loaded, task, **how)
     if order or get_task(task).reorders:
         records = reorder(records, order or 'flip', seed=how['seed'])
     return write_records(records, out, overwrite=overwrite)
@@ -138,16 +154,6 @@ def _order_asked(order, shuffle):
     if shuffle is None:
         return order
     return 'shuffle' if shuffle else 'keep'
-
-# %% ../../nbs/cli/03_commands.ipynb #k001
-@contextlib.contextmanager
-def _warnings_said(command):
-    "Say what a function warns of in sentences of their own."
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always', UserWarning)
-        yield
-    for w in caught:
-        print(f'alignsurvey {command}: {w.message}', file=sys.stderr)
 
 # %% ../../nbs/cli/03_commands.ipynb #k003
 @_command
