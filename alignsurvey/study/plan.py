@@ -301,7 +301,7 @@ def _old_plan(study, overwrite):
             return None
         raise
 
-# %% ../../nbs/study/03_plan.ipynb #pl01
+# %% ../../nbs/study/03_plan.ipynb #cp01
 def check_primary(
     study, # a `Study`
     splits, # from `study_splits`
@@ -313,6 +313,7 @@ def check_primary(
         raise FileFault(f"{study.path.name}: primary.metric is {primary['metric']!r}, which says "
             f"nothing of these items: use one of {', '.join(fit)}")
 
+# %% ../../nbs/study/03_plan.ipynb #pl01
 def make_plan(
     study, # a `Study`
     overwrite=False, # replace another plan that is there
