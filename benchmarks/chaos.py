@@ -413,13 +413,16 @@ def holding(path, rng):
     "A process that locks a journal again and again; its id."
     if child := os.fork():
         return child
-    while True:
-        time.sleep(rng.uniform(0, .1))
-        if path.exists():
-            with contextlib.closing(sqlite3.connect(path, timeout=60)) as db:
-                db.execute('begin exclusive')
-                time.sleep(rng.uniform(0, 1))
-                db.rollback()
+    try:
+        while path.parent.exists():
+            time.sleep(rng.uniform(0, .1))
+            if path.exists():
+                with contextlib.closing(sqlite3.connect(path, timeout=60)) as db:
+                    db.execute('begin exclusive')
+                    time.sleep(rng.uniform(0, 1))
+                    db.rollback()
+    finally:
+        os._exit(0)    # what the parent still has to do is not this process's
 
 
 def on_a_slow_disk(work, folder, rng, whole_s):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROTOCOL', 'CORPORA', 'BENCHMARK_MODELS', 'protocol_table', 'made_survey', 'made_interviews', 'made_answer',
-           'rehearse_step', 'rehearse', 'rehearsal_text', 'gpu_sentence']
+           'rehearse_step', 'begin_in', 'rehearse', 'rehearsal_text', 'gpu_sentence']
 
 # %% ../../nbs/cli/05_benchmark.ipynb #b002
 import json
@@ -406,6 +406,22 @@ def _stage_table(out):
             **{k: cards[step][k] for k in ('seconds', 'cpu_s', 'peak_gib')}))
     return n, pd.DataFrame(rows)
 
+# %% ../../nbs/cli/05_benchmark.ipynb #bg01
+def begin_in(
+    out, # folder of a run or a rehearsal; made where it is not there
+    settings, # plain values that decide it
+):
+    "Note the settings in settings.json. Raises ValueError where others stand there."
+    out.mkdir(parents=True, exist_ok=True)
+    card = out/'settings.json'
+    if not card.exists():
+        write_json(card, settings)
+    there = read_json(card)
+    others = [key for key in {**there, **settings} if there.get(key) != settings.get(key)]
+    if others:
+        raise ValueError(f"{out}: was begun with other settings (settings.json: "
+            f"{', '.join(others)}): give it a folder of its own with --out")
+
 # %% ../../nbs/cli/05_benchmark.ipynb #b029
 def rehearse(
     out='runs/benchmark', # folder for everything; an unfinished rehearsal goes on
@@ -417,13 +433,8 @@ def rehearse(
     out, settings = Path(out), dict(size=size, seed=seed)
     if not .01 <= size <= 10:
         raise ValueError(f"size is {size}: give a number from 0.01 to 10")
-    (out/'steps').mkdir(parents=True, exist_ok=True)
-    card = out/'settings.json'
-    if not card.exists():
-        write_json(card, settings)
-    if read_json(card) != settings:
-        raise ValueError(f"{out}: was begun with {read_json(card)}, and this is {settings}: "
-            "give it a folder of its own")
+    begin_in(out, settings)
+    (out/'steps').mkdir(exist_ok=True)
     for step in ('surveys', 'dialogues'):
         _run(out, step)
     _ask_all(out)

@@ -14,9 +14,9 @@ from datasets import concatenate_datasets
 from markupsafe import escape
 from pathlib import Path
 from urllib.parse import quote
-from ..files.sheets import write_sheet
-from ..files.strict import parse_yaml, read_json, read_text, yaml_text
-from ..files.writing import write_json, write_text
+from ..files.sheets import read_sheet, write_sheet
+from ..files.strict import parse_yaml, read_text, yaml_text
+from ..files.writing import write_text
 from ..metrics.catalogue import is_lower_better, metric_label
 from ..surveys.codebook import labels
 from ..surveys.survey import Survey
@@ -29,7 +29,7 @@ from ..study.askers import interviews_beside, tuned
 from ..study.plan import deviations, facts, read_lock
 from ..study.study import data_files
 from ..study.whole import Study
-from .benchmark import PROTOCOL
+from .benchmark import PROTOCOL, begin_in
 
 # %% ../../nbs/cli/06_benchmark_run.ipynb #r005
 _PAPER = dict(sample=None, items=None, test=.2, tokens=256, n_boot=1000, recipe={})
@@ -250,10 +250,11 @@ def _plan_rows(one):
 # %% ../../nbs/cli/06_benchmark_run.ipynb #r019
 def _is_done(one):
     "Whether a study was run and reported as it stands."
-    folder, study = one.path.parent, Study.load(one.path)
+    folder = one.path.parent
     page, run = folder/'report'/'report.html', folder/'run.yaml'
     if not page.exists() or not run.exists():
         return False
+    study = Study.load(one.path)
     adapter = folder/study.settings['predictors']['two stages']['adapter']
     weights = adapter/'adapter_model.safetensors'
     if not weights.exists() or weights.stat().st_mtime > page.stat().st_mtime:
@@ -285,13 +286,7 @@ def run_benchmark(
     """The protocol on surveys and interviews. Raises ValueError where `out` was begun with other
     settings, and what studies raise."""
     out, settings = Path(out), benchmark_settings(**how)
-    out.mkdir(parents=True, exist_ok=True)
-    card = out/'settings.json'
-    if not card.exists():
-        write_json(card, settings)
-    if read_json(card) != settings:
-        raise ValueError(f"{out}: was begun with other settings (settings.json): "
-            "give it a folder of its own with --out")
+    begin_in(out, settings)
     studies = write_studies(out, settings)
     corpus = write_corpora(out, studies)
     plan = plan_benchmark(out, studies, corpus, settings)
@@ -303,9 +298,13 @@ def run_benchmark(
     return write_report(out, studies, plan)
 
 # %% ../../nbs/cli/06_benchmark_run.ipynb #r022
+def _scores(one):
+    "What a study found."
+    return read_sheet(one.path.parent/'scores.csv')
+
 def _row(one):
     "A part's row in the table."
-    scores, metric = Study.load(one.path).scores, one.part.metric
+    scores, metric = _scores(one), one.part.metric
     of, whole = scores[scores.metric == metric], overall(scores)
     own = whole[whole.metric == metric].set_index('predictor')
     row = dict(model=one.model, part=one.path.parent.name, metric=metric_label(metric))
@@ -334,8 +333,7 @@ def write_report(
 )->pd.DataFrame: # `benchmark_table`
     "All scores in scores.csv, and the table with links in report.html."
     table, out = benchmark_table(studies), Path(out)
-    scores = [Study.load(one.path).scores.assign(model=one.model, part=one.path.parent.name)
-        for one in studies]
+    scores = [_scores(one).assign(model=one.model, part=one.path.parent.name) for one in studies]
     write_sheet(pd.concat(scores, ignore_index=True), out/'scores.csv')
     links = []
     for one in studies:

@@ -102,14 +102,14 @@ def _training_plan(study, name, lm, splits):
     """What tuning a predictor's model takes, the search for a learning rate among it; the shape of
     the model is that of its beginning."""
     from alignsurvey.training.cost import estimate_training
-    from alignsurvey.training.rates import SHARE
+    from alignsurvey.training.rates import sweep_seconds
     how = study.settings['predictors'][name]['training']
     of_a_run = {*OF_A_RUN} - {'stage'} - ({'adapter_policy'} if lm.adapter else set())
     recipe = {k: v for k, v in how.items() if k not in of_a_run}
     found = estimate_training(lm, learns_from(study, name, splits), **recipe,
         seed=study.settings['seeds']['training'])
     if how.get('lr') == 'auto':
-        found['seconds'] += 60*how.get('minutes', SHARE*found['seconds']/60)
+        found['seconds'] += sweep_seconds(found, how.get('minutes'))
     return found
 
 def _asked_before(how, splits):

@@ -158,12 +158,10 @@ def _group_records(study, part):
     made = task_records(some, s['task'], level='group', by=s['by'], **_told(s, s['answer_form']))
     return ordered(study, made)
 
-def _check_members(study, lm):
+def _check_members(members, lm):
     "Raises ValueError where a model was trained on members of the groups that it is asked about."
     from alignsurvey.models.adapters import check_unseen, trained_on    # torch is slow to import
-    if study.settings['level'] == 'group':
-        met = trained_on(getattr(lm, 'adapter', None))
-        check_unseen(met, _people(study)['test'], what='members')
+    check_unseen(trained_on(getattr(lm, 'adapter', None)), members, what='members')
 
 # %% ../../nbs/study/02_study.ipynb #ls01
 def least_seconds(
@@ -189,11 +187,13 @@ def run_study(
     splits = splits or study_splits(study)
     for name, part in splits.items():
         write_records(part, study.folder/'records'/f'{name}.jsonl', overwrite=True)
+    members = _people(study)['test'] if study.settings['level'] == 'group' else None
     frames = {}
     for name in study.settings['predictors']:
         records = brought(study, name, splits, splits['test'])
         lm = asker(study, name, splits)
-        _check_members(study, lm)
+        if members is not None:
+            _check_members(members, lm)
         frames[name] = answers(study, name, lm, splits, records)
         write_run(frames[name], study.folder/'answers'/f'{name}.jsonl',
             journal_path(study, name), _put_file(study, name, records), overwrite=True)

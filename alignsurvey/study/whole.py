@@ -16,8 +16,7 @@ from ..metrics.catalogue import metric_name
 from ..prediction.elicitation import as_predictor
 from ..prediction.runs import compare_predictions
 from .plan import check_primary, deviation_section, deviations
-from .plan import facts, lock_path, make_plan
-from .plan import read_lock
+from .plan import facts, lock_path, make_plan, read_lock
 from .specifications import ask_specifications, keep_specifications
 from .specifications import specification_section
 from .statements import Known, statement_section, write_statements
