@@ -3,7 +3,7 @@
 An effect of -.5 steps of a three-point scale in people, asked in two arms, in a simple sample of 400 and in 40 clusters (correlation within .05) with weights (cv 1).
 Models: one that has people's chances in both arms, one with half of the effect, and one that is off by just the margin of .2, each respondent asked
 in their own arm; and one with people's effect that leans to one side with each respondent, asked in their own arm and in both.
-And a conjoint: two profiles of two attributes to each respondent, with weights; the effect of the price, -.3 in people, and that of models on the same profiles.
+And conjoints: two profiles of two attributes to each respondent, with weights, rated one by one or chosen from side by side; the effect of the price, -.3 in people, and that of models on the same profiles.
 Run: python benchmarks/experiments.py [--replications 500] [--quick]. Writes benchmarks/experiments.json."""
 import json
 
@@ -93,43 +93,77 @@ def summary(found, clusters, replications):
             coverage=float(((miss.ci_low <= truth) & (truth <= miss.ci_high)).mean()), shown_off=float((miss.p_adj < .05).mean()), called_within=float((within.p_adj < .05).mean()))
 
 
-PRICES, MAKERS, DROP = ['low', 'high'], ['firm', 'state', 'friends'], .15    # of the chance of each of two steps
-ATTRIBUTES = {name: dict(columns=[], levels={i: {'en': text} for i, text in enumerate(texts)}) for name, texts in dict(price=PRICES, maker=MAKERS).items()}
-SHOPPERS = {"people's effect": (None, -2*DROP), 'right': (DROP, 0.), 'half of the effect': (DROP/2, DROP), 'off by the margin': (DROP - MARGIN/2, MARGIN)}
+PRICES, MAKERS, DROP = ['low', 'high'], ['firm', 'state', 'friends'], .3    # the effect of the price is -DROP
+LEVELS = {name: {i: {'en': text} for i, text in enumerate(texts)} for name, texts in dict(price=PRICES, maker=MAKERS).items()}
+SHOPPERS = {"people's effect": (None, -DROP), 'right': (DROP, 0.), 'half of the effect': (DROP/2, DROP/2), 'off by the margin': (DROP - MARGIN, MARGIN)}
 
 
-def profiles(rng):
+def record(i, j, y, weight, groups, options, **more):
+    return dict(task='response', level='individual', source='made_up', instruction='?', question='?', lang='en', answer_form='text', options=options, output=options[y], answer_index=y,
+        respondent_id=str(i), question_id=f'buy{j}', weight=float(weight), groups=groups, **more)
+
+
+def drawn(rng):
+    return dict(price=PRICES[rng.integers(2)], maker=MAKERS[rng.integers(3)])
+
+
+def liking(shown, drop=DROP, maker=.2):
+    "How much a profile is above others, on a scale of two."
+    return maker*(shown['maker'] == 'friends') - drop*(shown['price'] == 'high')
+
+
+def of_two_steps(p):
+    return [(1 - p)**2, 2*p*(1 - p), p**2]
+
+
+def rated(rng):
     "Two ratings of each person, who lean one way in both, of profiles drawn by lot."
-    rows = []
     for i, (lean, weight) in enumerate(zip(rng.normal(0, .08, PEOPLE), rng.lognormal(sigma=np.sqrt(np.log(2)), size=PEOPLE))):
         for j in range(2):
-            high, maker = int(rng.integers(2)), int(rng.integers(3))
-            y = int(rng.binomial(2, np.clip(.55 - DROP*high + .1*(maker == 2) + lean, 0, 1)))
-            rows.append(dict(task='response', level='individual', source='made_up', instruction='?', question='?', lang='en', answer_form='text', options=list('abc'),
-                scale='ordinal', positions=[0., 1., 2.], output='abc'[y], answer_index=y, respondent_id=str(i), question_id=f'buy{j}', weight=float(weight),
-                groups=dict(price=PRICES[high], maker=MAKERS[maker])))
-    return make_records(rows)
+            shown = drawn(rng)
+            y = rng.choice(3, p=of_two_steps(np.clip(.55 + liking(shown)/2 + lean, 0, 1)))
+            yield record(i, j, int(y), weight, shown, list('abc'), scale='ordinal', positions=[0., 1., 2.])
 
 
-def shopping(records, drop):
-    "Two draws of a chance that a high price lowers by so much."
-    chance = [.55 - drop*(g['price'] == 'high') for g in records['groups'][:]]
-    return pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=[[(1 - p)**2, 2*p*(1 - p), p**2] for p in chance], elicitation='score'))
+def chosen(rng):
+    "Two choices of each person between two profiles; who leans takes the first one more often."
+    for i, (lean, weight) in enumerate(zip(rng.normal(0, .03, PEOPLE), rng.lognormal(sigma=np.sqrt(np.log(2)), size=PEOPLE))):
+        for j in range(2):
+            sides = [drawn(rng), drawn(rng)]
+            first = .5 + liking(sides[0], maker=.1) - liking(sides[1], maker=.1) + lean
+            shown = {f'{name}_{k}': level for k, side in enumerate(sides, 1) for name, level in side.items()}
+            yield record(i, j, int(rng.random() > first), weight, shown, list('ab'), scale='nominal', positions=None)
 
 
-def conjoint(replications):
+def rating(groups, drop):
+    return of_two_steps(.55 + liking(groups, drop, maker=0)/2)
+
+
+def choosing(groups, drop):
+    first, second = (liking(dict(price=groups[f'price_{k}'], maker=''), drop) for k in (1, 2))
+    return [.5 + first - second, .5 - first + second]
+
+
+CONJOINTS = {'conjoint, 2 profiles, weights': (rated, rating, dict(price=['p'], maker=['m']), None),
+    'conjoint, 2 choices of 2, weights': (chosen, choosing, dict(price=[['p1', 'p2']], maker=[['m1', 'm2']]), ['a', 'b'])}
+
+
+def conjoint(design, replications):
     "Rows as of the other experiments, of the effect of the price."
-    found = []
+    people, model, columns, option = CONJOINTS[design]
+    attributes, found = {name: dict(columns=columns[name], levels=levels) for name, levels in LEVELS.items()}, []
     for i in range(replications):
-        records = profiles(np.random.default_rng([SEED, i]))
-        frames = {name: shopping(records, drop) for name, (drop, _) in SHOPPERS.items() if drop is not None}
-        found.append(conjoint_effects(records, frames, ATTRIBUTES, margin=MARGIN).query('group == "price"'))
+        records = make_records(list(people(np.random.default_rng([SEED, i]))))
+        groups = records['groups'][:]
+        frames = {name: pd.DataFrame(dict(record_id=records['record_id'][:], status='ok', probs=[model(g, drop) for g in groups], elicitation='score'))
+            for name, (drop, _) in SHOPPERS.items() if drop is not None}
+        found.append(conjoint_effects(records, frames, attributes, option=option, margin=MARGIN).query('group == "price"'))
     found = pd.concat(found)
     for name, (drop, truth) in SHOPPERS.items():
         own = found[found.predictor == ('people' if drop is None else name)]
         miss, within = own[own.metric == ('effect' if drop is None else 'effect_miss')], own[own.metric == 'effect_within']
         off = miss.value - truth
-        yield dict(design='conjoint, 2 profiles, weights', truth=name, asked='own profile', replications=replications, seed=SEED, miss=truth, error=off.mean(), error_se=off.std()/np.sqrt(replications),
+        yield dict(design=design, truth=name, asked='own profile', replications=replications, seed=SEED, miss=truth, error=off.mean(), error_se=off.std()/np.sqrt(replications),
             coverage=float(((miss.ci_low <= truth) & (truth <= miss.ci_high)).mean()), shown_off=float((miss.p_adj < .05).mean()), called_within=None if drop is None else float((within.p_adj < .05).mean()))
 
 
@@ -140,7 +174,8 @@ def main():
     datasets.disable_progress_bars()
     n = args.replications
     rows = [row for clusters in (None, 40) for row in summary(replicated(clusters, n), clusters, n)]
-    rows += conjoint(n)
+    for design in CONJOINTS:
+        rows += conjoint(design, n)
     print(pd.DataFrame(rows).round(3).to_string())
     args.out.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
 

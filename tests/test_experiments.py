@@ -190,3 +190,67 @@ def test_a_level_that_the_codebook_lacks_is_named():
     survey.frame.loc[4, 'maker1'] = 7
     with pytest.raises(ValueError, match="shop.csv: row 6, column 'maker1': '7' is no level of 'maker': add it to its levels in shop.yaml"):
         survey.records(verbose=False)
+
+
+# --- One profile chosen of several side by side
+
+LABELS = ['A', 'B']
+
+
+def market(people=400, seed=0, tasks=2):
+    "People who choose between two profiles, twice each."
+    rng = np.random.default_rng(seed)
+    items, frame = {}, dict(person=range(people), sex=rng.integers(1, 3, people), w=rng.uniform(.5, 2, people))
+    attributes = {n: dict(columns=[], levels=levels) for n, levels in LEVELS.items()}
+    for i in range(tasks):
+        items[f'pick{i}'] = dict(scale='nominal', question='A: {maker_1}, {price_1}. B: {maker_2}, {price_2}. Which?', options=dict(zip((1, 2), LABELS)))
+        for name, levels in LEVELS.items():
+            columns = [f'{name}{i}{side}' for side in (1, 2)]
+            attributes[name]['columns'].append(columns)
+            frame |= {c: rng.integers(1, len(levels) + 1, people) for c in columns}
+        lead = sum(sign*(-.2*(frame[f'price{i}{side}'] == 2) + .1*(frame[f'maker{i}{side}'] == 3)) for side, sign in ((1, 1), (2, -1)))
+        frame[f'pick{i}'] = 2 - rng.binomial(1, .5 + lead)
+    spec = dict(id='market', respondent_id='person', weight='w', items=items, background=dict(sex=dict(question='Gender', options={1: 'man', 2: 'woman'})),
+        sets=dict(one=dict(kind='conjoint', columns=list(items), attributes=attributes)))
+    return Survey(pd.DataFrame(frame), read_codebook(spec, 'market.yaml'), 'market.csv')
+
+
+def stacked(records, labels):
+    "By hand: a row a profile, whether it was chosen, weighted least squares and the sandwich summed within respondents."
+    rows = [(r['respondent_id'], r['weight'], r['groups'][f'price_{s}'] == 'high', r['groups'][f'maker_{s}'] == 'state', r['groups'][f'maker_{s}'] == 'friends', r['output'] == label)
+        for r in records for s, label in enumerate(labels, 1)]
+    who, w, *x, y = (np.array(v) for v in zip(*rows))
+    x, y = np.column_stack([np.ones(len(y)), *x]).astype(float), y.astype(float)
+    bread = np.linalg.inv(x.T @ (x*w[:, None]))
+    b = bread @ x.T @ (w*y)
+    groups, who = np.unique(who, return_inverse=True)
+    meat = np.zeros((len(groups), 4))
+    np.add.at(meat, who, x*(w*(y - x @ b))[:, None])
+    g, n = len(groups), len(y)
+    return b[1:], np.sqrt(np.diag(bread @ meat.T @ meat @ bread)*g/(g - 1)*(n - 1)/(n - 4))[1:]
+
+
+@pytest.mark.parametrize('by', [None, 'sex'])
+def test_effects_on_a_choice_are_those_of_stacked_profiles(by):
+    survey = market()
+    records = survey.records(answer_form='text', verbose=False)
+    people = conjoint_effects(records, {}, survey.codebook.sets['one']['attributes'], option=LABELS, by=by)
+    for group in ('man', 'woman') if by else (None,):
+        own = records.filter(lambda r: group in (None, r['groups']['sex']))
+        b, se = stacked(own, LABELS)
+        found = people[people.group.str.endswith(f'/ {group}')] if group else people
+        assert np.abs(found.value - b).max() < 1e-9 and np.abs((found.ci_high - found.ci_low)/2 - se*t.ppf(.975, found.n - 1)).max() < 1e-9
+    assert people.group_var.unique() == ('attribute × sex' if by else 'attribute')
+
+
+def test_labels_say_which_option_is_which_profile():
+    "Turned round, every effect has the other sign."
+    survey = market()
+    records, attributes = survey.records(verbose=False), survey.codebook.sets['one']['attributes']
+    one, other = (conjoint_effects(records, {}, attributes, option=labels).value for labels in (LABELS, LABELS[::-1]))
+    assert np.abs(one + other).max() < 1e-9 and (abs(one) > .02).any()
+    for bad in None, 'A', ['A']:
+        with pytest.raises(ValueError, match=r"one of 2 profiles is chosen: name the label of each, in their order, as in option=\['A', 'B'\]"):
+            conjoint_effects(records, {}, attributes, option=bad)
+    with pytest.raises(ValueError, match="no group variable 'price_1'"):
+        conjoint_effects(records, {}, attributes, option=LABELS, by='price_1')

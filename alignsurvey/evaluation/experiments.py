@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from scipy.stats import t as student
-from ..surveys.codebook import in_lang
+from ..surveys.codebook import in_lang, places
 from ..estimation.bootstrap import cluster_interval, few_clusters, small_sample
 from ..estimation.tests import equivalence, is_shown
 from ..records.answers import clusters_of, read_answers, refuse_records
@@ -275,7 +275,8 @@ def conjoint_effects(
     predictions, # name -> prediction frame
     attributes, # name -> columns and levels, of a conjoint set of a codebook
     *,
-    option=None, # label whose share is compared; default: the mean position on the scale
+    option=None, # label whose share is compared, default the mean position; or one a profile
+    by=None, # background variable, or several to cross, within which effects are compared
     margin=None, # largest miss of an effect that would not matter, in units of the scale
     min_n=30, # effects with fewer respondents at a level are suppressed
     failure_rule='missing', # how failures enter: missing or uniform
@@ -284,71 +285,111 @@ def conjoint_effects(
     """Average marginal component effects in people and in models, by least squares with design
     weights on all levels; errors are clustered by respondent or PSU. Tests are adjusted by Holm
     over the rows of a metric and predictor. Raises ValueError where no record has these
-    attributes, or its options have no order."""
+    attributes, its options have no order, or profiles are chosen and their labels not named."""
     records, levels, shown = _of_profiles(records, attributes)
     a = read_answers(records, by_source=False)
-    x = _valued(a, option)
-    parts = _Components(a, levels, shown, min_n, alpha)
-    chosen = x[a.item, a.y]
+    counts = _counts(a, len(shown), option)
+    parts = _Components(a, levels, shown, _groups(records, attributes, by), min_n, alpha)
+    chosen = counts[:, a.item, a.y]
     rows = parts.rows(chosen, 'effect', dict(predictor='people'))
     for name, frame in predictions.items():
         f = read_forecast(name, _of_records(frame, a.ids), a, failure_rule)
-        told = np.where(f.used['answered'], (f.q*x[a.item]).sum(1), np.nan)
+        told = np.where(f.used['answered'], (f.q*counts[:, a.item]).sum(-1), np.nan)
         rows += parts.rows(told, 'effect', f.about)
         rows += parts.rows(told - chosen, 'effect_miss', f.about, margin)
-    about = dict(task=records['task'][0], level='individual', group_var='attribute')
+    about = dict(task=records['task'][0], level='individual')
     return holm_within(typed_scores([{**about, **row} for row in rows]), ['predictor', 'metric'])
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #j004
 def _of_profiles(records, attributes):
-    "Records that show these attributes; name -> texts of its levels; what each record shows."
-    shown = record_groups(records).reindex(columns=list(attributes))
+    """Records that show these attributes; name -> texts of its levels; what each record shows, a
+    frame a profile."""
+    stand = _stand(attributes)
+    shown = record_groups(records).reindex(columns=sum(stand.values(), []))
     has = shown.notna().all(axis=1).to_numpy()
     if not has.any():
-        raise ValueError(f"no record shows {', '.join(attributes)}: make records of the items of "
+        raise ValueError(f"no record shows {', '.join(shown)}: make records of the items of "
             "the conjoint set")
     lang = records['lang'][0] or 'en'
     levels = {name: [in_lang(texts, lang) for texts in part['levels'].values()]
         for name, part in attributes.items()}
-    return records.select(np.flatnonzero(has)), levels, shown[has]
+    profiles = [shown.loc[has, list(side)].set_axis(list(stand), axis=1)
+        for side in zip(*stand.values())]
+    return records.select(np.flatnonzero(has)), levels, profiles
+
+def _stand(attributes):
+    "Attribute -> its places in a wording, one a profile."
+    return {name: list(places(name, part['columns'][0])) for name, part in attributes.items()}
+
+# %% ../../nbs/evaluation/14_experiments.ipynb #j004b
+def _counts(a, profiles, option):
+    "What each option of each item counts for each profile, (profiles, items, K)."
+    if profiles == 1:
+        return _valued(a, option)[None]
+    if isinstance(option, str) or len(option or ()) != profiles:
+        raise ValueError(f"one of {profiles} profiles is chosen: name the label of each, in their "
+            f"order, as in option={list(a.options[0])[:profiles]}")
+    return np.stack([_valued(a, label) for label in option])
+
+def _groups(records, attributes, by):
+    "Each record's group, (N,), -1 where it is not known; names of groups; of the variable."
+    if by is None:
+        return np.zeros(len(records), int), [None], None
+    drawn = sum(_stand(attributes).values(), [])
+    return cells_of(record_groups(records).drop(columns=drawn), by)
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #j008
 class _Components:
-    "Levels that records show, and what is compared between them."
-    def __init__(self, a, levels, shown, min_n, alpha):
+    "Levels that profiles show, and what is compared between them."
+    def __init__(self, a, levels, shown, groups, min_n, alpha):
         self.a, self.levels, self.min_n, self.alpha = a, levels, min_n, alpha
-        self.is_shown = {(name, level): (shown[name] == level).to_numpy()
-            for name, texts in levels.items() for level in texts}
+        self.group, self.groups, self.variable = groups
+        self.is_shown = {(name, level): np.array([profile[name] == level for profile in shown])
+            for name, texts in levels.items() for level in texts}    # (profiles, N) each
         self.later = [(name, level) for name, texts in levels.items() for level in texts[1:]]
-        self.x = np.column_stack([np.ones(len(shown)), *(self.is_shown[k] for k in self.later)])
+        ones = np.ones((len(shown), len(a.y)))
+        self.x = np.stack([ones, *(self.is_shown[k] for k in self.later)], axis=-1)
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #j010
 @patch
 def rows(self:_Components, y, metric, about, margin=None):
-    "A row for each level but the first of its attribute; with a margin another one."
-    from statsmodels.regression.linear_model import WLS    # slow to import
-    keep, found = ~np.isnan(y), []
-    enough = [self.people(keep, name, level) >= self.min_n for name, level in self.later]
-    if not any(enough):
-        fit = None
-    else:
-        fit = WLS(y[keep], self.x[keep], self.a.weight[keep]).fit(cov_type='cluster',
-            cov_kwds=dict(groups=self.a.cluster[keep]), use_t=True)
-    for k, (name, level) in enumerate(self.later):
-        row = dict(about, metric=metric, group=name, question_id=level,
-            versus=self.levels[name][0])
-        if enough[k]:
-            found += self.tested(fit, k + 1, keep, row, margin)
-        else:
-            found.append(dict(row, note=f'suppressed: fewer than {self.min_n} respondents '
-                'at a level'))
+    """A row for each level but the first of its attribute, in each group; with a margin another
+    one. What is compared has the shape (profiles, N)."""
+    found = []
+    for g, group in enumerate(self.groups):
+        keep = (self.group == g) & ~np.isnan(y).any(0)
+        enough = [self.people(keep, name, level) >= self.min_n for name, level in self.later]
+        fit = self.fitted(y, keep) if any(enough) else None
+        for k, (name, level) in enumerate(self.later):
+            row = dict(about, metric=metric, **self.named(name, group), question_id=level,
+                versus=self.levels[name][0])
+            if enough[k]:
+                found += self.tested(fit, k + 1, keep, row, margin)
+            else:
+                found.append(dict(row, note=f'suppressed: fewer than {self.min_n} respondents '
+                    'at a level'))
     return found
+
+@patch
+def named(self:_Components, name, group):
+    "An attribute, and where there are groups the group."
+    if group is None:
+        return dict(group_var='attribute', group=name)
+    return dict(group_var=f'attribute × {self.variable}', group=f'{name} / {group}')
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #j005
 @patch
+def fitted(self:_Components, y, keep):
+    "Weighted least squares on all levels, a row a profile, with clustered errors."
+    from statsmodels.regression.linear_model import WLS    # slow to import
+    weight, cluster = (np.tile(v[keep], len(y)) for v in (self.a.weight, self.a.cluster))
+    model = WLS(y[:, keep].ravel(), self.x[:, keep].reshape(-1, self.x.shape[-1]), weight)
+    return model.fit(cov_type='cluster', cov_kwds=dict(groups=cluster), use_t=True)
+
+@patch
 def people(self:_Components, keep, name, level):
     "How many respondents saw this level, or the first one, whichever are fewer."
-    both = (self.is_shown[name, level], self.is_shown[name, self.levels[name][0]])
+    both = [self.is_shown[k].any(0) for k in ((name, level), (name, self.levels[name][0]))]
     return min(len(np.unique(self.a.respondent[keep & rows])) for rows in both)
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #j009

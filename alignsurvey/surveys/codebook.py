@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCALES', 'KINDS', 'OTHER_ROLES', 'SET_KINDS', 'Question', 'in_lang', 'labels', 'positions', 'number_grid',
-           'stance_map', 'Codebook', 'read_codebook', 'filter_circle', 'plain_codebook', 'unread_parts',
+           'stance_map', 'Codebook', 'places', 'read_codebook', 'filter_circle', 'plain_codebook', 'unread_parts',
            'count_decisions']
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c002
@@ -367,14 +367,24 @@ class Codebook:
         return [c for c in dict.fromkeys([*drawn, *beside, *asked, *shown]) if c]
 
 # %% ../../nbs/surveys/02_codebook.ipynb #e007
+def places(
+    name, # of an attribute
+    column, # that holds each respondent's level; a list, one a profile, where one is chosen
+)->dict: # where its levels stand in a wording -> column
+    "`{price}` where one profile is rated; `{price_1}`, `{price_2}`, … where one is chosen."
+    if isinstance(column, list):
+        return {f'{name}_{i}': c for i, c in enumerate(column, 1)}
+    return {name: column}
+
 @patch(as_prop=True)
 def profiles(self:Codebook):
-    "Item that shows each respondent a profile of their own -> attribute -> (column, levels)."
+    "Item that shows each respondent a profile of their own -> place -> (column, levels)."
     found = {}
     for s in self.sets.values():
         for name, part in s.get('attributes', {}).items():
-            for item, column in zip(s['columns'], part['columns']):
-                found.setdefault(item, {})[name] = column, part['levels']
+            for item, columns in zip(s['columns'], part['columns']):
+                shown = found.setdefault(item, {})
+                shown |= {p: (c, part['levels']) for p, c in places(name, columns).items()}
     return found
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k016
@@ -479,11 +489,15 @@ def _read_set(name, s, where):
     more = {} if s.get('ticked') is None else {'ticked': code_text(s['ticked'])}
     more |= {'missing': _by_code(s['missing'], where)} if s.get('missing') else {}
     if s['kind'] == 'conjoint':
-        more['attributes'] = {str(n): dict(columns=[str(c) for c in part['columns']],
+        more['attributes'] = {str(n): dict(columns=[_of_profiles(c) for c in part['columns']],
             levels=_option_labels(part['levels'], f"{where}: {n}: levels"))
             for n, part in s['attributes'].items()}
     return {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
         'question': _by_lang(s.get('question') or name, f"{where}: question"), **more}
+
+def _of_profiles(column):
+    "A column's name, or those of profiles side by side."
+    return [str(c) for c in column] if isinstance(column, list) else str(column)
 
 def _check_set(s, questions, where):
     "Raises ValueError where a set has no kind, or names what is no question."
@@ -536,23 +550,36 @@ def _check_alike(asked, where, why):
 # %% ../../nbs/surveys/02_codebook.ipynb #e006
 def _check_conjoint(s, asked, questions, where):
     "Raises ValueError where attributes have no levels or columns, or no place in a wording."
-    _check_alike(asked, where, 'profiles are rated in the same way')
+    _check_alike(asked, where, 'profiles are answered in the same way')
     where = f"{where}: attributes"
     attributes = _mapping(s.get('attributes'), where, 'name to columns and levels')
     if not attributes:
         raise ValueError(f"{where} is missing: name each with its columns and its levels")
     for name, part in attributes.items():
-        if name in questions or not isinstance(part, dict) or {*part} != {'columns', 'levels'}:
-            raise ValueError(f"{where}: {name}: give a name that no question has, with columns "
-                "(one for each item) and levels")
-        columns = _list(part['columns'], f"{where}: {name}: columns", 'a list of names')
-        levels = _mapping(part['levels'], f"{where}: {name}: levels", 'code to text')
-        if len(columns) != len(asked) or len(levels) < 2:
-            raise ValueError(f"{where}: {name} has {len(columns)} columns for {len(asked)} items "
-                f"and {len(levels)} levels: give a column each, and two levels or more")
-        for q in asked:
-            if f'{{{name}}}' not in f'{q.intro}{q.question}':
-                raise ValueError(f"{where}: {name}: {q.name!r} has no {{{name}}} in its wording: "
+        _check_attribute(name, part, asked, questions, f"{where}: {name}")
+    sides = {len(places(n, c)) for n, part in attributes.items() for c in part['columns']}
+    if len(sides) > 1:
+        raise ValueError(f"{where}: some show {min(sides)} profiles and some {max(sides)}: give "
+            "each attribute as many columns an item")
+    if len(asked[0].options) < max(sides):
+        raise ValueError(f"{where}: {asked[0].name!r} has {len(asked[0].options)} options for "
+            f"{max(sides)} profiles: give one each, in their order")
+
+# %% ../../nbs/surveys/02_codebook.ipynb #e006b
+def _check_attribute(name, part, asked, questions, where):
+    "The same of one attribute."
+    if name in questions or not isinstance(part, dict) or {*part} != {'columns', 'levels'}:
+        raise ValueError(f"{where}: give a name that no question has, with columns "
+            "(one for each item) and levels")
+    columns = _list(part['columns'], f"{where}: columns", 'a list of names')
+    levels = _mapping(part['levels'], f"{where}: levels", 'code to text')
+    if len(columns) != len(asked) or len(levels) < 2:
+        raise ValueError(f"{where} has {len(columns)} columns for {len(asked)} items "
+            f"and {len(levels)} levels: give a column each, and two levels or more")
+    for q, column in zip(asked, columns):
+        for place in places(name, column):
+            if f'{{{place}}}' not in f'{q.intro}{q.question}':
+                raise ValueError(f"{where}: {q.name!r} has no {{{place}}} in its wording: "
                     "say where the level stands")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k019
