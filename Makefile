@@ -20,18 +20,17 @@ demo: $(READY) ## real respondents, a real language model, fine-tuning, a report
 	$(RUN) $(BIN)/alignsurvey demo $(ARGS)
 
 test: $(READY) ## all checks: export, clean and executed notebooks, README, tests, documentation
-	$(STEP) '1 of 6: alignsurvey/ is what the notebooks export'
+	$(STEP) '1 of 5: alignsurvey/ is what the notebooks export'
 	$(BIN)/python nbs/_site/build.py check-export
-	$(STEP) '2 of 6: notebooks are clean'
+	$(STEP) '2 of 5: notebooks are clean'
 	$(BIN)/python nbs/_site/build.py check-clean
-	$(STEP) '3 of 6: notebooks run from top to bottom (tutorials in their quick size)'
-	$(RUN) $(BIN)/python nbs/_site/run_tests.py
-	$(STEP) '4 of 6: README.md is what nbs/index.ipynb says'
+	$(STEP) '3 of 5: README.md is what nbs/index.ipynb says'
 	$(BIN)/python nbs/_site/build.py check-readme
-	$(STEP) '5 of 6: documentation builds'
-	$(BIN)/python nbs/_site/build.py docs
-	$(STEP) '6 of 6: tests'
-	$(RUN) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder -m 'not timing' --durations 15 $(ARGS)
+	$(STEP) '4 of 5: notebooks run from top to bottom (tutorials in their quick size); beside them the documentation builds'
+	$(BIN)/python nbs/_site/build.py docs & docs=$$!; \
+	  $(RUN) $(BIN)/python nbs/_site/run_tests.py; ran=$$?; wait $$docs && exit $$ran
+	$(STEP) '5 of 5: tests'
+	$(RUN) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 3 --dist loadfile --no-loadscope-reorder -m 'not timing' --durations 15 $(ARGS)
 	$(RUN) $(BIN)/python -m pytest tests -m timing
 
 # a build for any x86-64 with AVX2: one for the very processor fails where it shows instructions (AMX) that a virtual machine does not let through

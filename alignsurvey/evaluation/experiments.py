@@ -317,6 +317,7 @@ def _of_profiles(records, attributes):
         for side in zip(*stand.values())]
     return records.select(np.flatnonzero(has)), levels, profiles
 
+# %% ../../nbs/evaluation/14_experiments.ipynb #j004s
 def _stand(attributes):
     "Attribute -> its places in a wording, one a profile."
     return {name: list(places(name, part['columns'][0])) for name, part in attributes.items()}
@@ -331,6 +332,7 @@ def _counts(a, profiles, option):
             f"order, as in option={list(a.options[0])[:profiles]}")
     return np.stack([_valued(a, label) for label in option])
 
+# %% ../../nbs/evaluation/14_experiments.ipynb #j004bs
 def _groups(records, attributes, by):
     "Each record's group, (N,), -1 where it is not known; names of groups; of the variable."
     if by is None:
@@ -370,6 +372,7 @@ def rows(self:_Components, y, metric, about, margin=None):
                     'at a level'))
     return found
 
+# %% ../../nbs/evaluation/14_experiments.ipynb #j010s
 @patch
 def named(self:_Components, name, group):
     "An attribute, and where there are groups the group."
@@ -386,6 +389,7 @@ def fitted(self:_Components, y, keep):
     model = WLS(y[:, keep].ravel(), self.x[:, keep].reshape(-1, self.x.shape[-1]), weight)
     return model.fit(cov_type='cluster', cov_kwds=dict(groups=cluster), use_t=True)
 
+# %% ../../nbs/evaluation/14_experiments.ipynb #j005s
 @patch
 def people(self:_Components, keep, name, level):
     "How many respondents saw this level, or the first one, whichever are fewer."

@@ -101,6 +101,7 @@ def quick_products():
     if product_error() > _ROUNDED:
         torch.set_float32_matmul_precision('highest')
 
+# %% ../../nbs/models/03_loading.ipynb #p0000002s
 def _processor():
     "What the system says of its processor."
     told = Path('/proc/cpuinfo')

@@ -376,6 +376,7 @@ def places(
         return {f'{name}_{i}': c for i, c in enumerate(column, 1)}
     return {name: column}
 
+# %% ../../nbs/surveys/02_codebook.ipynb #e007s
 @patch(as_prop=True)
 def profiles(self:Codebook):
     "Item that shows each respondent a profile of their own -> place -> (column, levels)."
@@ -495,6 +496,7 @@ def _read_set(name, s, where):
     return {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
         'question': _by_lang(s.get('question') or name, f"{where}: question"), **more}
 
+# %% ../../nbs/surveys/02_codebook.ipynb #k018s
 def _of_profiles(column):
     "A column's name, or those of profiles side by side."
     return [str(c) for c in column] if isinstance(column, list) else str(column)
