@@ -4868,6 +4868,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                         'alignsurvey/training/cost.py'),
                                            'alignsurvey.training.cost._limit': ( 'training/cost.html#_limit',
                                                                                  'alignsurvey/training/cost.py'),
+                                           'alignsurvey.training.cost._measured': ( 'training/cost.html#_measured',
+                                                                                    'alignsurvey/training/cost.py'),
                                            'alignsurvey.training.cost._memory': ( 'training/cost.html#_memory',
                                                                                   'alignsurvey/training/cost.py'),
                                            'alignsurvey.training.cost._of_adapter': ( 'training/cost.html#_of_adapter',

@@ -134,8 +134,8 @@ def test_a_mistake_in_the_entry(monkeypatch):
 
 
 @pytest.mark.parametrize('fields, said', [
-    (dict(value=lambda *given: margin(*given).mean()), "value gave the shape () where (1,) is needed: give a tensor with a loss for each record"),
-    (dict(value=lambda *given: None), "value gave the shape () where (1,) is needed"),
+    (dict(value=lambda *given: margin(*given).mean()), "value gave the shape () where (2,) is needed: give a tensor with a loss for each record"),
+    (dict(value=lambda *given: None), "value gave the shape () where (2,) is needed"),
     (dict(texts=lambda r: (r['output'], 0)), "texts gave 'more' for s/0/roads: give a list of texts, none empty"),
     (dict(texts=lambda r: ([], 0)), "texts gave [] for s/0/roads"),
     (dict(unit='token'), "texts gave 2 texts for s/0/roads: a loss of tokens asks about one"),

@@ -191,21 +191,29 @@ def estimate_run(
     *,
     steps=0, # of the run, where they do not follow from epochs
     sample=16, # steps that stand for all
-)->dict: # steps, records and tokens a step; seconds; memory in bytes, at its peak
+    few=0, # a run of so many steps or fewer is not timed
+)->dict: # steps, records and tokens a step; if timed: seconds, bytes at the peak, device
     "What a run will take, but for validation and checkpoints."
     every = list(order)
     batches = [every[i:i + recipe.batch] for i in range(0, len(every), recipe.batch)]
     drawn = np.random.default_rng(recipe.seed).permutation(len(batches))[:sample]
     counts = [_step_counts(rows, batches[b], recipe, shared) for b in drawn]
-    tried, took = _trial(model, [rows[i] for i in batches[0]], recipe, shared)
     if steps <= 0:
         steps = math.ceil(len(batches)*recipe.epochs)
+    tokens = np.mean([sum(c[0] for c in step) for step in counts])
+    told = dict(steps=steps, records=min(recipe.batch, len(every)), tokens=round(tokens))
+    if steps <= few:
+        return told
+    tried = _trial(model, [rows[i] for i in batches[0]], recipe, shared)
+    return told | _measured(model, counts, steps, *tried)
+
+# %% ../../nbs/training/06_cost.ipynb #c011b
+def _measured(model, counts, steps, tried, took):
+    "Seconds and bytes of a run, from a trial."
     work = np.mean([sum(_work(model, c) for c in step) for step in counts])
     seconds = steps*work*took[0]/_work(model, tried)
-    tokens = np.mean([sum(c[0] for c in step) for step in counts])
-    return dict(steps=steps, records=min(recipe.batch, len(every)), tokens=round(tokens),
-        seconds=float(f'{seconds:.3g}'), memory=round(_memory(model, counts, tried, took)),
-        device=str(model.device))
+    return dict(seconds=float(f'{seconds:.3g}'), device=str(model.device),
+        memory=round(_memory(model, counts, tried, took)))
 
 # %% ../../nbs/training/06_cost.ipynb #b5500008
 def _step_counts(rows, batch, recipe, shared):
@@ -252,14 +260,16 @@ def estimate_training(
 
 # %% ../../nbs/training/06_cost.ipynb #c012
 def training_line(
-    estimate, # from `estimate_training`
+    estimate, # from `estimate_run` or `estimate_training`
 )->str:
     "The estimate in one line."
     steps, records, tokens = estimate['steps'], estimate['records'], estimate['tokens']
     ending = '' if steps == 1 else 's'
-    return (f"{steps:,} step{ending} of {records:,} records, {tokens:,} tokens each: about "
-        f"{_duration(estimate['seconds'])} and {estimate['memory']/1e9:.1f} GB "
-        f"on {estimate['device']}")
+    line = f"{steps:,} step{ending} of {records:,} records, {tokens:,} tokens each"
+    if 'seconds' not in estimate:
+        return line
+    return (f"{line}: about {_duration(estimate['seconds'])} and "
+        f"{estimate['memory']/1e9:.1f} GB on {estimate['device']}")
 
 # %% ../../nbs/training/06_cost.ipynb #3bbb589c
 def _duration(seconds):

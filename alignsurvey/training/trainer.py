@@ -453,9 +453,9 @@ def as_trained(
     return dataclasses.replace(lm, offset=needs_offset(recipe.loss))
 
 def _say_what_it_takes(trainer, run):
-    "The estimate, on the screen and on the card."
+    "The estimate, on the screen and on the card; to time what is over at once would take longer."
     run.card['fit'] = estimate_run(trainer.model, run.rows, run.order, run.recipe, run.shared,
-        steps=trainer.args.max_steps)
+        steps=trainer.args.max_steps, few=5)
     if trainer.is_world_process_zero():
         print(training_line(run.card['fit']))
 
