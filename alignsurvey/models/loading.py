@@ -93,9 +93,10 @@ def memory_in_use(
 
 # %% ../../nbs/models/03_loading.ipynb #p0000002
 def quick_products():
-    "On processors of AMD without a GPU: matrix products by oneDNN, where it rounds nothing."
+    "On processors of AMD with AVX-512, without a GPU: products by oneDNN, if it rounds nothing."
     untouched = torch.backends.mkldnn.matmul.fp32_precision == 'none'
-    if torch.cuda.is_available() or not untouched or 'AuthenticAMD' not in _processor():
+    wide = torch.backends.cpu.get_cpu_capability() == 'AVX512'
+    if torch.cuda.is_available() or not (untouched and wide and 'AuthenticAMD' in _processor()):
         return
     torch.set_float32_matmul_precision('medium')
     if product_error() > _ROUNDED:
