@@ -135,10 +135,11 @@ def run(sizes, methods, items, folder, quick):
 
 
 def joined(file, found):
-    "Rows of a file but for the sizes that were found anew, and these, the smallest size first."
-    sizes = {row['answers'] for row in found}
+    "Rows of a file but for the sizes that were found anew (of as many items), and these, the smallest size first."
+    def size(row): return row['answers'], row['items']
+    anew = {size(row) for row in found}
     before = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
-    return sorted([row for row in before if row['answers'] not in sizes] + found, key=lambda row: row['answers'])
+    return sorted([row for row in before if size(row) not in anew] + found, key=size)
 
 
 if __name__ == '__main__':
