@@ -103,6 +103,11 @@ def record(i, j, y, weight, groups, options, **more):
         respondent_id=str(i), question_id=f'buy{j}', weight=float(weight), groups=groups, **more)
 
 
+def everyone(rng, sd):
+    "Number, leaning and weight of each person."
+    return zip(range(PEOPLE), rng.normal(0, sd, PEOPLE), rng.lognormal(sigma=np.sqrt(np.log(2)), size=PEOPLE))
+
+
 def drawn(rng):
     return dict(price=PRICES[rng.integers(2)], maker=MAKERS[rng.integers(3)])
 
@@ -118,7 +123,7 @@ def of_two_steps(p):
 
 def rated(rng):
     "Two ratings of each person, who lean one way in both, of profiles drawn by lot."
-    for i, (lean, weight) in enumerate(zip(rng.normal(0, .08, PEOPLE), rng.lognormal(sigma=np.sqrt(np.log(2)), size=PEOPLE))):
+    for i, lean, weight in everyone(rng, .08):
         for j in range(2):
             shown = drawn(rng)
             y = rng.choice(3, p=of_two_steps(np.clip(.55 + liking(shown)/2 + lean, 0, 1)))
@@ -127,7 +132,7 @@ def rated(rng):
 
 def chosen(rng):
     "Two choices of each person between two profiles; who leans takes the first one more often."
-    for i, (lean, weight) in enumerate(zip(rng.normal(0, .03, PEOPLE), rng.lognormal(sigma=np.sqrt(np.log(2)), size=PEOPLE))):
+    for i, lean, weight in everyone(rng, .03):
         for j in range(2):
             sides = [drawn(rng), drawn(rng)]
             first = .5 + liking(sides[0], maker=.1) - liking(sides[1], maker=.1) + lean

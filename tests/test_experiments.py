@@ -145,26 +145,32 @@ def test_each_is_shown_their_own_profile():
         assert f'Buy one by {maker} at a {price} price?' == r['question'] and r['question'] in r['instruction']
 
 
+def by_hand(x, y, w, who):
+    "Slopes and errors of weighted least squares, the sandwich summed within respondents (as lm with vcovCL has it)."
+    x = np.column_stack([np.ones(len(y)), x]).astype(float)
+    bread = np.linalg.inv(x.T @ (x*w[:, None]))
+    b = bread @ x.T @ (w*y)
+    groups, who = np.unique(who, return_inverse=True)
+    meat = np.zeros((len(groups), x.shape[1]))
+    np.add.at(meat, who, x*(w*(y - x @ b))[:, None])
+    g, n, k = len(groups), *x.shape
+    return b[1:], np.sqrt(np.diag(bread @ meat.T @ meat @ bread)*g/(g - 1)*(n - 1)/(n - k))[1:]
+
+
 def test_component_effects_and_errors_are_those_of_clustered_least_squares():
     "By hand: weighted least squares and its sandwich, summed within respondents (as lm with vcovCL has it)."
     survey = shop()
     records = survey.records(verbose=False)
     found = conjoint_effects(records, dict(m=said_of(records, .1)), survey.codebook.sets['one']['attributes'], margin=.1)
     groups = pd.DataFrame(records['groups'][:])
-    x = np.column_stack([np.ones(len(groups)), groups.price == 'high', groups.maker == 'state', groups.maker == 'friends']).astype(float)
-    w, y = np.array(records['weight'][:]), np.array(records['answer_index'][:], float)
-    who = pd.factorize(np.array(records['respondent_id'][:]))[0]
-    bread = np.linalg.inv(x.T @ (x*w[:, None]))
-    b = bread @ x.T @ (w*y)
-    meat = np.zeros((240, 4))
-    np.add.at(meat, who, x*(w*(y - x @ b))[:, None])
-    v = bread @ meat.T @ meat @ bread*240/239*(len(y) - 1)/(len(y) - 4)
+    x = np.column_stack([groups.price == 'high', groups.maker == 'state', groups.maker == 'friends'])
+    b, se = by_hand(x, np.array(records['answer_index'][:], float), np.array(records['weight'][:]), np.array(records['respondent_id'][:]))
     people = found[(found.predictor == 'people') & (found.metric == 'effect')]
-    assert np.abs(people.value - b[1:]).max() < 1e-9
-    half = t.ppf(.975, 239)*np.sqrt(np.diag(v))[1:]
-    assert np.abs(people.ci_high - (b[1:] + half)).max() < 1e-9 and np.abs(people.ci_low - (b[1:] - half)).max() < 1e-9
+    assert np.abs(people.value - b).max() < 1e-9
+    half = t.ppf(.975, 239)*se
+    assert np.abs(people.ci_high - (b + half)).max() < 1e-9 and np.abs(people.ci_low - (b - half)).max() < 1e-9
     model, miss = (found[(found.predictor == 'm') & (found.metric == m)].value.to_numpy() for m in ('effect', 'effect_miss'))
-    assert np.abs(model - [-.2, 0, 0]).max() < 1e-9 and np.abs(miss - (model - b[1:])).max() < 1e-9
+    assert np.abs(model - [-.2, 0, 0]).max() < 1e-9 and np.abs(miss - (model - b)).max() < 1e-9
 
 
 def test_planted_components_are_found():
@@ -216,18 +222,11 @@ def market(people=400, seed=0, tasks=2):
 
 
 def stacked(records, labels):
-    "By hand: a row a profile, whether it was chosen, weighted least squares and the sandwich summed within respondents."
+    "By hand, a row a profile: whether it was chosen."
     rows = [(r['respondent_id'], r['weight'], r['groups'][f'price_{s}'] == 'high', r['groups'][f'maker_{s}'] == 'state', r['groups'][f'maker_{s}'] == 'friends', r['output'] == label)
         for r in records for s, label in enumerate(labels, 1)]
     who, w, *x, y = (np.array(v) for v in zip(*rows))
-    x, y = np.column_stack([np.ones(len(y)), *x]).astype(float), y.astype(float)
-    bread = np.linalg.inv(x.T @ (x*w[:, None]))
-    b = bread @ x.T @ (w*y)
-    groups, who = np.unique(who, return_inverse=True)
-    meat = np.zeros((len(groups), 4))
-    np.add.at(meat, who, x*(w*(y - x @ b))[:, None])
-    g, n = len(groups), len(y)
-    return b[1:], np.sqrt(np.diag(bread @ meat.T @ meat @ bread)*g/(g - 1)*(n - 1)/(n - 4))[1:]
+    return by_hand(np.column_stack(x), y.astype(float), w, who)
 
 
 @pytest.mark.parametrize('by', [None, 'sex'])

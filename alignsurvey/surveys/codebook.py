@@ -490,14 +490,14 @@ def _read_set(name, s, where):
     more = {} if s.get('ticked') is None else {'ticked': code_text(s['ticked'])}
     more |= {'missing': _by_code(s['missing'], where)} if s.get('missing') else {}
     if s['kind'] == 'conjoint':
-        more['attributes'] = {str(n): dict(columns=[_of_profiles(c) for c in part['columns']],
+        more['attributes'] = {str(n): dict(columns=[_column_names(c) for c in part['columns']],
             levels=_option_labels(part['levels'], f"{where}: {n}: levels"))
             for n, part in s['attributes'].items()}
     return {'kind': s['kind'], 'columns': [str(c) for c in s['columns']],
         'question': _by_lang(s.get('question') or name, f"{where}: question"), **more}
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k018s
-def _of_profiles(column):
+def _column_names(column):
     "A column's name, or those of profiles side by side."
     return [str(c) for c in column] if isinstance(column, list) else str(column)
 
@@ -568,11 +568,12 @@ def _check_conjoint(s, asked, questions, where):
             f"{max(sides)} profiles: give one each, in their order")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #e006b
+_FREE = 'give a name that no question has'
+
 def _check_attribute(name, part, asked, questions, where):
     "The same of one attribute."
     if name in questions or not isinstance(part, dict) or {*part} != {'columns', 'levels'}:
-        raise ValueError(f"{where}: give a name that no question has, with columns "
-            "(one for each item) and levels")
+        raise ValueError(f"{where}: {_FREE}, with columns (one for each item) and levels")
     columns = _list(part['columns'], f"{where}: columns", 'a list of names')
     levels = _mapping(part['levels'], f"{where}: levels", 'code to text')
     if len(columns) != len(asked) or len(levels) < 2:
@@ -580,6 +581,8 @@ def _check_attribute(name, part, asked, questions, where):
             f"and {len(levels)} levels: give a column each, and two levels or more")
     for q, column in zip(asked, columns):
         for place in places(name, column):
+            if place in questions:
+                raise ValueError(f"{where}: {place!r} is a question too: {_FREE}")
             if f'{{{place}}}' not in f'{q.intro}{q.question}':
                 raise ValueError(f"{where}: {q.name!r} has no {{{place}}} in its wording: "
                     "say where the level stands")
