@@ -1,10 +1,11 @@
 """What do more respondents buy? The embedded model, plainly tuned and tuned on what a table leaves open, beside the table and regression.
 
-General Social Survey 2018, the six items of the demo, and the demo's test: its respondents are looked at once, by the rows that are written. The weights of a blend
+General Social Survey 2018, the six items of the demo, and the demo's test: its respondents are looked at once, by the rows that are written; with `--survey ess` the four items
+of the demo's European Social Survey, of eleven points each. The weights of a blend
 come from 200 validation respondents, who are in neither, and so does the choice between methods: `validation_versus_marginal` is the difference from the training
 shares among them. Training grows by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with intervals over respondents.
 With `--items all` training, validation and test are about all 18 items of that survey, by the same test respondents.
-Run: python benchmarks/learning_curve.py [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--quick]. What is done lies under runs/learning_curve, and it goes on there.
+Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--quick]. What is done lies under runs/learning_curve, and it goes on there.
 Puts the rows of these sizes into benchmarks/learning_curve.json, and leaves those of other sizes."""
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from datasets import concatenate_datasets
 from alignsurvey.all import Survey, baseline_predictions, load_model, predict, read_predictions, sft, write_predictions
-from alignsurvey.cli.demo import TRAINING, demo_study
+from alignsurvey.cli.demo import DEMOS, TRAINING, demo_study
 from alignsurvey.prediction.forecasts import read_forecast
 from alignsurvey.prediction.offsets import with_offsets
 from alignsurvey.records.answers import read_answers
@@ -49,17 +50,17 @@ def of(records, some):
     return records.select(np.flatnonzero(np.isin(records['respondent_id'][:], list(some))))
 
 
-def demo_study_of(**other):
-    "The study of the demo, or one that has other settings."
-    settings = parse_study(demo_study(seed=SEED)) | other
+def demo_study_of(survey='gss', **other):
+    "The study of a demo, or one that has other settings."
+    settings = parse_study(demo_study(survey, seed=SEED)) | other
     return Study(Path('study.yaml'), settings, Survey.load(settings['survey']))
 
 
-def splits(items, quick):
+def splits(survey, items, quick):
     "Training records in the order in which they are taken, validation and test."
-    study = demo_study_of()
+    study = demo_study_of(survey)
     asked = dict(items=list(study.survey.codebook.items)) if items == 'all' else {}
-    demo, every = study.splits(), demo_study_of(sample=None, **asked)
+    demo, every = study.splits(), demo_study_of(survey, sample=None, **asked)
     everyone = ordered(every, study_records(every))
     first, test = people(demo['train']), set(people(demo['test']))
     others = [p for p in np.random.default_rng(SEED).permutation(people(everyone)) if p not in test and p not in set(first)]
@@ -99,7 +100,7 @@ def rows(train, test, predictions, about):
     "A row a predictor: log score, and its paired differences from the training shares and from regression."
     scores = {name: log_scores(test, frame) for name, frame in predictions.items()}
     for name, own in scores.items():
-        row = dict(answers=len(train), people=len(people(train)), items=len(train.unique('question_id')), predictor=name, test_answers=len(test), log_score=beside_shares(own, own, test)['log_score'])
+        row = dict(survey=train['source'][0], answers=len(train), people=len(people(train)), items=len(train.unique('question_id')), predictor=name, test_answers=len(test), log_score=beside_shares(own, own, test)['log_score'])
         for rival in ('marginal', 'logistic'):
             found = beside_shares(own, scores[rival], test)
             row[f'versus_{rival}'] = [found[k] for k in DIFFERENCE]
@@ -124,8 +125,8 @@ def measured(lm, methods, train, validation, test, out):
     return list(rows(train, test, found, about))
 
 
-def run(sizes, methods, items, folder, quick):
-    everyone, pool, validation, test = splits(items, quick)
+def run(survey, sizes, methods, items, folder, quick):
+    everyone, pool, validation, test = splits(survey, items, quick)
     lm, found = load_model(), []
     folder.mkdir(parents=True, exist_ok=True)
     for size in sizes:
@@ -135,8 +136,8 @@ def run(sizes, methods, items, folder, quick):
 
 
 def joined(file, found):
-    "Rows of a file but for the sizes that were found anew (of as many items), and these, the smallest size first."
-    def size(row): return row['answers'], row['items']
+    "Rows of a file but for the sizes that were found anew (of the same survey and as many items), and these, the smallest size first."
+    def size(row): return row['survey'], row['answers'], row['items']
     anew = {size(row) for row in found}
     before = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
     return sorted([row for row in before if size(row) not in anew] + found, key=size)
@@ -147,7 +148,8 @@ if __name__ == '__main__':
     ask.size('--sizes', [250, 491, 1000], quick=[24], help='training answers')
     ask.size('--methods', ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4'], quick=['tuned', 'offset, lr 1e-4'], choices=list(METHODS))
     ask.add_argument('--items', choices=list(VALIDATION), default='demo', help='the six of the demo, or all of the survey')
+    ask.add_argument('--survey', choices=list(DEMOS), default='gss')
     given = ask.parse_args()
-    folder = given.out.parent/'runs' if given.quick else Path('runs/learning_curve')
-    found = run(given.sizes, given.methods, given.items, folder, given.quick)
+    folder = given.out.parent/'runs' if given.quick else Path('runs/learning_curve')/given.survey/given.items
+    found = run(given.survey, given.sizes, given.methods, given.items, folder, given.quick)
     given.out.write_text(json.dumps(joined(given.out, found), indent=1) + '\n', encoding='utf-8')
