@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Annotated
 import typer
+from ..files.strict import in_one_line
 from ..files.writing import no_overwrite
 
 # %% ../../nbs/cli/01_arguments.ipynb #c005
@@ -168,5 +169,5 @@ def run_plugins(
         try:
             runpy.run_path(str(path))
         except Exception as e:    # whatever a user's code may raise
-            said = ' '.join(str(e).split())
+            said = in_one_line(e)
             raise ValueError(f"{path}: line {_line_of(e, path)}: {type(e).__name__}: {said}") from e

@@ -20,6 +20,7 @@ from typing import Annotated
 from .arguments import Overwrite, Seed, argument, new_path, option, read_names
 from .arguments import read_object, read_prices, read_rate, read_shard
 from .arguments import read_weights, read_where, run_plugins
+from ..files.strict import in_one_line
 
 # %% ../../nbs/cli/03_commands.ipynb #c007
 app = typer.Typer(
@@ -38,7 +39,7 @@ def _said_once(f):
             raise typer.Exit(130) from None
         except (ValueError, OSError) as e:
             if os.environ.get('LOCAL_RANK', '0') == '0':    # of several processes one says it
-                print(f"alignsurvey {f.__name__}: {' '.join(str(e).split())}", file=sys.stderr)
+                print(f"alignsurvey {f.__name__}: {in_one_line(e)}", file=sys.stderr)
             raise typer.Exit(2) from None
     return run
 
@@ -51,7 +52,7 @@ def _warnings_said(command):
 
         def say(message, category, *where, **more):
             if issubclass(category, UserWarning):
-                print(f"alignsurvey {command}: {' '.join(str(message).split())}", file=sys.stderr)
+                print(f"alignsurvey {command}: {in_one_line(message)}", file=sys.stderr)
             else:
                 usual(message, category, *where, **more)
 

@@ -14,7 +14,7 @@ import pandas as pd
 import seaborn as sns
 import statsmodels.api as sm
 from scipy import sparse
-from ..files.strict import in_brief
+from ..files.strict import in_brief, in_one_line
 from ..estimation.bootstrap import chance_p, cluster_interval
 from ..estimation.bootstrap import small_sample
 from ..estimation.design import kish_n
@@ -389,7 +389,7 @@ def _designed(formula, frame, model):
     try:
         made = _MODELS[model][0].from_formula(formula, numbered)
     except Exception as e:    # patsy and statsmodels raise whatever a wrong formula leads to
-        said = ' '.join(str(e).split())[:200]
+        said = in_one_line(e, 200)
         names = ', '.join(map(str, frame.columns))
         raise ValueError(f"formula {formula!r}: {said}; it can name {names}") from e
     return made.endog, made.exog, np.asarray(made.data.row_labels, int), made.exog_names

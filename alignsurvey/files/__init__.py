@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     rows=['read_rows', 'read_dataset', 'each_row', 'find_datasets'],
     writing=['no_overwrite', 'written_whole', 'write_text', 'write_json'],
     strict=['FileFault', 'read_text', 'read_json', 'parse_json', 'parse_yaml', 'yaml_text',
-        'check_csv', 'in_brief'],
+        'check_csv', 'in_brief', 'in_one_line'],
     sheets=['write_sheet', 'read_sheet'],
     apart=['run_apart'],
     hub=['fetch_dataset']))

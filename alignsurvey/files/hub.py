@@ -8,6 +8,7 @@ __all__ = ['fetch_dataset']
 # %% ../../nbs/files/04_hub.ipynb #c002
 from fnmatch import fnmatch
 from pathlib import Path
+from .strict import in_one_line
 
 # %% ../../nbs/files/04_hub.ipynb #88e21d8f
 def fetch_dataset(
@@ -23,7 +24,7 @@ def fetch_dataset(
         folder = Path(snapshot_download(
             repo_id, repo_type='dataset', allow_patterns=files, revision=revision))
     except (OSError, ValueError) as e:
-        said = ' '.join(str(e).split())[:150]
+        said = in_one_line(e, 150)
         raise FileNotFoundError(f"{repo_id}: the hub gave no data set: {said}") from None
     there = [f.relative_to(folder).as_posix() for f in folder.rglob('*')]
     if not any(fnmatch(name, files) for name in there):

@@ -26,7 +26,7 @@ def _as_text(cell):
 
 def _as_written(cell):
     "The cell that `_as_text` was given."
-    return cell[1:] if _is_command(cell) and cell[0] == "'" else cell
+    return cell[1:] if _is_command(cell) and _is_command(cell[1:]) else cell
 
 # %% ../../nbs/files/06_sheets.ipynb #p006
 def _mapped(column, change):

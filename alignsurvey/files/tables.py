@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .apart import run_apart
-from .strict import FileFault, check_csv
+from .strict import FileFault, check_csv, in_one_line
 
 # %% ../../nbs/files/01_tables.ipynb #c007
 def code_text(
@@ -461,7 +461,7 @@ def _lacks_texts(path):
 # %% ../../nbs/files/01_tables.ipynb #t022
 def _reason(path, error):
     "What an error of a reader means to whoever has the file."
-    said, kind = ' '.join(str(error).split()).rstrip('.'), path.suffix.lower()
+    said, kind = in_one_line(error).rstrip('.'), path.suffix.lower()
     if 'convert string' in said:
         return ("holds text in an encoding that it does not name: say which, "
             "as in Survey.load(path, encoding='cp1250')")

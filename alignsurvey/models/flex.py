@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
+from ..files.strict import in_one_line
 
 # %% ../../nbs/models/08_flex.ipynb #c005
 def interval_blocks(
@@ -106,7 +107,7 @@ def _runs(device_type):
         if states.requires_grad:
             read.sum().backward()
     except Exception as e:    # whatever a compiler says
-        words = ' '.join(str(e).split())[:100]
+        words = in_one_line(e, 100)
         warnings.warn(f"FlexAttention does not run here ({type(e).__name__}: {words}): keys are "
             "gathered block by block, with the same numbers in more time")
         return False

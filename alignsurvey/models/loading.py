@@ -18,7 +18,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from .embedded import EMBEDDED, embedded_folder
 from .chat import give_template
-from ..files.strict import read_json
+from ..files.strict import in_one_line, read_json
 
 # %% ../../nbs/models/03_loading.ipynb #c008
 @dataclass
@@ -206,7 +206,7 @@ def _read(name_or_path, dtype, trust_remote_code, in_bits):
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype,
             use_safetensors=None if gguf else True, **given, **in_bits)
     except OSError as e:
-        why = ' '.join(str(e).split())[:200]
+        why = in_one_line(e, 200)
         raise FileNotFoundError(f"{name_or_path}: can't be loaded: {why}") from None
     return tokenizer, model
 
@@ -221,7 +221,7 @@ def adapter_folder(
     try:
         return Path(snapshot_download(str(adapter), allow_patterns=['*.json', '*.safetensors']))
     except (OSError, ValueError) as e:
-        why = ' '.join(str(e).split())[:150]
+        why = in_one_line(e, 150)
         raise FileNotFoundError(
             f"{adapter}: no such folder here, and the hub gave no adapter: {why}") from None
 
@@ -239,7 +239,7 @@ def _with_adapter(lm, adapter):
     except (RuntimeError, ValueError) as e:
         config = read_json(path/'adapter_config.json')
         wanted = config.get('base_model_name_or_path') or 'another model'
-        why = ' '.join(str(e).split())[:100]
+        why = in_one_line(e, 100)
         raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {wanted}: "
             f"load that base ({why} …)") from None
     return dataclasses.replace(lm, model=model, adapter=str(adapter), offset=_has_offset(path))

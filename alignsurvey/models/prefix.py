@@ -18,6 +18,7 @@ from itertools import chain
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from ..files.strict import in_one_line
 from .chat import chat_ids
 from .flex import attention_form, flex_attend, padded_mask
 from .scoring import option_logprobs, padded_batch
@@ -353,7 +354,7 @@ def can_share(
     try:
         gap = _trial_gap(model)
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as e:
-        what = f"{type(e).__name__}: {' '.join(str(e).split())[:100]}"
+        what = f"{type(e).__name__}: {in_one_line(e, 100)}"
         return False, f"{name} can't share prefixes: a trial failed with {what}"
     if not gap < (1e-4 if model.dtype == torch.float32 else .03):
         return False, f"{name} can't share prefixes: a trial gave other numbers, by {gap:.0e}"

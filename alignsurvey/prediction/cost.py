@@ -12,7 +12,7 @@ import sqlite3
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
-from ..files.strict import in_brief
+from ..files.strict import in_brief, in_one_line
 from ..models.chat import chat_ids, render_chat
 from ..models.embedded import EMBEDDED, embedded_folder
 from .elicitation import usual_elicitation
@@ -158,8 +158,9 @@ def run_status(
             RecursionError):
         raise ValueError(f"{journal}: the card of one of its runs is damaged: "
             "run the same `alignsurvey predict` again, which writes it anew") from None
-    except (sqlite3.Error, UnicodeDecodeError) as e:
-        raise ValueError(f"{journal}: is no journal of predictions ({e}): "
+    except (sqlite3.Error, UnicodeError) as e:
+        said = in_one_line(e)
+        raise ValueError(f"{journal}: is no journal of predictions ({said}): "
             "give the .sqlite file that `predict` wrote") from None
 
 # %% ../../nbs/prediction/08_cost.ipynb #c010x1

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from fastcore.basics import patch
 from filelock import FileLock, Timeout
+from ..files.strict import in_one_line
 from .predictions import PREDICTION, TYPES, draw_keys, merge_draws
 
 # %% ../../nbs/prediction/02_journal.ipynb #c011
@@ -43,8 +44,8 @@ class Journal:
                 self.db.executescript(f'pragma journal_mode=wal; {_TABLES}')
                 self.latest = self.db.execute(_LATEST).fetchone()[0] or 0.
         except sqlite3.Error as e:
-            raise ValueError(f"{path}: can't be used as a journal ({e}): choose another file, "
-                "or a folder that can be written") from None
+            raise ValueError(f"{path}: can't be used as a journal ({in_one_line(e)}): "
+                "choose another file, or a folder that can be written") from None
         if tables and 'answers' not in tables:
             raise ValueError(f"{path}: is a database of something else, with the table "
                 f"{min(tables)!r}: choose another file as the journal")
@@ -345,8 +346,9 @@ def readable(
     "Inside the `with` block a database that is damaged raises ValueError, in one sentence."
     try:
         yield
-    except (sqlite3.Error, UnicodeDecodeError) as e:
-        raise ValueError(f"{path}: is damaged ({e}): take a copy of it from before, or another "
+    except (sqlite3.Error, UnicodeError) as e:
+        said = in_one_line(e)
+        raise ValueError(f"{path}: is damaged ({said}): take a copy of it from before, or another "
             "journal") from None
 
 # %% ../../nbs/prediction/02_journal.ipynb #c019

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pathlib import Path
 from filelock import FileLock, Timeout
-from ..files.strict import read_json
+from ..files.strict import in_one_line, read_json
 from ..files.writing import write_json, written_whole
 from .elicitation import as_predictor, predict
 from .runs import write_run
@@ -71,7 +71,7 @@ def read_partition(
         has = pq.read_schema(path).names
         table = pq.read_table(path, columns=columns and [c for c in columns if c in has])
     except pa.ArrowException as e:
-        raise ValueError(f"{path}: is no partition that can be read ({' '.join(str(e).split())}): "
+        raise ValueError(f"{path}: is no partition that can be read ({in_one_line(e)}): "
             "write it again") from None
     return Dataset(table, fingerprint=generate_random_fingerprint())
 

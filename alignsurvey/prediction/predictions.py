@@ -15,7 +15,7 @@ from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from ..files.rows import read_rows
-from ..files.strict import in_brief
+from ..files.strict import in_brief, in_one_line
 from ..files.writing import no_overwrite, written_whole
 from ..records.fields import read_as
 from ..records.schema import SHARE_FORMS
@@ -166,7 +166,7 @@ def _parquet(path):
     try:
         return pd.read_parquet(path)
     except (ValueError, TypeError, OSError, NotImplementedError) as e:
-        said = ' '.join(str(e).split())
+        said = in_one_line(e)
         raise ValueError(f"{path.name}: is not a file of predictions: {said}") from None
 
 # %% ../../nbs/prediction/01_predictions.ipynb #c012r-2

@@ -19,18 +19,18 @@ _SEVERAL = ('cyclic', 'all')    # make several records of one
 def _n_orders(how, record_id, options, pinned):
     "How many records one record becomes."
     if not options:
-        raise ValueError(f"{record_id}: has no options to reorder")
+        raise ValueError(f"{record_id!r}: has no options to reorder")
     if how not in _SEVERAL:
         return 1
     free = [o not in pinned for o in options]
     k = sum(free)
     if not all(free[:k]):
-        raise ValueError(f"{record_id}: its pinned options don't stand last yet, so its answers "
+        raise ValueError(f"{record_id!r}: its pinned options don't stand last yet, so its answers "
             "could not be put back on it: first use reorder(records, 'keep', pin_last=…)")
     if how == 'cyclic':
         return max(k, 1)
     if k > 4:
-        raise ValueError(f"{record_id}: its {k} options have {math.factorial(k)} orders: "
+        raise ValueError(f"{record_id!r}: its {k} options have {math.factorial(k)} orders: "
             "use cyclic, or pin some last")
     return math.factorial(k)
 
@@ -59,7 +59,7 @@ def _shown_in(r, block):
     for field in ('input', 'instruction'):
         if block in (r[field] or ''):
             return field
-    raise ValueError(f"{r['record_id']}: its prompt does not show its options as lettered lines: "
+    raise ValueError(f"{r['record_id']!r}: its prompt does not show its options as lettered lines: "
         "it can't be reordered")
 
 # %% ../../nbs/records/04_orders.ipynb #c029cb

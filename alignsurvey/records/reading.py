@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pyarrow.json import ParseOptions, ReadOptions, open_json
 from tqdm.auto import tqdm
 from ..files.rows import each_row, read_dataset
-from ..files.strict import in_brief
+from ..files.strict import in_brief, in_one_line
 from ..files.writing import no_overwrite, written_whole
 from .fields import check_agreement, tidy_fields
 from .layouts import recognise
@@ -126,7 +126,7 @@ def _checked(row, source, where, line):
         r = _complete(row, source, line)
         check_agreement(r)
     except ValueError as e:
-        said = ' '.join(str(e).split())
+        said = in_one_line(e)
         raise ValueError(f"{where}: record {line}: {said}") from None
     if r['weight'] is None or not 0 <= r['weight'] < math.inf:
         raise ValueError(f"{where}: record {line}: "
@@ -162,7 +162,7 @@ def _record_table(records, first, where):
         try:
             columns[k] = pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError) as e:
-            said = ' '.join(str(e).split())
+            said = in_one_line(e)
             raise ValueError(f"{where}: records {first} to {first + len(records) - 1}: "
                 f"field {in_brief(k)} can't be one column ({said}): write it in one way") from None
     return pa.table(columns)
@@ -172,7 +172,7 @@ def _one_table(tables, where):
     try:
         return pa.concat_tables(tables, promote_options='permissive')
     except pa.ArrowException as e:
-        said = ' '.join(str(e).split())
+        said = in_one_line(e)
         raise ValueError(f"{where}: a field is of two kinds ({said}): "
             "write it in one way in all records") from None
 

@@ -225,8 +225,9 @@ def _check_fields(entry, where):
 def _read_fields(name, entry, where):
     "An entry's fields in the form that a `Question` keeps them."
     missing = _mapping(entry.get('missing'), f"{where}: missing", 'code to kind of missing')
+    wording = entry.get('question')
     read = dict(
-        question=_by_lang(entry.get('question', name), f"{where}: question"),
+        question=_by_lang(name if wording in (None, {}) else wording, f"{where}: question"),
         scale=entry.get('scale', 'nominal'),
         options=_option_labels(entry.get('options'), f"{where}: options"),
         missing=_by_code(missing, f"{where}: missing"),
@@ -393,7 +394,18 @@ def read_codebook(
     spec:dict, # contents of a codebook.yaml
     path, # file that they came from, for messages
 )->Codebook:
-    "A codebook from its contents. Raises ValueError naming file, question, field and remedy."
+    """A codebook from its contents. Raises ValueError naming file, question, field and remedy, in
+    one line whatever stands in a code."""
+    try:
+        return _codebook(spec, path)
+    except ValueError as e:
+        if '\n' not in str(e):
+            raise
+        raise ValueError(str(e).replace('\n', r'\n')) from None
+
+# %% ../../nbs/surveys/02_codebook.ipynb #k016x
+def _codebook(spec, path):
+    "The same, as its parts are read."
     _check_spec(spec, path)
     background = _entries(spec, 'background', path)
     items = _entries(spec, 'items', path)

@@ -11,6 +11,7 @@ import html
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from ..files.strict import in_one_line
 from ..files.tables import FileNotes
 
 # %% ../../nbs/surveys/06_metadata.ipynb #k006
@@ -182,7 +183,7 @@ def read_xml(
     try:
         root = etree.fromstring(raw, parser)
     except (etree.XMLSyntaxError, ValueError) as e:
-        said = ' '.join(str(e).split())[:200]
+        said = in_one_line(e, 200)
         raise ValueError(f"{name}: is not valid XML: {said}; download it again") from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise ValueError(f"{name}: defines entities of its own, which are not read: "

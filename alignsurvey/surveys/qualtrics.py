@@ -11,7 +11,7 @@ import json
 import re
 from pathlib import Path
 import pandas as pd
-from ..files.strict import parse_json
+from ..files.strict import in_one_line, parse_json
 from .metadata import Metadata, Variable, clean_wording, has_placeholder
 from .metadata import read_bytes
 
@@ -38,7 +38,7 @@ def read_qsf(
     try:
         spec = parse_json(raw.decode('utf-8', 'replace'), name)
     except json.JSONDecodeError as e:
-        raise ValueError(f"{name}: is no .qsf file: {' '.join(str(e).split())}; "
+        raise ValueError(f"{name}: is no .qsf file: {in_one_line(e)}; "
             "export the survey again") from None
     elements = _map(spec).get('SurveyElements')
     payloads = [(_map(e).get('Element'), _map(e).get('Payload')) for e in _map(elements).values()]

@@ -11,6 +11,7 @@ import itertools
 import re
 import zipfile
 from pathlib import Path
+from ..files.strict import in_one_line
 from ..files.tables import code_text
 from ..files.writing import written_whole
 from .metadata import MAX_BYTES, read_bytes
@@ -53,7 +54,7 @@ def _zip_facts(raw):
         return size, any(b'<!DOCTYPE' in z.open(p).read(2048) for p in parts)
 
 def _said(error):
-    return ' '.join(str(error).split())[:150]
+    return in_one_line(error, 150)
 
 # %% ../../nbs/surveys/13_sheets.ipynb #k008
 def _read_xlsx(raw, name):

@@ -4,6 +4,7 @@ A target reads one file. It may refuse it with ValueError, FileNotFoundError, Fi
 in one line that names the file or the record; or it must read it right, which each target checks
 against a second reading that shares no code with the first.
 """
+import copy
 import csv
 import io
 import json
@@ -106,14 +107,14 @@ def changed_value(r, value):
     for _ in range(r.choice([1, 1, 1, 2, 3])):
         every = list(places(value))
         if not every:
-            return r.choice(ODD)
+            return copy.deepcopy(r.choice(ODD))
         *way, last = r.choice(every)
         holder = value
         for k in way:
             holder = holder[k]
         what = r.randrange(6)
         if what < 3:
-            holder[last] = r.choice(ODD)
+            holder[last] = copy.deepcopy(r.choice(ODD))    # a case must not change the next one
         elif what == 3:
             del holder[last]
         elif isinstance(holder, dict):
