@@ -157,7 +157,7 @@ def test_pairs_are_compared_on_records_that_both_answered():
     rest = RECORDS.select(range(20, len(RECORDS)))
     want = [overall(evaluate(rest, f[20:], **QUICK)).value['log_score'] for f in (b, a)]
     row = overall(t, 'b', 'a').loc['log_score']
-    assert row.value == pytest.approx(want[0] - want[1]) and row.n == len(rest) and row.note == 'on records that both answered'
+    assert row.value == pytest.approx(want[0] - want[1]) and row.n == len(rest) and row.note == f'on {len(rest)} of {len(RECORDS)} records that both answered'
     assert 'left out' in overall(t, 'b').note['log_score'] and overall(t, 'b').n['failed'] == len(RECORDS)
 
 def test_a_question_with_no_prediction_left_is_said():

@@ -13,8 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
         'resamples', 'standard_error', 't_interval', 'p_value', 'interval', 'share_interval',
         'small_sample', 'few_clusters', 'chance_p', 'chance_limit', 'cluster_interval'],
     tests=[
-        'holm', 'benjamini_hochberg', 'is_shown', 'equivalence', 'power', 'smallest_shown',
-        'respondents_needed'],
+        'holm', 'benjamini_hochberg', 'is_shown', 'equivalence', 'within_margin', 'power',
+        'smallest_shown', 'respondents_needed'],
     design=[
         'survey_design', 'replicate_design', 'regression_residuals', 'kish_n', 'ratios',
         'means', 'shares'],

@@ -7,7 +7,8 @@ __all__ = ['ppi_mean', 'worth', 'interviews_for']
 
 # %% ../../nbs/estimation/04_ppi.ipynb #c002
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t as student
+from .design import kish_n
 
 # %% ../../nbs/estimation/04_ppi.ipynb #c005
 def _ppi_weights(w, n, name):
@@ -60,9 +61,10 @@ def ppi_mean(
     trust=None, # lambda, 0 to 1; default: chosen by the data
     fixed=False, # True: errors as if sums of weights were fixed by design, as in ppi-python
     alpha=.05, # 1 minus the level of the interval
-)->dict: # estimate, se, low, high; trust; human_se (interviews alone); interviews (stood for)
+)->dict: # estimate, se, low, high; trust; human_se; interviews (stood for), interviews_low
     """PPI++ for a mean (Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453), weighted means as
-    ratios. Raises ValueError for missing values and lengths that do not fit."""
+    ratios; t with the effective n less one. `interviews_low` is what the lower limit of the
+    correlation would be worth (Fisher 1921). Raises ValueError for missing values and lengths that do not fit."""
     y = _ppi_values(human, 'human')
     f = _ppi_values(predicted, 'predicted')
     g = _ppi_values(more, 'more')
@@ -78,22 +80,37 @@ def ppi_mean(
     here = _about_mean(w, y - trust*f, fixed).var()/len(y)
     se = float(np.sqrt(there + here))
     alone = float(_about_mean(w, y, fixed).std()/np.sqrt(len(y)))
-    reach = norm.ppf(1 - alpha/2)*se
+    reach = (norm.ppf(1 - alpha/2) if fixed else student.ppf(1 - alpha/2, kish_n(w) - 1))*se
     gain = max(0., len(y)*((alone/se)**2 - 1)) if se > 0 else 0.
     return dict(estimate=estimate, se=se, low=estimate - reach, high=estimate + reach,
-        trust=trust, human_se=alone, interviews=gain)
+        trust=trust, human_se=alone, interviews=gain,
+        interviews_low=min(gain, _least_worth(y, f, w, len(g), alpha)))
+
+# %% ../../nbs/estimation/04_ppi.ipynb #c005l
+def _least_worth(y, f, w, more, alpha):
+    "Interviews that predictions stand for at the lower limit of their correlation with answers."
+    x = np.stack([y, f]) - np.average([y, f], axis=1, weights=w)[:, None]
+    (yy, yf), (_, ff) = x*w @ x.T/w.sum()
+    n = kish_n(w)
+    if n <= 3 or min(yy, ff) <= 1e-12:
+        return 0.
+    r = np.clip(yf/np.sqrt(yy*ff), -1 + 1e-9, 1 - 1e-9)
+    low = np.tanh(np.arctanh(r) - norm.ppf(1 - alpha/2)/np.sqrt(n - 3))
+    return interviews_for(low, np.sqrt(ff/yy), held=len(y), more=more)
 
 # %% ../../nbs/estimation/04_ppi.ipynb #c006
 def worth(
     found, # what `ppi_mean` gave
     n, # interviews behind it
 )->str: # a sentence
-    "What simulated answers are worth, in interviews."
-    k = int(found['interviews'])
-    if k < max(1, .02*n):
-        return f"The simulated answers are worth no interviews: use the {n:,} alone."
-    return (f"The simulated answers stand for about {k:,} more interviews beside the {n:,} held; "
-        "they are worth that for this question and population alone.")
+    """What simulated answers are worth, in interviews: something where the lower limit of their
+    correlation with answers is worth 2 % of the interviews held."""
+    k, low = int(found['interviews']), int(found['interviews_low'])
+    if low < max(1, .02*n):
+        return ("The simulated answers are worth no interviews that could be shown: "
+            f"use the {n:,} alone.")
+    return (f"The simulated answers stand for about {k:,} more interviews (at least {low:,}) "
+        f"beside the {n:,} held; they are worth that for this question and population alone.")
 
 # %% ../../nbs/estimation/04_ppi.ipynb #278342c0
 def interviews_for(

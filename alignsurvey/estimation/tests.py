@@ -14,14 +14,15 @@ from .bootstrap import standard_error
 
 # %% ../../nbs/estimation/02_tests.ipynb #c010x1
 def holm(
-    p, # p values of one family of tests, (n,)
+    p, # p values of one family of tests, (n,); null where nothing was tested
 ): # adjusted p values, (n,)
     "Holm's step-down adjustment (Holm 1979, Scand. J. Statist. 6)."
     p = np.asarray(p, float)
-    order = np.argsort(p)
-    n = len(p)
-    out = np.empty(n)
-    out[order] = np.minimum(1, np.maximum.accumulate((n - np.arange(n))*p[order]))
+    order = np.argsort(p)    # what was not tested comes last
+    n = np.count_nonzero(~np.isnan(p))
+    out = np.full(len(p), np.nan)
+    steps = (n - np.arange(n))*p[order[:n]]
+    out[order[:n]] = np.minimum(1, np.maximum.accumulate(steps))
     return out
 
 # %% ../../nbs/estimation/02_tests.ipynb #c017

@@ -128,8 +128,9 @@ def relative_gain(
     for name, f in forecasts.items():
         if name == base:
             continue
-        floor = noise_floor_draws(a, metrics, f.about['q_from'] == 'counts', n_boot, seed)
-        behind = clusters_of(a, f.used['answered'] & forecasts[base].used['answered'])
+        used = f.used['answered'] & forecasts[base].used['answered']
+        floor = noise_floor_draws(a, metrics, f.about['q_from'] == 'counts', n_boot, seed, used)
+        behind = clusters_of(a, used)
         for m in metrics:
             key = m, None
             if key not in draws[name] or key not in floor:

@@ -20,7 +20,7 @@ from ..records.answers import cluster_draws, cluster_sums, clusters_of
 from ..records.answers import read_answers
 from ..prediction.forecasts import FAILURE_RULES, read_forecast
 from ..prediction.baselines import baseline_predictions
-from .table import Resampling, holm_within, typed_scores
+from .table import Resampling, holm_within, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c014
 _Part = namedtuple('_Part', 'rows weight x')    # records, their weights (n,), contributions (n, F)
@@ -183,9 +183,11 @@ def noise_floor_draws(
     counts, # True: the model's shares are counts of choices, and so a sample too
     n_boot, # resamples of clusters
     seed, # of the resamples
+    used=None, # records of which a predictor said something, bool (N,); None: all
 )->dict: # (metric, question or None for overall) -> mean over draws, then each draw, (1 + n_boot,)
-    "Distances that sampling these respondents alone gives."
-    pairs = _resampled_pairs(a, counts, n_boot, seed)
+    "Distances that sampling the respondents of these records alone gives."
+    used = np.ones(len(a.y), bool) if used is None else used
+    pairs = _resampled_pairs(a, counts, n_boot, seed, used)
     out = {}
     for m in metrics:
         each = {}
@@ -200,12 +202,12 @@ def noise_floor_draws(
     return out
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c024b
-def _resampled_pairs(a, counts, n_boot, seed):
+def _resampled_pairs(a, counts, n_boot, seed, used):
     "Per item, the sample's shares (or another draw's) beside those of each draw, (n_boot, 2 K)."
     parts = []
     for j, options in enumerate(a.options):
         rows = np.flatnonzero(a.item == j)
-        parts.append(_Part(rows, a.weight[rows], np.eye(len(options))[a.y[rows]]))
+        parts.append(_Part(rows, (a.weight*used)[rows], np.eye(len(options))[a.y[rows]]))
     pairs = []
     for total in _totals(a, parts, cluster_draws(a, n_boot, seed)):
         shares = _weighted_means(total)
@@ -249,11 +251,11 @@ def _own_interval(a, m, d, rows, note, alpha, chance):
     "Interval of a predictor's own score; `chance`: the noise floor's draws of it, or None."
     share = _share_of(a, rows) if m.share else {}
     found = _interval(a, d, rows, note, alpha, **share)
-    if m.centre and found['ci_low'] is not None:
-        if chance is not None:
-            found |= _reaching_chance(a, m, d, rows, found, alpha, chance)
-        found |= _within_0_1(found)
-    return found
+    if found['ci_low'] is None:
+        return found
+    if m.centre and chance is not None:
+        found |= _reaching_chance(a, m, d, rows, found, alpha, chance)
+    return found | within_limits(found, m.limits)
 
 # %% ../../nbs/evaluation/04_choices.ipynb #878a9b69
 def _reaching_chance(a, m, d, rows, found, alpha, chance):
@@ -283,10 +285,6 @@ def _people(a, rows):
 def _share_of(a, rows):
     "What the limits of a share rest on."
     return dict(people=_people(a, rows), answers=kish_n(a.weight[rows]))
-
-def _within_0_1(found):
-    "Both ends of an interval, cut to what shares and distances can be."
-    return dict(ci_low=max(found['ci_low'], 0.), ci_high=min(found['ci_high'], 1.))
 
 def _support(a, rows):
     "Records, and Kish's effective n of their respondents."
@@ -388,7 +386,7 @@ def _floor_rows(a, q_from, floor, alpha):
     def limits(m, question, d, rows, note):
         found = _interval(a, d, rows, note, alpha, smooth=False)
         if found['ci_low'] is not None:
-            found |= _within_0_1(found)
+            found |= within_limits(found, (0, 1))
         return found
     note = 'what sampling these respondents alone gives'
     if q_from == 'counts':
@@ -408,8 +406,14 @@ def _difference_rows(a, f, g, own, again, alpha, test):
         gap = _minus(own[f.name], own[g.name])
     else:
         gap = _minus(again(f, used), again(g, used))
-    notes = {m: '' if same else 'on records that both answered' for m, _ in gap}
+    notes = {m: _both_answered(used[m.over]) for m, _ in gap}
     return _score_rows(a, gap, used, {**f.about, 'versus': g.name}, notes, limits)
+
+def _both_answered(used):
+    "What to note of a difference that rests on some of the records."
+    if used.all():
+        return ''
+    return f'on {used.sum():,} of {len(used):,} records that both answered'
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c029xs0
 def _minus(x, y):
@@ -470,7 +474,7 @@ def _drawn_row(a, about, draws, rows, alpha, share):
     people = _share_of(a, rows) if share else {}
     found = cluster_interval(draws, alpha, note=note, **people, **clusters_of(a, rows))
     if found['ci_low'] is not None:
-        found |= _within_0_1(found)
+        found |= within_limits(found, (0, 1))
     return {**about, 'value': draws[0], **found, 'n': len(rows)}
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c033c
@@ -586,7 +590,10 @@ def _metric_rows(a, forecasts, metrics, versus, models, how):
         floors[q_from] = noise_floor_draws(a, metrics, q_from == 'counts', how.n_boot, how.seed)
     rows = []
     for name, f in forecasts.items():
+        counts, used = f.about['q_from'] == 'counts', f.used['answered']
         floor = floors[f.about['q_from']]
+        if not used.all():    # its distances are of fewer people, whom chance moves further
+            floor = noise_floor_draws(a, metrics, counts, how.n_boot, how.seed, used)
         rows += _own_rows(a, f, own[name], floor, how.alpha)
         for other in versus:
             if other != name:

@@ -140,20 +140,20 @@ def rows(self:_Components, y, metric, about, margin=None):
     one. What is compared has the shape (profiles, N)."""
     found = []
     for g, group in enumerate(self.groups):
-        keep = (self.group == g) & ~np.isnan(y).any(0)
+        keep = (self.group == g) & ~np.isnan(y).any(0) & (self.a.weight > 0)
         whole = None    # one fit serves all components of which no combination is barred
         for k, (name, level) in enumerate(self.later):
             row = dict(about, metric=metric, **self.named(name, group), question_id=level,
                 versus=self.levels[name][0])
             told = keep & self.rows_for(k)
-            if self.people(told, k) < self.min_n:
-                found.append(dict(row, note=f'suppressed: fewer than {self.min_n} respondents '
-                    'at a level'))
+            why = self.why_not(told, k)
+            if why:
+                found.append(dict(row, note=why))
                 continue
             fit = None if self.barred[k] else whole
             fit = fit or self.fitted(y, told)
             whole = whole if self.barred[k] else fit
-            found += self.tested(fit, k, told, row, margin)
+            found += self.tested(fit[k + 1], k, told, row, margin)
     return found
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j010s
@@ -166,38 +166,74 @@ def named(self:_Components, name, group):
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j005
 @patch
+def columns_for(self:_Components, x):
+    "Columns of a design of which none is a sum of those before it."
+    gram, kept = x.T @ x, []
+    for c in range(len(gram)):
+        some = np.ix_(kept + [c], kept + [c])
+        if np.linalg.matrix_rank(gram[some]) > len(kept):
+            kept.append(c)
+    return kept
+
+# %% ../../nbs/evaluation/17_conjoint.ipynb #j005t
+def _can_be_told(x, c):
+    "Whether a column of a design has a coefficient of its own, whatever stands beside it."
+    gram = x.T @ x
+    own = (np.linalg.pinv(gram) @ gram)[c]
+    return abs(own - np.eye(len(gram))[c]).max() < 1e-6
+
+# %% ../../nbs/evaluation/17_conjoint.ipynb #j005f
+@patch
 def fitted(self:_Components, y, told):
-    "Weighted least squares on all levels, a row a profile, with clustered errors."
+    "Column -> coefficient and standard error: weighted least squares, a row a profile, clustered."
     from statsmodels.regression.linear_model import WLS    # slow to import
     weight, cluster = (np.broadcast_to(v, told.shape)[told]
         for v in (self.a.weight, self.a.cluster))
-    model = WLS(np.broadcast_to(y, told.shape)[told], self.x[told], weight)
-    return model.fit(cov_type='cluster', cov_kwds=dict(groups=cluster), use_t=True)
+    columns = self.columns_for(self.x[told])
+    model = WLS(np.broadcast_to(y, told.shape)[told], self.x[told][:, columns], weight)
+    fit = model.fit(cov_type='cluster', cov_kwds=dict(groups=cluster), use_t=True)
+    return dict(zip(columns, zip(fit.params, np.sqrt(np.diag(fit.cov_params())))))
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j005s
 @patch
-def people(self:_Components, told, k):
-    "How many respondents saw this level, or the first one, whichever are fewer."
+def why_not(self:_Components, told, k):
+    "Why these profiles say nothing of a component; '' where they do."
     name, level = self.later[k]
     both = [(self.is_shown[name, text] & told).any(0) for text in (level, self.levels[name][0])]
-    return min(len(np.unique(self.a.respondent[rows])) for rows in both)
+    if min(len(np.unique(self.a.respondent[rows])) for rows in both) < self.min_n:
+        return f'suppressed: fewer than {self.min_n} respondents at a level'
+    if not _can_be_told(self.x[told], k + 1):
+        return "always shown with a level of another attribute: their effects can't be told apart"
+    return ''
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j009
 @patch
 def tested(self:_Components, fit, k, told, row, margin):
-    "The row of an effect or a miss; with a margin also that of its equivalence test."
-    value, se, df = fit.params[k + 1], fit.bse[k + 1], fit.df_resid_inference
-    reach, who = student.ppf(1 - self.alpha/2, df)*se, told.any(0)
+    """The row of an effect or a miss, from a coefficient and its error; with a margin also that of
+    its equivalence test."""
+    who = told.any(0)
+    small = small_sample(clusters_of(self.a, who)['weight'])
+    value, se, df = fit[0], fit[1]*small['stretch'], small['df']
+    if se < 1e-12:    # as of a model that says what people said
+        se, value = 0., round(value, 12)
+    reach = student.ppf(1 - self.alpha/2, df)*se
+    p = 2*student.sf(abs(value)/se, df) if se else float(value == 0)
     n = len(np.unique(self.a.respondent[who]))
-    notes = [few_clusters(small_sample(clusters_of(self.a, who)['weight'])['n'])]
-    if self.barred[k]:
-        without = ', '.join(f'{attribute} {level}' for attribute, level in self.barred[k])
-        notes.append(f'among profiles without {without}, which are barred at one of the levels')
+    notes = few_clusters(small['n']), self.said_of_barred(k)
     rows = [dict(row, value=value, n=n, ci_low=value - reach, ci_high=value + reach,
-        p=fit.pvalues[k + 1], note='; '.join(filter(None, notes)))]
+        p=p, note='; '.join(filter(None, notes)))]
     if margin is not None:
         found = within_margin(value, se, margin=margin, alpha=self.alpha, df=df)
         rows.append(dict(row, metric=row['metric'].replace('miss', 'within'), value=margin, n=n,
             ci_low=found['low'], ci_high=found['high'], p=found['p'],
             note=f'interval of the miss at {1 - 2*self.alpha:.0%}'))
     return rows
+
+# %% ../../nbs/evaluation/17_conjoint.ipynb #j009b
+@patch
+def said_of_barred(self:_Components, k):
+    "What a row says of the profiles that were left out."
+    if not self.barred[k]:
+        return ''
+    without = ', '.join(f'{attribute} {level}' for attribute, level in self.barred[k])
+    return f'among profiles without {without}, which are barred at one of the levels'

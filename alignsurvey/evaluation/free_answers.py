@@ -15,7 +15,8 @@ from ..estimation.tests import holm
 from ..records.answers import cluster_draws, read_units
 from ..tasks.registry import get_task, option_of, parse_answer
 from ..prediction.forecasts import check_predictions
-from .table import Resampling, typed_scores
+from ..metrics.catalogue import METRICS
+from .table import Resampling, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #c007
 def _read(text, record):
@@ -139,9 +140,13 @@ def _row(draws, units, about, alpha, test):
     "One row from draws of a score and the units behind it."
     mass = units.groupby('cluster').weight.sum()
     stratum = units.attrs['stratum'][mass.index] if 'stratum' in units.attrs else None
-    found = cluster_interval(
-        draws, alpha, test=test, note=about.get('note'), weight=mass, stratum=stratum)
     n_eff = kish_n(units.drop_duplicates('person').weight)
+    metric = None if 'versus' in about else METRICS.get(about['metric'])
+    people = dict(people=n_eff, answers=kish_n(units.weight)) if metric and metric.share else {}
+    found = cluster_interval(draws, alpha, test=test, note=about.get('note'), weight=mass,
+        stratum=stratum, **people)
+    if metric and found['ci_low'] is not None:
+        found |= within_limits(found, metric.limits)
     return {'level': 'individual', **about, 'value': float(draws[0]), **found, 'n': len(units),
         'n_eff': n_eff}
 
@@ -222,13 +227,16 @@ def evaluate_values(
 # %% ../../nbs/evaluation/03_free_answers.ipynb #v008
 def _differences(scored, versus, metrics, sample):
     "Paired differences from the predictors in `versus`, with Holm's adjustment within a metric."
-    pairs, note = [], 'on records that both answered'
+    pairs = []
     for m in metrics:
         for name, (about, x) in scored.items():
             for other in versus or list(scored)[:1]:
                 if other == name:
                     continue
                 gap = (x[m] - scored[other][1][m]).to_numpy(float)
+                both, note = np.count_nonzero(~np.isnan(gap)), None
+                if both < len(gap):
+                    note = f'on {both:,} of {len(gap):,} records that both answered'
                 pairs.append(({**about, 'metric': m, 'versus': other, 'note': note}, gap))
     out = _score_rows(pairs, sample, test=True)
     for m in metrics:

@@ -15,7 +15,7 @@ from ..estimation.partial_pooling import cell_shares, multilevel_counts
 from ..estimation.tests import holm
 from ..records.answers import read_answers
 from ..prediction.forecasts import check_predictions, read_forecast
-from .table import Resampling, typed_scores
+from .table import Resampling, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c007x1
 _FROM = dict(score='group_prompt', verbalize='stated', sample='counts')
@@ -196,41 +196,74 @@ def _distances(metric, items, resampled, n):
     return out
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014r
-def _group_row(metric, draws, about, n, alpha, **how):
-    "A row of a mean over groups with `n` answers each; a group is a stratum, its answers clusters."
-    found = cluster_interval(draws, alpha, note=about.get('note'), **how, **_answers_behind(n))
-    return {**about, 'metric': metric.name, 'value': float(draws[0]), **found, 'n': len(n)}
+def _group_row(metric, each, about, behind, alpha, **how):
+    """A row of a mean over records, from their draws (1 + n_boot, n); a group is a stratum, its
+    answers are clusters."""
+    draws = _mean_together(each, behind.who)
+    note = about.get('note') if len(behind.n) == behind.groups else _joined(about.get('note'),
+        _TOGETHER)
+    found = cluster_interval(draws, alpha, note=note, **how, **behind.answers)
+    return {**about, 'metric': metric.name, 'value': float(draws[0]), **found, 'n': len(behind.n)}
+
+_TOGETHER = "as if all items of a group moved together: the same people answered them"
+
+def _joined(*notes):
+    return '; '.join(filter(None, notes))
+
+# %% ../../nbs/evaluation/02_groups.ipynb #c014t
+def _mean_together(each, who):
+    """Mean over records in the sample and each draw (1 + n_boot,), whose draws spread as they
+    would if a group's items moved together. What they share is not known from shares alone, and
+    drawn one by one they would seem to have nothing in common."""
+    mean = each.mean(1)
+    spread, own = each[1:].std(0), mean[1:].std()
+    together = np.sqrt((np.bincount(who, spread)**2).sum())/each.shape[1]
+    if not own > 0:
+        return mean
+    centre = mean[1:].mean()
+    return np.r_[mean[0], centre + (mean[1:] - centre)*max(1, together/own)]
 
 # %% ../../nbs/evaluation/02_groups.ipynb #846c731d
-def _answers_behind(n):
-    "Weight and stratum of each answer."
-    return dict(weight=np.repeat(1/n, n), stratum=np.repeat(np.arange(len(n)), n))
+class _Behind:
+    "The answers behind some records: of each group those of its smallest item."
+    def __init__(self, who, n, rows):
+        self.n, self.who = n[rows], np.unique(who[rows], return_inverse=True)[1]
+        self.groups = self.who.max() + 1
+        least = np.full(self.groups, np.iinfo(int).max)
+        np.minimum.at(least, self.who, self.n)
+        self.answers = dict(weight=np.repeat(1/least, least),
+            stratum=np.repeat(np.arange(self.groups), least))
 
-def _reaching_chance(row, chance, n, alpha):
+# %% ../../nbs/evaluation/02_groups.ipynb #c014rc
+def _reaching_chance(row, chance, behind, alpha):
     "The row with its lower end as far towards 0 as sampling may have moved people's shares."
     if row['ci_low'] is None:
         return row
-    small = small_sample(**_answers_behind(n))
+    small = small_sample(**behind.answers)
     far = chance_limit(chance, alpha, df=small['df'], stretch=small['stretch'])
-    return row | dict(ci_low=max(0., min(row['ci_low'], row['value'] - far)))
+    return row | dict(ci_low=min(row['ci_low'], row['value'] - far))
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014rs0
-def _metric_rows(metric, items, draws, about, n, alpha):
+def _metric_rows(metric, items, draws, about, who, n, alpha):
     "Rows of one distance, overall and by question: each predictor's, then the noise floor's."
     floor = dict(predictor='noise floor', note='what sampling these answers alone gives')
     places = [(None, np.arange(len(n))), *((item.name, item.rows) for item in items)]
     out = []
-    for k, who in enumerate([*about.values(), floor]):
-        has, is_floor = ~np.isnan(draws[k, 0]), who is floor
+    for k, what in enumerate([*about.values(), floor]):
+        has, is_floor = ~np.isnan(draws[k, 0]), what is floor
         for question, rows in places:
             at = rows[has[rows]]
             if not len(at):
                 continue
-            who_and_what = {**who, 'question_id': question}
-            mean = draws[k][:, at].mean(1)
-            row = _group_row(metric, mean, who_and_what, n[at], alpha, smooth=not is_floor)
-            chance = draws[-1, 1:][:, at].mean(1)
-            out.append(row if is_floor else _reaching_chance(row, chance, n[at], alpha))
+            behind = _Behind(who, n, at)
+            row = _group_row(metric, draws[k][:, at], {**what, 'question_id': question}, behind,
+                alpha, smooth=not is_floor)
+            if not is_floor:
+                chance = _mean_together(draws[-1][:, at], behind.who)[1:]
+                row = _reaching_chance(row, chance, behind, alpha)
+            if row['ci_low'] is not None:
+                row |= within_limits(row, metric.limits)
+            out.append(row)
     return out
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016
@@ -239,7 +272,7 @@ def _pairs(names, versus, models):
     return [(name, other, not models.isdisjoint((name, other)))
         for name in names for other in versus if name != other]
 
-def _difference_rows(metric, draws, about, pairs, n, alpha):
+def _difference_rows(metric, draws, about, pairs, who, n, alpha):
     """Paired differences of one distance on groups that both answered, with Holm's adjustment over
     those that are tested."""
     place = {name: k for k, name in enumerate(about)}
@@ -248,9 +281,10 @@ def _difference_rows(metric, draws, about, pairs, n, alpha):
         x, y = draws[place[name]], draws[place[other]]
         both = ~np.isnan(x[0]) & ~np.isnan(y[0])
         if both.any():
-            gap = (x[:, both] - y[:, both]).mean(1)
-            who = {**about[name], 'versus': other}
-            out.append(_group_row(metric, gap, who, n[both], alpha, test=test))
+            behind = _Behind(who, n, np.flatnonzero(both))
+            row = {**about[name], 'versus': other, 'note': None}
+            gap = x[:, both] - y[:, both]
+            out.append(_group_row(metric, gap, row, behind, alpha, test=test))
     tested = [row for row in out if row['p'] is not None]
     for row, p in zip(tested, holm([row['p'] for row in tested])):
         row['p_adj'] = float(p)
@@ -443,6 +477,7 @@ def _checked_versus(versus, frames):
 def _distance_rows(records, items, about, pairs, how):
     "Rows of every distance that applies."
     n = np.maximum(1, np.round(records['n_eff'][:])).astype(int)
+    who = _whose(records)
     resampled = _resampled_shares(items, n, how)
     rows = []
     for metric in known_metrics():
@@ -450,6 +485,15 @@ def _distance_rows(records, items, about, pairs, how):
             continue
         draws = _distances(metric, items, resampled, len(n))
         if not np.isnan(draws).all():
-            rows += _metric_rows(metric, items, draws, about, n, how.alpha)
-            rows += _difference_rows(metric, draws, about, pairs, n, how.alpha)
+            rows += _metric_rows(metric, items, draws, about, who, n, how.alpha)
+            rows += _difference_rows(metric, draws, about, pairs, who, n, how.alpha)
     return rows
+
+# %% ../../nbs/evaluation/02_groups.ipynb #c015gs1w
+def _whose(records):
+    "The group of each record, a number (n,)."
+    names = zip(records['source'][:], map(str, map(_sorted_items, records['groups'][:])))
+    return pd.factorize(pd.Series(['/'.join(name) for name in names]))[0]
+
+def _sorted_items(groups):
+    return sorted((groups or {}).items())

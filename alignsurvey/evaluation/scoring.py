@@ -113,11 +113,22 @@ def evaluate(
     how = dict(versus=versus, failure_rule=failure_rule, n_boot=n_boot, seed=seed, alpha=alpha)
     if records['level'][0] == 'group':
         _check_group_settings(strata or design is not None, metrics, failure_rule)
-        return evaluate_groups(records, predictions, min_n=min_n, models=models, **learn, **how)
+        found = evaluate_groups(records, predictions, min_n=min_n, models=models, **learn, **how)
+        return _of_level(found, alpha)
     how['strata'] = strata if design is None else design
     own = dict(metrics=metrics, models=models)
     parts = _individual_scores(task, records, predictions, own, learn, how)
-    return pd.concat(parts, ignore_index=True)
+    return _of_level(pd.concat(parts, ignore_index=True), alpha)
+
+# %% ../../nbs/evaluation/05_scoring.ipynb #c037v
+def _of_level(scores, alpha):
+    "Scores whose intervals say their level, where it is not the usual one."
+    if alpha == .05:
+        return scores
+    has, level = scores.ci_low.notna(), f'{100*(1 - alpha):g} % interval'
+    scores.loc[has, 'note'] = scores.note[has].map(
+        lambda note: level if pd.isna(note) else f'{note}; {level}')
+    return scores
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c037n
 def _named(predictions):

@@ -7,6 +7,7 @@ __all__ = ['wide_answers', 'correlations', 'plot_correlations', 'variance_ratio'
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c002
 import re
+from functools import partial
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
@@ -113,15 +114,38 @@ def _drawn_correlations(t, x, v, draws):
     return np.stack([_correlations(x, v, t.weight*d[t.cluster])[i, j] for d in draws])
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c009a
-def _pair_rows(about, d, t, alpha, test):
-    "A row for each pair of items, from the respondents who answered both."
+def _pair_rows(about, d, t, alpha, against=None):
+    """A row for each pair of items, from the respondents who answered both; `against`: other
+    correlations, which these are compared with."""
     rows = []
     for k, (p, q) in enumerate(zip(*np.triu_indices(len(t.names), 1))):
         both = ~np.isnan(t.x[:, p]) & ~np.isnan(t.x[:, q])
-        note = 'an item does not vary' if both.sum() > 1 and np.isnan(d[0, k]) else None
-        rows.append(_row(about, d[:, k], clusters_of(t, both), alpha, both.sum(), test=test,
+        gap = d[:, k] if against is None else d[:, k] - against[:, k]
+        note = 'an item does not vary' if both.sum() > 1 and np.isnan(gap[0]) else None
+        other = None if against is None else against[:, k]
+        limits = partial(_fisher_limits, one=d[:, k], other=other)
+        rows.append(_row(about, gap, clusters_of(t, both), alpha, both.sum(), limits=limits,
             note=note, group=f'{t.names[p]} × {t.names[q]}'))
     return _adjusted(rows, benjamini_hochberg)
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c009af
+def _fisher_limits(d, alpha, *, one, other, **how):
+    """Limits of a correlation, or with `other` of a difference and its test, by t on Fisher's z
+    (1921). A difference in z is one in correlation about the middle of both."""
+    z = _fisher_z(one) if other is None else _fisher_z(one) - _fisher_z(other)
+    found = cluster_interval(z, alpha, test=other is not None, **how)
+    if found['ci_low'] is None:
+        return found
+    ends = np.array([found['ci_low'], found['ci_high']])
+    if other is None:
+        low, high = np.tanh(ends)
+    else:
+        middle = _fisher_z(one[0]) - z[0]/2
+        low, high = np.tanh(middle + ends/2) - np.tanh(middle - ends/2)
+    return found | dict(ci_low=float(low), ci_high=float(high))
+
+def _fisher_z(r):
+    return np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9))
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c009b
 def _distance_rows(gap, about, behind, n, alpha):
@@ -135,7 +159,7 @@ def _distance_rows(gap, about, behind, n, alpha):
     if not off.shape[1]:
         none = np.full(len(gap), np.nan)
         return [row(m, none, 'no pair of items varies', _root_limits) for m in (as_it_is, without)]
-    square, chance = np.nanmean(off**2, 1), np.nanmean((off[1:] - off[1:].mean(0))**2, 1)
+    square, chance = _mean_square(off), _mean_square(off[1:] - np.nanmean(off[1:], 0))
     noise = np.nanmean(np.nanvar(off[1:], 0))
     times = np.r_[1, np.full(len(off) - 1, 2)]    # a resample carries the noise twice
     note = f'{off.shape[1]} pairs'
@@ -148,6 +172,13 @@ def _distance_rows(gap, about, behind, n, alpha):
             how = dict(df=small['df'], stretch=small['stretch'], power=1)
             r['p'] = chance_p(square[0], chance, **how)
     return rows
+
+# %% ../../nbs/evaluation/11_structure.ipynb #c009bm
+def _mean_square(off):
+    "Mean square of each draw's differences; NaN in a draw without any."
+    known = (~np.isnan(off)).sum(1)
+    total = np.nansum(off**2, 1)
+    return np.divide(total, known, out=np.full(len(off), np.nan), where=known > 0)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #9c50191a
 def _root_limits(d, alpha, **how):
@@ -184,10 +215,10 @@ def correlations(
         human = _drawn_correlations(t, t.x, 0*t.x, draws)
         model = _drawn_correlations(t, t.e, t.v, draws)
         if not rows:
-            rows += _pair_rows({**pair, 'predictor': 'human'}, human, t, alpha, False)
-        rows += _pair_rows({**pair, **f.about}, model, t, alpha, False)
+            rows += _pair_rows({**pair, 'predictor': 'human'}, human, t, alpha)
+        rows += _pair_rows({**pair, **f.about}, model, t, alpha)
         against = {**pair, **f.about, 'versus': 'human'}
-        rows += _pair_rows(against, model - human, t, alpha, True)
+        rows += _pair_rows(against, model, t, alpha, human)
         some = (~np.isnan(t.x)).any(1)
         whole = {**pair, **f.about, 'group_var': None}
         rows += _distance_rows(model - human, whole, clusters_of(t, some), some.sum(), alpha)

@@ -44,6 +44,7 @@ class Metric:
     centre: bool = False      # resampling alone makes it larger, as it does a distance
     share: bool = False       # a share of answers, 0 to 1
     signed: bool = False      # contributions are errors, as often up as down by chance alone
+    limits: tuple = None      # smallest and largest value that it can have; None: of any size
     steps: bool = False       # counts steps of a scale, whatever their length
     distance: object = None   # f(p, q, positions) of shares (..., K), in [0, 1]
     by_subgroup: bool = False # `value` of one record's contributions is its score
@@ -160,7 +161,7 @@ def distance_metric(
     return Metric(name, name if label is None else label, better='lower', record=both_shares,
         value=value, needs=needs, distance=distance, **_GROUP, **settings)
 
-_GROUP = dict(level='group', pooled=False, centre=True)
+_GROUP = dict(level='group', pooled=False, centre=True, limits=(0, 1))
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c025s0
 def both_shares(answers):
@@ -254,39 +255,40 @@ def _coverage(answers):
 _RANKS = ('positions',)
 _CHOICES = (
     mean_metric('accuracy', 'accuracy', _hits, better='higher', over='judged', by_subgroup=True,
-        share=True, column=4, headline=2),
+        share=True, limits=(0, 1), column=4, headline=2),
     mean_metric('soft_accuracy', 'soft accuracy', _soft_hits, better='higher', over='judged',
-        needs=_RANKS, column=None),
+        needs=_RANKS, limits=(0, 1), column=None),
     Metric('macro_f1', 'macro F1', 'higher', _confusion_cells, _macro_f1, over='judged',
-        pooled=False, column=5),
+        pooled=False, limits=(0, 1), column=5),
     Metric('weighted_f1', 'weighted F1', 'higher', _confusion_cells, _weighted_f1, over='judged',
-        pooled=False, column=None),
+        pooled=False, limits=(0, 1), column=None),
     mean_metric('log_score', 'log score', _log_scores, better='lower', needs=('probs', 'log'),
-        by_subgroup=True, column=1, headline=1),
+        by_subgroup=True, limits=(0, np.inf), column=1, headline=1),
     mean_metric('brier', 'Brier', _brier_scores, better='lower', needs=('probs',),
-        by_subgroup=True, column=2),
+        by_subgroup=True, limits=(0, 2), column=2),
     mean_metric('rps', 'RPS', _rps_scores, better='lower', needs=('probs', 'positions'),
-        by_subgroup=True, steps=True, column=3),
+        by_subgroup=True, steps=True, limits=(0, 1), column=3),
     Metric('ece', 'ECE', 'lower', _bin_gaps, _calibration_error, needs=('probs',), centre=True,
-        signed=True, column=6),
+        signed=True, limits=(0, 1), column=6),
     distance_metric('wasserstein', wasserstein, label='Wasserstein', needs=_RANKS, column=7,
         headline=1),
     Metric('alignment', 'alignment', 'higher', both_shares, _alignment, needs=_RANKS, column=None,
         **_GROUP),
     distance_metric('js_divergence', _js_divergence, label='JSD', column=8),
     distance_metric('total_variation', _total_variation, label='TV', column=9),
-    mean_metric('failed', 'failed', _failures, over='all', share=True, column=None),
-    mean_metric('coverage', 'coverage', _coverage, over='covered', column=None))
+    mean_metric('failed', 'failed', _failures, over='all', share=True, limits=(0, 1),
+        column=None),
+    mean_metric('coverage', 'coverage', _coverage, over='covered', limits=(0, 1), column=None))
 
 _NUMBERS = (
     mean_metric('crps', 'CRPS', _crps_scores, better='lower', needs=('number',),
-        by_subgroup=True, pooled=False, column=20, headline=2),
+        by_subgroup=True, pooled=False, limits=(0, np.inf), column=20, headline=2),
     mean_metric('absolute_error', 'MAE', _absolute_errors, better='lower', needs=('number',),
-        by_subgroup=True, pooled=False, column=21, headline=2),
+        by_subgroup=True, pooled=False, limits=(0, np.inf), column=21, headline=2),
     mean_metric('covered_50', 'in 50 % interval', functools.partial(_covered, level=.5),
-        needs=('number', 'probs'), share=True, column=22),
+        needs=('number', 'probs'), share=True, limits=(0, 1), column=22),
     mean_metric('covered_90', 'in 90 % interval', functools.partial(_covered, level=.9),
-        needs=('number', 'probs'), share=True, column=23))
+        needs=('number', 'probs'), share=True, limits=(0, 1), column=23))
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c036
 def _set_overlap(answers):
@@ -299,14 +301,15 @@ def _mean_overlap(means, positions):
         where=means[..., 1] > 0)
 
 _SETS = (Metric('set_jaccard', 'Jaccard of sets', 'higher', _set_overlap, _mean_overlap,
-    needs=('set',), over='judged', share=False, by_subgroup=True, column=24, headline=2),)
+    needs=('set',), over='judged', share=False, by_subgroup=True,
+    limits=(0, 1), column=24, headline=2),)
 
 _TEXTS = (
-    Metric('overlap', 'overlap of reasons', 'higher', column=10),
-    Metric('jaccard', 'Jaccard of reasons', 'higher', column=11),
-    Metric('cosine', 'cosine of reasons', 'higher', column=12),
-    Metric('chrf', 'chrF', 'higher', column=13, headline=2),
-    Metric('rouge_l', 'ROUGE-L', 'higher', column=14, headline=2),
+    Metric('overlap', 'overlap of reasons', 'higher', limits=(0, 1), column=10),
+    Metric('jaccard', 'Jaccard of reasons', 'higher', limits=(0, 1), column=11),
+    Metric('cosine', 'cosine of reasons', 'higher', limits=(0, 1), column=12),
+    Metric('chrf', 'chrF', 'higher', limits=(0, 1), column=13, headline=2),
+    Metric('rouge_l', 'ROUGE-L', 'higher', limits=(0, 1), column=14, headline=2),
     Metric('length_ratio', 'length ratio', column=15),
     Metric('distinct_2', 'distinct-2', column=16),
     Metric('nonresponse', 'human nonresponse', column=None))

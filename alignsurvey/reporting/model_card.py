@@ -14,6 +14,7 @@ from ..models.export import public_name
 from ..training.rates import sweep_line
 from ..training.rival import rival_line
 from ..files.strict import read_json, yaml_text
+from .tables import interval_level
 
 # %% ../../nbs/reporting/07_model_card.ipynb #c015
 def adapter_card(
@@ -103,7 +104,7 @@ def _score_table(scores):
     if scores is None:
         return 'None were given.'
     overall = scores.question_id.isna() & scores.group_var.isna() & scores.versus.isna()
-    lines = ['| predictor | measure | value | 95 % interval | n |',
+    lines = [f'| predictor | measure | value | {interval_level(scores)} interval | n |',
         '| --- | --- | --- | --- | --- |']
     for r in scores[overall & scores.value.notna()].itertuples():
         interval = f'{r.ci_low:.3f} to {r.ci_high:.3f}' if pd.notna(r.ci_low) else 'none'

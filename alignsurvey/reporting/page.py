@@ -20,8 +20,8 @@ from ..metrics.catalogue import metric_name
 from ..records.schema import share_lines
 from ..surveys.codebook import unread_parts
 from ..tasks.registry import get_task
-from .tables import difference_table, findings, main_metrics, overall
-from .tables import score_table
+from .tables import difference_table, findings, interval_level
+from .tables import main_metrics, overall, score_table
 from .plots import plot_calibration, plot_scores, plot_shares
 
 # %% ../../nbs/reporting/04_page.ipynb #c025
@@ -252,7 +252,7 @@ def _table_note(rows):
     "What stands below the table of scores."
     notes = dict.fromkeys(rows.note.dropna())
     sentences = [n if n.endswith('.') else n + '.' for n in notes]
-    return ('Value [95 % interval], bootstrap over respondents. '
+    return (f'Value [{interval_level(rows)} interval], bootstrap over respondents. '
         '↓ lower is better, ↑ higher is better. ' + ' '.join(sentences))
 
 # %% ../../nbs/reporting/04_page.ipynb #c027

@@ -9,7 +9,7 @@ __all__ = ['HUMAN', 'MODEL', 'OTHER', 'draw_dots', 'plot_scores', 'plot_shares',
 import matplotlib.pyplot as plt
 import seaborn as sns
 from ..metrics.catalogue import is_lower_better, metric_label, metric_name
-from .tables import overall
+from .tables import interval_level, overall
 from ..evaluation.table import literal_text
 
 # %% ../../nbs/reporting/02_plots.ipynb #c013
@@ -46,7 +46,7 @@ def plot_scores(
     ax.set_yticks(range(len(rows)), rows.predictor)
     n = int(rows[rows.predictor != 'noise floor'].iloc[-1].n)
     first = 'lowest' if is_lower_better(metric) else 'highest'
-    ax.set(xlabel=f'{metric_label(metric)}, 95 % interval (n = {n:,})',
+    ax.set(xlabel=f'{metric_label(metric)}, {interval_level(rows)} interval (n = {n:,})',
         ylim=(-.7, len(rows) - .3),
         title=f'{metric_name(metric)} of each predictor, the {first} on top')
     sns.despine(left=True)
@@ -93,7 +93,7 @@ def plot_shares(
     for ax in axes[-1]:
         ax.set_xlabel('share')
     fig.suptitle(f'Shares of each option: respondents (blue) and {predictor} (orange), '
-        '95 % intervals; furthest apart first', x=.01, ha='left')
+        f'{interval_level(rows)} intervals; furthest apart first', x=.01, ha='left')
     sns.despine(left=True)
     fig.tight_layout()
     return fig

@@ -32,8 +32,8 @@ from ..evaluation.calibration import corp, plot_reliability, reliability, temper
 from ..evaluation.structure import coefficients, correlations, missing_answers
 from ..evaluation.structure import plot_correlations, variance_ratio, wide_answers
 from ..evaluation.bounds import AGAIN, relative_gain, retest_ceiling, split_half
-from .tables import difference_table, number_text, overall, score_table
-from .tables import verdict
+from .tables import difference_notes, difference_table, interval_level
+from .tables import number_text, overall, score_table, verdict
 from .plots import MODEL, OTHER, draw_dots, plot_scores, plot_shares
 from ..evaluation.table import literal_text
 
@@ -107,7 +107,7 @@ def _text_table(rows, **columns):
     for head, column in columns.items():
         known = rows[column].notna()
         shown[head] = rows[column].astype(object).where(known, '–')
-    shown['value [95 % interval]'] = [number_text(r) for r in rows.itertuples()]
+    shown[f'value [{interval_level(rows)} interval]'] = [number_text(r) for r in rows.itertuples()]
     shown['n'] = ['–' if pd.isna(n) else f'{int(n):,}' for n in rows.n]
     notes = rows.note.astype(object).where(rows.note.notna(), '')
     if (notes != '').any():
@@ -179,7 +179,7 @@ def _compared(s, name):
         if not is_shown(r.p_adj):
             limits = r.ci_low, r.ci_high
             said += f'; {_would_show("a difference", *limits, tests=len(rows))}'
-        words.append(f'{verdict(r)} {r.versus} ({said})')
+        words.append(f"{verdict(r)} {r.versus} ({'; '.join([said, *difference_notes(r)])})")
     return f"In {name}, {s.model} is {'; '.join(words)}." if words else ''
 
 # %% ../../nbs/reporting/05_sections.ipynb #2f79edf0
@@ -537,15 +537,15 @@ def structure_section(
     how = dict(s.boot, n_boot=min(200, s.boot['n_boot']))
     methods = ['Correlations are weighted and pairwise; differences by pair are adjusted for false '
         'discoveries (Benjamini & Hochberg 1995).']
-    if s.formula:
-        methods.append(f'Regression: {s.formula}, weighted least squares (statsmodels), '
-            'answers drawn 20 times from the model.')
-    else:
+    if not s.formula:
         s.skipped.append("regression: no formula was given, "
             "so no effect was re-estimated on the model's answers")
     ratio, tables = _variance(s)
     far, more, plots = _correlated(s, how)
     terms, last = _regressed(s, how)
+    if terms is not None:
+        methods.append(f'Regression: {s.formula}, weighted least squares (statsmodels), '
+            'answers drawn 20 times from the model.')
     finding = _hangs_together(s, ratio, far, terms)
     return Section('Structure', finding, (), tuple(tables + more + _missing(s, how) + last), plots,
         tuple(methods))
