@@ -64,7 +64,8 @@ def ppi_mean(
 )->dict: # estimate, se, low, high; trust; human_se; interviews (stood for), interviews_low
     """PPI++ for a mean (Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453), weighted means as
     ratios; t with the effective n less one. `interviews_low` is what the lower limit of the
-    correlation would be worth (Fisher 1921). Raises ValueError for missing values and lengths that do not fit."""
+    correlation would be worth (Fisher 1921). Raises ValueError for missing values and lengths
+    that do not fit."""
     y = _ppi_values(human, 'human')
     f = _ppi_values(predicted, 'predicted')
     g = _ppi_values(more, 'more')

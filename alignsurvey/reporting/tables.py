@@ -28,7 +28,9 @@ def interval_level(
     scores, # frame from `evaluate`
 )->str: # such as '95 %'
     "The level of intervals: 95 %, unless their notes name another."
-    notes = scores.note.dropna().str.extract(_LEVEL, expand=False).dropna()
+    if 'note' not in scores:
+        return '95 %'
+    notes = scores.note.dropna().astype(str).str.extract(_LEVEL, expand=False).dropna()
     return f'{notes.iloc[0]} %' if len(notes) else '95 %'
 
 # %% ../../nbs/reporting/01_tables.ipynb #c007n
