@@ -7,9 +7,11 @@ __all__ = ['MULTIPLE', 'set_choices', 'multiple_tables']
 
 # %% ../../nbs/tasks/12_multiple.ipynb #m002
 import dataclasses
+import re
 import pandas as pd
 import pyarrow as pa
 from ..surveys.codebook import KINDS, Question, in_lang
+from ..surveys.metadata import without_code
 from ..surveys.survey import Survey
 from ..files.tables import code_text
 from .items import chosen_names, coded_answers, individual_tables
@@ -17,22 +19,49 @@ from .groups import group_tables
 from .response import RESPONSE
 
 # %% ../../nbs/tasks/12_multiple.ipynb #m009
-_TICKED = ('1', 'Y', 'y', 'true', 'True', 'yes', 'Yes')    # where a codebook doesn't say
+_YES = re.compile(r'(?:yes|ja|oui|s[ií]|mentioned|selected|ticked|checked|chosen|marked|named|'
+    r'genannt|gewählt|ausgewählt|angekreuzt|选中|已选|提及|是)(?!\w)|(?:y|j|x|true)$', re.I)
+_NO = re.compile(r'(?:no|not|non|nein|nicht|nei|ikke|un(?:ticked|checked|selected|mentioned|'
+    r'marked))(?!\w)|[否未不没]|(?:0|n|false)$', re.I)
 
-def _ticked_code(codes, s, where):
-    "The code that says that an option was ticked. Raises ValueError where there is none."
-    if s.get('ticked'):
-        return s['ticked']
-    found = next((c for c in _TICKED if (codes == c).any(axis=None)), None)
-    if found is None:
-        raise ValueError(f"{where}: no code says that an option was ticked: "
-            "write it under ticked, such as ticked: 1")
-    return found
+def _called(codes, book, columns):
+    "Code -> what it is called in any column or language; itself where nothing is said."
+    called = {}
+    for c in columns:
+        options = book.questions[c].options
+        for code in [*options, *codes[c].dropna().unique()]:
+            texts = [without_code(code, t).strip() for t in options.get(code, {}).values()]
+            called.setdefault(code, set()).update(texts or [code])
+    return called
 
-def _answered(codes, book, columns):
-    "Cells that are neither empty nor missing."
-    missing = {c: [*book.questions[c].missing] for c in columns}
-    return codes.notna() & ~pd.DataFrame({c: codes[c].isin(missing[c]) for c in columns})
+# %% ../../nbs/tasks/12_multiple.ipynb #m009t
+def _ticked_code(called, where):
+    "The code that says that an option was ticked. Raises ValueError where it isn't said."
+    says = {c: [_NO.match(t) and 'no' or _YES.match(t) and 'yes' for t in texts]
+        for c, texts in called.items()}
+    yes = [c for c, said in says.items() if 'yes' in said and 'no' not in said]
+    rest = [c for c, said in says.items() if {*said} != {'no'}]
+    if len(yes) == 1:
+        return yes[0]
+    if len(rest) == 1 and (len(says) > 1 or rest == ['1']):
+        return rest[0]
+    if {*says} == {'0', '1'} and not any(map(any, says.values())):
+        return '1'
+    codes = ', '.join(list(says)[:5])
+    raise ValueError(f"{where}: neither labels nor codes ({codes}) say that an option was ticked: "
+        "write the code under ticked, such as ticked: 1")
+
+# %% ../../nbs/tasks/12_multiple.ipynb #m009w
+def _why_missing(codes, book, columns):
+    "The kind of missing of each cell; None where it is none."
+    kinds = {c: codes[c].map(book.questions[c].missing) for c in columns}
+    return pd.DataFrame(kinds, dtype=object).where(lambda kind: kind.notna(), None)
+
+def _with_missing(found, why, has):
+    "Who chose what, with the kind of missing of options, and of sets without an answer."
+    first = why.bfill(axis=1).iloc[:, 0].where(~has)    # of who gave no answer at all
+    own = why.reindex(columns=found.columns)
+    return found.where(own.isna(), own).apply(lambda cells: cells.where(cells.notna(), first))
 
 # %% ../../nbs/tasks/12_multiple.ipynb #m010
 def set_choices(
@@ -44,19 +73,21 @@ def set_choices(
     book, s = survey.codebook, survey.codebook.sets[name]
     columns, where = s['columns'], f'{book.path}: sets: {name!r}'
     codes = pd.DataFrame({c: survey.frame[c].map(code_text, na_action='ignore') for c in columns})
-    has = _answered(codes, book, columns)
+    why = _why_missing(codes, book, columns)
+    answered = codes.where(why.isna())
+    has = answered.notna().any(axis=1)
     if s['kind'] == 'mentions':
         options = {f'{name}_{code}': texts
             for code, texts in book.questions[columns[0]].options.items()}
-        chose = {o: (codes == o[len(name) + 1:]).any(axis=1) for o in options}
+        chose = {o: (answered == o[len(name) + 1:]).any(axis=1) for o in options}
     else:
         options = {c: book.questions[c].question for c in columns if c not in s.get('missing', ())}
-        ticked = _ticked_code(codes, s, where)
-        chose = {c: codes[c] == ticked for c in options}
+        ticked = s.get('ticked') or _ticked_code(_called(answered, book, columns), where)
+        chose = {c: answered[c] == ticked for c in options}
     if len(options) < 2:
         raise ValueError(f"{where}: has fewer than two options: list them, or ask it as an item")
     told = pd.DataFrame(chose)
-    found = told.astype(int).astype(object).where(has.any(axis=1), None)
+    found = _with_missing(told.astype(int).astype(object).where(has, None), why, has)
     for c, kind in s.get('missing', {}).items():    # ticked, and no option beside it
         found[(codes[c] == ticked) & ~told.any(axis=1)] = kind
     return options, found
