@@ -54,8 +54,10 @@ class Metadata:
 _HIDDEN = re.compile(r'<(script|style)\b[^>]*>.{0,20000}?</\1\s*>|<!--.{0,20000}?-->', re.I | re.S)
 _BREAK = re.compile(r'<(?:br|/p|/div|/li|/tr|/h\d|/td)\b[^<>]{0,500}>', re.I)
 _TAG = re.compile(r'</?[a-z][^<>]{0,2000}>', re.I)
-_PIPED = re.compile(r'\$\{[^{}]{1,300}\}|\{(?:INSERTANS|TOKEN|if\(|[A-Za-z_]\w*(?:[.:(]|\}))'
-    r'[^{}]{0,300}\}?', re.S)
+# with its closing bracket; without one a label was cut, and only its end can be a placeholder
+_PIPED = re.compile(r'\$\{[^{}]{1,300}\}|\{[A-Za-z_]\w*\}|\{(?:INSERTANS|TOKEN)[\w:.]{0,300}\}?|'
+    r'\{[A-Za-z_]\w* ?[.:(](?:[^{}]|\{[^{}]{0,100}\}){0,1000}\}|'
+    r'\{[A-Za-z_]\w*(?:[.:][^{}\s]{0,300}| ?\([^{}]{0,300})\Z', re.S)
 _TOLD = (r'read out|do not read(?: out)?|don\'t read(?: out)?|probe|code (?:all|one)(?: only)?|'
     r'show ?cards? ?\w{0,4}|card ?\w{1,3}|single code|multi(?:ple)? ?code|randomi[sz]e(?: order)?|'
     r'(?:note to |instruction for )?(?:interviewer|int|programmer|prog)\b[^\])]{0,300}')
