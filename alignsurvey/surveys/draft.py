@@ -11,10 +11,10 @@ import re
 from collections import Counter
 import pandas as pd
 from ..files.tables import FileNotes, code_order, code_text, number_text
-from .metadata import Metadata, Variable, from_notes, without_code
+from .metadata import Metadata, Variable, from_notes, plain_text, without_code
 from .roles import guess_roles, words_of
 from .scales import guess_range, guess_scale, is_numbers
-from .scales import known_order, suspect_codes
+from .scales import known_order, may_be_missing, suspect_codes
 
 # %% ../../nbs/surveys/01_draft.ipynb #c007
 _NOT_ASKED = (r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not applicable\b.*|"
@@ -63,7 +63,7 @@ def missing_kind(
     kind = _kind(text)
     kinds = {kind} if kind else {_kind(part.strip(' .:-')) for part in _BETWEEN.split(text)}
     if declared and kinds <= {None}:
-        kinds = _kinds_within(text)
+        kinds = _kinds_within(text) or _kinds_within(re.sub("[’´`]", "'", label))
     if None in kinds or not kinds:
         return 'unspecified' if declared else None
     return kinds.pop() if len(kinds) == 1 else 'unspecified'
@@ -101,11 +101,13 @@ def _missing(codes, variable):
             said = 'declared missing' if declared else 'not declared missing'
             about = f'its label is {label!r}' if label else 'without a label'
             found[code] = kind, f"{said} in the file, {about}", True
+    if not variable.options:
+        found |= _in_their_words([c for c in codes if c not in found])
     labelled = [c for c in variable.options if c not in found]
     for code in suspect_codes([c for c in codes if c not in found], labelled):
         why = 'not declared and without a label, but far from the rest'
         found[code] = 'unspecified', why, False
-    return found | _below_zero(labelled, found)
+    return found | _below_zero(labelled, found) | _far_beyond(codes, variable, found)
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001
 def _below_zero(labelled, found):
@@ -116,15 +118,53 @@ def _below_zero(labelled, found):
     why = 'below zero, as other missing codes of this column'
     return {c: ('unspecified', why, False) for c in low}
 
+# %% ../../nbs/surveys/01_draft.ipynb #k001w
+def _in_their_words(codes):
+    "Codes that are words, and say themselves that there is no answer; NA may be a country."
+    said = {c: missing_kind(c) for c in codes if not is_numbers([c])}
+    return {c: (kind, 'its words say so', len(c.strip(' .')) > 4)
+        for c, kind in said.items() if kind}
+
+# %% ../../nbs/surveys/01_draft.ipynb #k001f
+def _far_beyond(codes, variable, found):
+    "Labelled codes beyond all others, beside missing ones: their labels say so, or few have any."
+    if not is_numbers(found) or not found:
+        return {}
+    rest = [c for c in dict.fromkeys([*codes, *variable.options]) if c not in found]
+    beyond = {}
+    for code in suspect_codes(rest):
+        label = ' '.join(variable.options.get(code, {}).values())
+        kind = missing_kind(without_code(code, label), declared=True)
+        if kind != 'unspecified' or len(rest) > 2*len(variable.options):
+            beyond[code] = kind, f'far from the rest, its label is {label!r}', False
+    return beyond
+
+# %% ../../nbs/surveys/01_draft.ipynb #k001o
+def _odd_codes(codes):
+    "What a person must look at in codes that nobody labelled, as (field, guess, why, sure)."
+    guesses = []
+    high = may_be_missing(codes)
+    if high:
+        why = 'answers, but after a gap: they may mean that there is none'
+        guesses.append(('missing', ', '.join(high), why, False))
+    alike = Counter(map(plain_text, codes))
+    twice = [c for c in codes if alike[plain_text(c)] > 1]
+    if twice:
+        why = 'codes that differ in blanks or capitals alone'
+        guesses.append(('options', ', '.join(map(repr, twice)), why, False))
+    return guesses
+
 # %% ../../nbs/surveys/01_draft.ipynb #c015
 def _distinct(options):
-    "Code -> label, with labels that differ."
+    "Code -> label, with labels that differ in more than blanks and capitals."
+    added = list(options)    # the code; where that is not enough, its place
     while True:
-        count = Counter(options.values())
+        count = Counter(map(plain_text, options.values()))
         if len(count) == len(options):
             return options
-        options = {code: f'{label} ({code})' if count[label] > 1 else label
-            for code, label in options.items()}
+        options = {code: f'{label} ({more})' if count[plain_text(label)] > 1 else label
+            for (code, label), more in zip(options.items(), added)}
+        added = range(1, len(options) + 1)
 
 # %% ../../nbs/surveys/01_draft.ipynb #k005
 def _as_in_data(codes, variable):
@@ -170,7 +210,7 @@ def _label(code, labels, lang):
     "An option's words; the code where it has none."
     said = labels.get(code, {})
     text = said.get(lang) or next(iter(said.values()), '')
-    return without_code(code, text) or code
+    return ' '.join(without_code(code, text).splitlines()).strip() or code.strip() or code
 
 # %% ../../nbs/surveys/01_draft.ipynb #k008
 def _option_guesses(options, labels, lang, scale, sure_order):
@@ -206,6 +246,8 @@ def draft_question(
     guesses += [('missing', f'{c}: {kind}', why, sure) for c, (kind, why, sure) in found.items()]
     labels = {c: texts for c, texts in variable.options.items() if c not in found}
     codes = [c for c in codes if c not in found]
+    if not labels:
+        guesses += _odd_codes(codes)
     scale, guess = _draft_scale(column, name, codes, labels, wording, variable)
     guesses += guess
     missing = {code: kind for code, (kind, _, _) in found.items()}
