@@ -9,6 +9,7 @@ __all__ = ['LABELLED', 'READERS', 'code_text', 'code_order', 'number_text', 'Fil
 # %% ../../nbs/files/01_tables.ipynb #c002
 import dataclasses
 import datetime
+import re
 import struct
 import tempfile
 from dataclasses import dataclass, field
@@ -59,8 +60,7 @@ def _tidy(column, letters=False):
     if column.dtype == object:
         column = _from_objects(column)
     if pd.api.types.is_string_dtype(column):
-        empty = column.eq('').fillna(False).astype(bool)
-        return column.mask(empty)
+        return column.mask(column.isin(_blanks(column)))
     return column.astype('int64') if _is_whole(column) else column
 
 # %% ../../nbs/files/01_tables.ipynb #t006b
@@ -80,9 +80,13 @@ def _from_objects(column):
     kinds = set(column.dropna().map(type))
     if any(issubclass(k, _TIMES) for k in kinds):
         return column.map(str, na_action='ignore')
-    if all(issubclass(k, (int, float)) for k in kinds):
+    if bool not in kinds and all(issubclass(k, (int, float)) for k in kinds):
         return pd.to_numeric(column)
     return column if kinds == {str} else column.map(code_text, na_action='ignore')
+
+def _blanks(column):
+    "The texts of a column that look like an empty cell."
+    return [text for text in column.dropna().unique() if not str(text).strip()]
 
 def _is_whole(column):
     "Whether these are whole numbers that a float still tells apart."
@@ -321,11 +325,58 @@ def _read_csv(path, columns, encoding):
         raise ValueError('convert string')
     return _csv_table(path, columns, encoding)
 
+# %% ../../nbs/files/01_tables.ipynb #t019p
+_NUMBER = re.compile(r'[-+]?(?:0|[1-9]\d*)(?:[.,]\d+)?(?:[eE][-+]?\d+)?')
+_THOUSANDS = re.compile(r'[-+]?[1-9]\d{0,2},\d{3}')
+
+def _as_numbers(column, commas):
+    "Numbers that are text because of blank cells, or of decimal commas; else the column."
+    if not pd.api.types.is_string_dtype(column):
+        return column
+    texts = [text.strip() for text in column.dropna().unique() if str(text).strip()]
+    if not texts or not all(_NUMBER.fullmatch(t) and len(t) < 16 for t in texts):
+        return column
+    parted = [t for t in texts if ',' in t]
+    points = any('.' in t for t in texts)
+    if parted and (points or not commas or all(map(_THOUSANDS.fullmatch, parted))):
+        return column
+    return pd.to_numeric(column.str.strip().str.replace(',', '.'), errors='coerce')
+
+# %% ../../nbs/files/01_tables.ipynb #t019q
+def _with_zeros(path, frame, how):
+    "The table, where 01 stands in a column as the text that it is in the file, and not as 1."
+    numbers = [c for c in frame if frame[c].dtype.kind in 'iuf']
+    if not numbers or not _has_zeros(path, how):
+        return frame
+    text = pd.read_csv(path, usecols=lambda c: c in numbers, dtype=str, **how)
+    zeros = [c for c in numbers if text[c].str.match(r'\s*[-+]?0\d').any()]
+    return frame.assign(**{c: text[c].str.strip() for c in zeros})
+
+def _has_zeros(path, how):
+    "Whether a cell of a file begins with a zero and another digit."
+    begins = re.compile(rf'(?:^|[{re.escape(how["sep"])}"])\s*[-+]?0\d', re.M)
+    with open(path, encoding=how['encoding']) as f:
+        before = ''
+        while block := f.read(1 << 20):
+            if begins.search(before + block):
+                return True
+            before = block[-99:]
+    return False
+
+# %% ../../nbs/files/01_tables.ipynb #t019r
 def _csv_table(path, columns, encoding):
+    how = dict(sep=check_csv(path, encoding), encoding=encoding, keep_default_na=False,
+        na_values=[''], low_memory=False)
     wanted = None if columns is None else lambda c: c in columns
-    frame = pd.read_csv(path, sep=check_csv(path, encoding), encoding=encoding, usecols=wanted,
-        keep_default_na=False, na_values=[''], low_memory=False)
-    return _tidy_frame(frame), FileNotes(encoding=encoding)
+    frame = _with_zeros(path, pd.read_csv(path, usecols=wanted, **how), how)
+    read, commas = {}, []
+    for c, column in frame.items():
+        read[c] = _as_numbers(column, how['sep'] == ';')
+        if read[c].dtype != column.dtype and column.str.contains(',').any():
+            commas.append(str(c))
+    said = (f"read as numbers with a decimal comma: {', '.join(commas)}",) if commas else ()
+    frame = pd.DataFrame(read, index=frame.index)
+    return _tidy_frame(frame), FileNotes(encoding=encoding, notes=said)
 
 # %% ../../nbs/files/01_tables.ipynb #t019b
 def _read_parquet(path, columns, encoding):
@@ -535,8 +586,13 @@ def _check_columns(path, frame, columns, encoding):
     "Raises ValueError where a wanted column is not there, or nothing is."
     gone = [c for c in columns or () if c not in frame]
     if gone:
-        there = [' '.join(str(c).split()) for c in _read(path, None, encoding)[0]]
+        every = list(map(str, _read(path, None, encoding)[0]))
+        there = [' '.join(c.split()) for c in every]
         more = ', …' if len(there) > 12 else ''
+        near = next((c for c in every if c.strip() == gone[0].strip()), None)
+        if near:
+            raise ValueError(f"{path.name}: has no column {gone[0]!r}, which the codebook names, "
+                f"but {near!r}: take the blanks at the ends out of its name")
         raise ValueError(f"{path.name}: has no column {gone[0]!r}, which the codebook names: "
             f"it has {', '.join(there[:12])}{more}")
     if columns == []:

@@ -117,7 +117,7 @@ def _checked_turns(frame, places, name, speakers):
     field and remedy."""
     turns = _Turns(frame, places, name)
     frame = turns.frame
-    turns.refuse(frame.respondent_id.isna(), 'respondent_id', ': say whose dialogue it is')
+    turns.refuse(~frame.respondent_id.map(_is_text), 'respondent_id', ': say whose dialogue it is')
     turns.refuse(~frame.text.map(_is_text), 'text',
         ' is no text: fill it in, or leave the turn out')
     out = pd.DataFrame(dict(

@@ -267,6 +267,8 @@ def without_header(
     return pd.DataFrame({c: _as_numbers(people[c]) for c in people})
 
 def _as_numbers(column):
+    if column.map(lambda v: bool(re.match(r'\s*[-+]?0\d', str(v)))).any():
+        return column    # 01 is a code
     numbers = pd.to_numeric(column, errors='coerce')
     if column.notna().any() and (numbers.notna() == column.notna()).all():
         whole = numbers.notna().all() and (numbers % 1 == 0).all()

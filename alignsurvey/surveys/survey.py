@@ -149,9 +149,13 @@ def _check_codes(survey, name, unknown, rows, codes):
     "Raises ValueError at the first code, by index, that the codebook does not know."
     if unknown.any():
         row = int(np.flatnonzero(np.isin(rows, np.flatnonzero(unknown)))[0])
+        code, book = codes[rows[row]], survey.codebook
+        plain = code.lstrip('0') or '0'
+        known = {*book.questions[name].options, *book.questions[name].missing}
+        remedy = (f"it has {plain!r}: write {code!r} in quotation marks"
+            if plain != code and plain in known else "add it to options or missing")
         raise ValueError(f"{survey.path}: row {_row(survey, row)}, column {name!r}: "
-            f"code {codes[rows[row]]!r} is not in {survey.codebook.path}: "
-            "add it to options or missing")
+            f"code {code!r} is not in {book.path}: {remedy}")
 
 # %% ../../nbs/surveys/04_survey.ipynb #c010a
 def coded(
@@ -272,7 +276,8 @@ def _check_ids(survey):
     name = survey.codebook.design.get('respondent_id')
     if name:
         ids = survey.frame[name]
-        _first_bad(survey, name, ids.isna().to_numpy(), 'is no respondent id: fill it in')
+        blank = ids.isna() | ids.map(lambda v: not str(v).strip())
+        _first_bad(survey, name, blank.to_numpy(bool), 'is no respondent id: fill it in')
         _first_bad(survey, name, ids.duplicated().to_numpy(),
             'stands twice as respondent id: make ids unique, or name another column')
 
