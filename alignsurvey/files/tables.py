@@ -60,7 +60,8 @@ def _tidy(column, letters=False):
     if column.dtype == object:
         column = _from_objects(column)
     if pd.api.types.is_string_dtype(column):
-        return column.mask(column.isin(_blanks(column)))
+        blank = column.eq('') | column.str.isspace()
+        return column.mask(blank.fillna(False).astype(bool))
     return column.astype('int64') if _is_whole(column) else column
 
 # %% ../../nbs/files/01_tables.ipynb #t006b
@@ -83,10 +84,6 @@ def _from_objects(column):
     if bool not in kinds and all(issubclass(k, (int, float)) for k in kinds):
         return pd.to_numeric(column)
     return column if kinds == {str} else column.map(code_text, na_action='ignore')
-
-def _blanks(column):
-    "The texts of a column that look like an empty cell."
-    return [text for text in column.dropna().unique() if not str(text).strip()]
 
 def _is_whole(column):
     "Whether these are whole numbers that a float still tells apart."
@@ -333,7 +330,10 @@ def _as_numbers(column, commas):
     "Numbers that are text because of blank cells, or of decimal commas; else the column."
     if not pd.api.types.is_string_dtype(column):
         return column
-    texts = [text.strip() for text in column.dropna().unique() if str(text).strip()]
+    first = column.head(99).dropna().str.strip()
+    if not all(_NUMBER.fullmatch(t) for t in first if t):    # most texts are none: end early
+        return column
+    texts = [text.strip() for text in column.dropna().unique() if text.strip()]
     if not texts or not all(_NUMBER.fullmatch(t) and len(t) < 16 for t in texts):
         return column
     parted = [t for t in texts if ',' in t]
@@ -354,13 +354,14 @@ def _with_zeros(path, frame, how):
 
 def _has_zeros(path, how):
     "Whether a cell of a file begins with a zero and another digit."
-    begins = re.compile(rf'(?:^|[{re.escape(how["sep"])}"])\s*[-+]?0\d', re.M)
+    ends = rf'[{re.escape(how["sep"])}"\n ]'
+    begins = re.compile(rf'0(?:(?<={ends}0)|(?<={ends}[-+]0))\d')    # a literal first is fast
     with open(path, encoding=how['encoding']) as f:
-        before = ''
+        before = '\n'
         while block := f.read(1 << 20):
             if begins.search(before + block):
                 return True
-            before = block[-99:]
+            before = block[-3:]
     return False
 
 # %% ../../nbs/files/01_tables.ipynb #t019r

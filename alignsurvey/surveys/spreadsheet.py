@@ -185,8 +185,11 @@ def from_sheets(
     for r, row in rows:
         if row.get('name') and row.get('role'):
             _place(spec, row, lists, f"{name}: sheet questions, row {r}")
-    spec['sets'] = {row['set']: _read_set(row, f"{name}: sheet sets, row {r}")
-        for r, row in _dicts(sheets.get('sets', [])) if row.get('set')}
+    spec['sets'] = {}
+    for r, row in _dicts(sheets.get('sets', [])):
+        where = f"{name}: sheet sets, row {r}"
+        if row.get('set'):
+            _put(spec['sets'], row['set'], _read_set(row, where), where)
     return {k: v for k, v in spec.items() if v not in ({}, '') or k in ('background', 'items')}
 
 def is_codebook(
@@ -258,6 +261,8 @@ def _read_code(fields, row, where):
         fields.setdefault('positions', []).extend(numbers)
     if not code:
         return
+    if any(code in fields.get(k, ()) for k in ('options', 'missing', 'stances')):
+        raise ValueError(f"{where}: code {code!r} stands twice in list {row['list']!r}: keep one")
     if kind == 'option':
         fields.setdefault('options', {})[code] = _by_lang(row, 'label') or {'en': code}
     elif kind != 'bin':
@@ -286,13 +291,20 @@ def _place(spec, row, lists, where):
         entry |= {'guessed': True} if row.get('guessed') else {}
         if row.get('asked_if'):
             entry['asked_if'] = _read_value(row['asked_if'], f'{where}: asked_if')
-        spec[_PARTS[role]][column] = entry
+        _put(spec[_PARTS[role]], column, entry, where)
     elif role in _ROLES:
-        spec[role] = column
+        _put(spec, role, column, where)
     else:
-        spec['other'][column] = role
+        _put(spec['other'], column, role, where)
     if unsure:
         spec['doubts'][column] = list(dict.fromkeys(unsure))
+
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #a001p
+def _put(part, name, value, where):
+    "Set a field. Raises ValueError where an earlier row did."
+    if name in part:
+        raise ValueError(f"{where}: {name!r} stands in a row before it too: keep one")
+    part[name] = value
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k020
 def _read_set(row, where):
