@@ -355,6 +355,7 @@ def test_a_description_alone_makes_a_draft(ending, tmp_path):
 
 TEXT = st.text(st.characters(exclude_categories=('Cs',), exclude_characters='\x85\ufeff'), min_size=1, max_size=20)
 SAFE = TEXT.filter(lambda t: t.strip() == t and t)
+ONE_LINE = SAFE.filter(lambda t: t.splitlines() == [t])
 NAME = st.from_regex(r'[A-Za-z_][A-Za-z0-9_.#]{0,8}', fullmatch=True)
 LANG = st.dictionaries(st.sampled_from(['en', 'de', 'zh']), SAFE, min_size=1, max_size=3)
 CODE = st.from_regex(r'-?[0-9]{1,3}|[A-Za-z]{1,4}', fullmatch=True).filter(lambda c: c != '-0')
@@ -367,7 +368,7 @@ def questions(draw):
     entry = dict(scale=scale, question=draw(LANG), guessed=draw(st.booleans()))
     if scale in ('ordinal', 'nominal'):
         codes = draw(st.lists(CODE, min_size=2, max_size=5, unique=True))
-        entry['options'] = {c: {'en': f'{draw(SAFE)} {i}'} for i, c in enumerate(codes)}
+        entry['options'] = {c: {'en': f'{draw(ONE_LINE)} {i}'} for i, c in enumerate(codes)}
         entry['pin_last'] = draw(st.lists(st.sampled_from(codes), max_size=2, unique=True))
         if scale == 'ordinal' and draw(st.booleans()):
             entry['positions'] = draw(st.lists(st.floats(-9, 9).map(lambda x: round(x, 3)), min_size=len(codes), max_size=len(codes)))

@@ -8,14 +8,22 @@ from alignsurvey.all import Survey
 from alignsurvey.surveys.survey import background, coded, weights
 
 WORDS = st.text(st.characters(exclude_categories=('Cs', 'Cc')), max_size=12)
-CODES = st.one_of(st.integers(-99, 999), st.text(string.ascii_letters + ' äß幸', min_size=1, max_size=4))
+CODES = st.one_of(st.integers(-99, 999), st.text(string.ascii_letters + ' äß幸', min_size=1, max_size=4).filter(str.strip))
+
+
+def plain(label): return ' '.join(label.lower().split())
+
+
+def is_one_line(label): return bool(label.strip()) and label.splitlines() == [label]
+
+
 FIXED = dict(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @st.composite
 def questions(draw):
     codes = draw(st.lists(CODES, min_size=4, max_size=7, unique_by=str))
-    texts = draw(st.lists(WORDS, min_size=len(codes), max_size=len(codes), unique=True))
+    texts = draw(st.lists(WORDS.filter(is_one_line), min_size=len(codes), max_size=len(codes), unique_by=plain))
     k = draw(st.integers(2, len(codes) - 1))
     return dict(question={'en': draw(WORDS), 'zh': draw(WORDS)}, scale=draw(st.sampled_from(['ordinal', 'nominal'])), options=dict(zip(codes[:k], texts)),
                 missing={c: draw(st.sampled_from(KINDS)) for c in codes[k:]}, blank=draw(st.sampled_from(KINDS)))
@@ -119,11 +127,11 @@ def test_bins_are_the_response_options_of_a_number(tmp_path):
     with pytest.raises(ValueError, match="row 3, column 'h': '10' is outside the bins"): Survey.load(tmp_path/'x.csv')
 
 
-LABEL = st.one_of(st.text(st.characters(exclude_categories=('Cs', 'Cc', 'Cn', 'Zl', 'Zp')), min_size=1, max_size=12), st.sampled_from(['👍🏽', '是', 'نعم', 'NA', 'no', 'null', '1.0', '- x', 'a: b', "it's", '"']))
+LABEL = st.one_of(st.text(st.characters(exclude_categories=('Cs', 'Cc', 'Cn', 'Zl', 'Zp')), min_size=1, max_size=12), st.sampled_from(['👍🏽', '是', 'نعم', 'NA', 'no', 'null', '1.0', '- x', 'a: b', "it's", '"'])).filter(is_one_line)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(options=st.lists(LABEL, min_size=2, max_size=6, unique=True), wording=LABEL, answers=st.lists(st.integers(0, 7), min_size=1, max_size=9))
+@given(options=st.lists(LABEL, min_size=2, max_size=6, unique_by=plain), wording=LABEL, answers=st.lists(st.integers(0, 7), min_size=1, max_size=9))
 def test_nothing_is_lost_on_the_way_through_a_folder_or_a_file(options, wording, answers, tmp_path_factory):
     "Survey to folder to Survey, and records to Alpaca to records, over odd labels and scripts."
     folder = tmp_path_factory.mktemp('s')

@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from ..files.strict import in_brief, parse_yaml, read_text, yaml_text
 from ..files.tables import code_text, number_text
 from ..files.writing import no_overwrite, write_text
+from .metadata import plain_text
 from .scales import MOST_NUMBERS
 from .sheets import read_sheets, write_sheets
 from .spreadsheet import from_sheets, is_codebook, to_sheets
@@ -235,6 +236,7 @@ def _read_fields(name, entry, where):
         stances={} if entry.get('stances') is None else entry['stances'],
         family=_text(entry, 'family', where) or name,
         wording_note=_text(entry, 'wording_note', where),
+        routing=_text(entry, 'routing', where),
         column=_text(entry, 'column', where))
     _check_among(read['scale'], SCALES, f"{where}: scale")
     for k in 'intro', 'issue':
@@ -265,7 +267,7 @@ def _text(entry, field, where):
 def _numbers(values, where):
     "A field that holds a list of numbers; none where it is not given."
     for x in _list(values, where, 'a list of numbers'):
-        if isinstance(x, bool) or not isinstance(x, numbers.Real) or math.isnan(x):
+        if isinstance(x, bool) or not isinstance(x, numbers.Real) or not abs(x) < 1e300:
             raise ValueError(f"{where} has {in_brief(x)} in it: write numbers only")
     return tuple(values or ())
 
@@ -312,15 +314,25 @@ def _check_question(q, where):
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k011
 def _check_labels(options, where):
-    "Raises ValueError where two codes share a label, in any language."
+    "Raises ValueError where a label isn't one line, or two codes share one, in any language."
     for lang in sorted(set().union(*options.values())):
         seen = {}
         for code, texts in options.items():
             label = texts.get(lang, texts.get('en'))
-            first = seen.setdefault(label, code)
+            _check_label(label, f"{where}: options: code {code}")
+            first = seen.setdefault(label and plain_text(label), code)
             if first != code:
                 raise ValueError(f"{where}: options: codes {first} and {code} share the label "
                     f"{label!r}: make them differ, or recode one")
+
+def _check_label(label, where):
+    "Raises ValueError at a label that is empty, or has a line break."
+    if label is None:
+        return
+    if not label.strip():
+        raise ValueError(f"{where}: label {in_brief(label)} is empty: write what it says")
+    if label.splitlines() != [label]:
+        raise ValueError(f"{where}: label {in_brief(label)} is more than one line: write it in one")
 
 # %% ../../nbs/surveys/02_codebook.ipynb #c020
 _DESIGN = ('respondent_id', 'weight', 'stratum', 'psu', 'wave')
@@ -415,7 +427,8 @@ def _codebook(spec, path):
             raise ValueError(f"{path}: {n!r} is both background and item: keep one")
     intro = spec.get('intro')    # the survey's, where an item has none
     items = {n: {'intro': intro, **e} if isinstance(e, dict) else e for n, e in items.items()}
-    about = {k: spec[k] for k in _ABOUT if spec.get(k) is not None}
+    about = {k: _text(spec, k, path) for k in _ABOUT if spec.get(k) is not None}
+    about |= {'year': spec['year']} if 'year' in about else {}    # a number as it was
     design = {k: _column(spec, k, path) for k in _DESIGN if spec.get(k)}
     items, background = _questions(items, path), _questions(background, path)
     beside = _read_beside(spec, {**background, **items}, path)

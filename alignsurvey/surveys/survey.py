@@ -250,7 +250,9 @@ def numeric(
     codes = survey.frame[name].map(code_text, na_action='ignore')
     gone = codes.isin(missing).to_numpy()
     frame = survey.frame[[name]].mask(gone[:, None])
-    return _numbers(Survey(frame, survey.codebook, survey.path), name, 'a numeric variable')
+    x = _numbers(Survey(frame, survey.codebook, survey.path), name, 'a numeric variable')
+    _first_bad(survey, name, np.isinf(x), 'has no end: correct it, or list it under missing')
+    return x
 
 # %% ../../nbs/surveys/04_survey.ipynb #c013
 def weights(
