@@ -74,11 +74,19 @@ def draft_survey(
 )->Survey: # with the draft as its codebook; nothing is checked yet
     "A data file and the first codebook of it. Raises as `Survey.load` does."
     path = find_data(path)
+    _refuse_sheet(path)
     frame, own, _ = read_described(path, encoding=encoding)
     said = describe(frame, own, sources)
     book = Codebook.draft(frame, said, id=id or path.stem)
     book.unread = said.unread
     return Survey(frame[book.columns], book, path.name)
+
+# %% ../../nbs/surveys/04_survey.ipynb #k002s
+def _refuse_sheet(path):
+    "Raises ValueError at a spreadsheet in the place of data."
+    if path.suffix.lower() in ('.xlsx', '.xls', '.ods', '.numbers'):
+        raise ValueError(f"{path.name}: is a spreadsheet: save the sheet that holds the answers "
+            "as .csv, and load that")
 
 # %% ../../nbs/surveys/04_survey.ipynb #k003
 def draft_codebook_of(
@@ -108,6 +116,7 @@ def load(cls:Survey,
     the file says itself. Raises FileNotFoundError, PermissionError or ValueError, naming file,
     row, column and remedy."""
     path = find_data(path)
+    _refuse_sheet(path)
     beside, sources = path.with_name('codebook.yaml'), _sources(codebook)
     alone = codebook is None and path.suffix.lower() in LABELLED and not beside.exists()
     if sources or alone:

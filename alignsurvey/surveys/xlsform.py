@@ -92,7 +92,7 @@ def read_xlsform(
     rows = _records(sheets.get('survey', []), 'type')
     if not any(row.get(('name', '')) for row in rows):
         raise ValueError(f"{name}: is no XLSForm: it needs a sheet `survey` with the columns "
-            "type and name")
+            "type and name; a sheet of answers is to be saved as .csv")
     settings = next(iter(_records(sheets.get('settings', []), 'form_title')), {})
     default = _language(settings.get(('default_language', ''), ''))
     title = settings.get(('form_title', ''), '')

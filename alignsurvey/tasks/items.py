@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from itertools import chain
+from numbers import Integral
 from tqdm.auto import tqdm
 from ..surveys.codebook import KINDS, in_lang, labels, positions
 from ..surveys.survey import Survey, background, coded, profile, weights, whom
@@ -310,7 +311,10 @@ def sample_respondents(
     n, # how many to draw; None for all
     seed, # of the draw
 ): # a `Survey`
-    "Some respondents at random, in the order of the file."
+    """Some respondents at random, in the order of the file. Raises ValueError where n is no whole
+    number above 0."""
+    if n is not None and (isinstance(n, bool) or not isinstance(n, Integral) or n < 1):
+        raise ValueError(f"respondents is {n!r}: say how many to draw, 1 or more, or leave it out")
     if n is None or n >= len(survey):
         return survey
     rows = np.sort(np.random.default_rng(seed).choice(len(survey), n, replace=False))

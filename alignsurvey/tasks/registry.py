@@ -193,6 +193,15 @@ def _interview_records(talks, name, given):
         raise ValueError(f"{talks.id}: has nothing to make {name} records of: check speakers{also}")
     return _with_terms(made, talks.survey.codebook) if talks.survey else made
 
+# %% ../../nbs/tasks/09_registry.ipynb #g010n
+def _names(names, what):
+    "A list of names, a text as one. Raises ValueError where they are none."
+    if names is None or not isinstance(names, str) and hasattr(names, '__len__'):
+        return names
+    if not isinstance(names, str):
+        raise ValueError(f"{what} is {names!r}: write a list of names")
+    return [names]
+
 # %% ../../nbs/tasks/09_registry.ipynb #g011
 _MAKERS = {Survey: _survey_records, Interviews: _interview_records}
 
@@ -222,7 +231,8 @@ def task_records(
         level=level, items=items, variables=variables, attributes=attributes, stances=stances,
         max_turns=max_turns, by=by, min_n=min_n, respondents=respondents, seed=seed, lang=lang,
         answer_form=answer_form, wording=wording, verbose=verbose)
-    given['strict'] = strict
+    given |= dict(strict=strict, items=_names(items, 'items'))
+    given['variables'] = _names(variables, 'variables')
     for kind, make in _MAKERS.items():
         if isinstance(source, kind):
             return make(source, task, given)
