@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Overwrite', 'Seed', 'argument', 'option', 'new_path', 'read_names', 'read_prices', 'read_weights', 'read_rate',
-           'read_object', 'read_where', 'read_shard', 'run_plugins']
+           'read_object', 'read_where', 'read_named', 'check_count', 'read_margin', 'read_shard', 'run_plugins']
 
 # %% ../../nbs/cli/01_arguments.ipynb #c002
 import json
@@ -127,6 +127,40 @@ def read_where(
                 "give its values with commas, as in country=DE,AT")
         conditions[name] = read_names(values)
     return conditions
+
+# %% ../../nbs/cli/01_arguments.ipynb #nm01
+def read_named(
+    typed, # texts such as tuned=tuned.jsonl, or a file alone
+    plain, # gives the name of a file that stands alone, from its `Path`
+)->dict: # name -> path
+    "Files of predictions by name. Raises ValueError where two have the same."
+    found = {}
+    for text in typed:
+        name, given, path = text.partition('=')
+        if not given:
+            name, path = plain(Path(text)), text
+        if name in found:
+            raise ValueError(f"--predictions {path}: would be named {name}, as {found[name]} is: "
+                f"give one of them another name, as in other={path}")
+        found[name] = path
+    return found
+
+# %% ../../nbs/cli/01_arguments.ipynb #nm02
+def check_count(
+    value, # number, or None where none was typed
+    flag, # where it was typed
+):
+    "Raises ValueError at a number below 1."
+    if value is not None and value < 1:
+        raise ValueError(f"{flag} is {value}: give a whole number, 1 or more")
+
+def read_margin(
+    value, # number, or None where none was typed
+)->float: # or None
+    "A difference that would not matter. Raises ValueError at what can be none."
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError(f"--margin is {value}: give a number above 0")
+    return value
 
 # %% ../../nbs/cli/01_arguments.ipynb #c011
 def _own_part():

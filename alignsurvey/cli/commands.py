@@ -17,8 +17,9 @@ import typer
 import warnings
 from pathlib import Path
 from typing import Annotated
-from .arguments import Overwrite, Seed, argument, new_path, option, read_names
-from .arguments import read_object, read_prices, read_rate, read_shard
+from .arguments import Overwrite, Seed, argument, check_count, new_path, option
+from .arguments import read_margin, read_named, read_names, read_object
+from .arguments import read_prices, read_rate, read_shard
 from .arguments import read_weights, read_where, run_plugins
 from ..files.strict import in_one_line
 
@@ -128,6 +129,7 @@ def convert(
 
     Example: alignsurvey convert gss2018 gss.jsonl --items natroad,natsci --respondents 200"""
     new_path(out, overwrite)
+    check_count(respondents, '--respondents')
     named = dict(items=items, variables=variables, attributes=attributes, by=by)
     named = {name: read_names(text) for name, text in named.items()}
     how = dict(level=level, min_n=min_n, respondents=respondents, seed=seed, lang=lang,
@@ -143,10 +145,17 @@ def _converted(survey, out, task, codebook, encoding, where, order, overwrite, h
     from alignsurvey.tasks.registry import Survey, get_task, task_records
     given = codebook[0] if codebook and len(codebook) == 1 else codebook or None
     loaded = Survey.load(survey, given, encoding=encoding).where(**read_where(where))
+    _tell_all(how['respondents'], len(loaded))
     records = task_records(loaded, task, **how)
     if order or get_task(task).reorders:
         records = reorder(records, order or 'flip', seed=how['seed'])
     return write_records(records, out, overwrite=overwrite)
+
+def _tell_all(asked, there):
+    "Say it where more respondents are asked for than there are."
+    if asked is not None and asked > there:
+        print(f"alignsurvey convert: {there:,} respondents are there, fewer than the {asked:,} "
+            "asked for: all are taken", file=sys.stderr)
 
 def _order_asked(order, shuffle):
     "The order of the options as it was typed."
@@ -323,6 +332,7 @@ def train(
 # %% ../../nbs/cli/03_commands.ipynb #c013a
 def _train(records, out, base, given, run, validation, held_out, estimate):
     "Train, or say what training would take."
+    check_count(given['batch'], '--batch')
     from alignsurvey.records.reading import read_records
     from alignsurvey.training.processes import keep_still
     keep_still()
@@ -447,6 +457,7 @@ def predict(
     """Ask a model; a killed run goes on where it stopped.
 
     Example: alignsurvey predict splits/test.jsonl tuned.jsonl --adapter adapter"""
+    check_count(batch, '--batch')
     how = dict(elicitation=elicitation, draws=draws, max_new_tokens=max_new_tokens)
     connection = dict(key_variable=key_variable, concurrency=concurrency, timeout=timeout,
         tries=tries, budget=budget, send_anyway=read_names(send_anyway))
@@ -630,8 +641,8 @@ def evaluate(
     if not full:
         print(*_scored(records, predictions, train, out, versus, survey, how), sep='\n')
         return
-    more = dict(models=read_names(models), by=read_names(by), margin=margin, formula=formula,
-        paper=paper)
+    more = dict(models=read_names(models), by=read_names(by), margin=read_margin(margin),
+        formula=formula, paper=paper)
     held = _held_out(validation, validation_predictions)
     print(_full(records, predictions, train, out, overwrite, survey, held, how, more))
 
@@ -640,12 +651,8 @@ def _named_predictions(records, predictions):
     "Held-out records, and the predictions of each predictor by its name."
     from alignsurvey.prediction.predictions import read_predictions
     from alignsurvey.records.reading import read_records
-    test, named = read_records(records), {}
-    for typed in predictions:
-        name, given, path = typed.partition('=')
-        if not given:
-            name, path = Path(typed).stem, typed
-        named[name] = _with_card(read_predictions(path, test), path)
+    paths, test = read_named(predictions, lambda path: path.stem), read_records(records)
+    named = {name: _with_card(read_predictions(path, test), path) for name, path in paths.items()}
     return test, named
 
 def _with_card(predictions, path):
@@ -683,10 +690,7 @@ def _scored_partitions(records, predictions, out, versus, other, how):
     if other:
         raise ValueError(f"{records}: is a folder of partitions, which are scored without "
             "baselines and declared designs: leave --train and --survey out")
-    named = {}
-    for typed in predictions:
-        name, given, path = typed.partition('=')
-        named[name if given else Path(typed).name] = path if given else typed
+    named = read_named(predictions, lambda path: path.name)
     how = {k: v for k, v in how.items() if k != 'min_n'}
     scores = evaluate_partitions(records, named, versus=versus, **how)
     write_sheet(scores, out)

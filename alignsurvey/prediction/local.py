@@ -121,6 +121,8 @@ class LocalPredictor(Predictor):
         "The model that a run asked, with its adapter and its kind of numbers."
         return _model_of(card)
     def __post_init__(self):
+        if self.batch < 1:
+            raise ValueError(f"batch is {self.batch}: give a whole number of records, 1 or more")
         ok, why = can_share(self.lm.model) if self.max_tokens else (True, '')
         if not ok:
             warnings.warn(f"{why}: asked in ordinary batches, with the same answers in more time")

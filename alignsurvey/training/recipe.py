@@ -56,6 +56,9 @@ def _check(recipe):
     if mix is not None and not (mix and all(weight > 0 for weight in mix.values())):
         raise ValueError(f"mix is {mix}: give each task a weight above 0, "
             "such as {'role': 1, 'response': 2}")
+    if recipe.batch < 1 or recipe.micro < 1:
+        raise ValueError(f"batch is {recipe.batch}, micro {recipe.micro}: give whole numbers, "
+            "1 or more")
     if recipe.batch % recipe.micro:
         raise ValueError(f"batch {recipe.batch} is not a multiple of micro {recipe.micro}: "
             "change one of them")
