@@ -155,6 +155,12 @@ def test_groups_are_not_asked_of_a_model_that_was_trained_on_their_members(done,
         Study.load(path).run()
 
 
+def test_a_survey_with_too_few_respondents_for_groups_is_told_what_can_be_changed(how, tmp_path):
+    few = dict(how, surveys=[survey_in(tmp_path/'few', people=40)])
+    with pytest.raises(ValueError, match='40 respondents are too few for the groups of 30 that .*larger --sample'):
+        run_benchmark(tmp_path/'out', only_plan=True, **few)
+
+
 def test_a_task_of_several_surveys_is_trained_once_on_all_of_them(how, tmp_path):
     surveys = [*how['surveys'], survey_in(tmp_path/'other', 'other', 30)]
     settings = benchmark_settings(surveys, models=['one', 'two'], quick=True)

@@ -100,6 +100,10 @@ def test_a_study_that_was_killed_ends_with_the_same_scores(tmp_path, url):
     ('n_boot: 100', 'probes: {guess: {}}', 'study.yaml: probes.guess is no probe: use order, verbatim, shares, reworded'),
     ('batch: 2}', "batch: 2, server: 'http://localhost'}\nprobes: {order: {}}", 'study.yaml: probes.order: no predictor can do it'),
     ('n_boot: 100', 'vary: {tone: [loud]}', "study.yaml: vary.tone: can't be varied: use wording"),
+    ('margin: 0.05', 'margin: -1', 'study.yaml: primary.margin is -1: give a number above 0'),
+    ('n_boot: 100', 'n_boot: 1', 'study.yaml: n_boot is 1: give a whole number of resamples, 100 or more'),
+    ('batch: 2}', 'batch: 0}', 'study.yaml: predictors.zero-shot.batch is 0: give a whole number of records'),
+    ('n_boot: 100', 'order: foo', "study.yaml: order is 'foo': use flip, shuffle"),
     ('batch: 2}', 'batch: 2, training: {lrr: 1}}', "study.yaml: predictors.zero-shot.training: 'lrr' is no setting"),
 ])
 def test_a_slip_in_the_file_is_one_sentence(tmp_path, old, new, said):
@@ -107,6 +111,13 @@ def test_a_slip_in_the_file_is_one_sentence(tmp_path, old, new, said):
     with pytest.raises(FileFault) as fault:
         study_in(tmp_path, SMALL.replace(old, new))
     assert said in str(fault.value) and '\n' not in str(fault.value)
+
+
+def test_an_adapter_that_is_missing_is_named_before_anybody_is_asked(tmp_path):
+    study = study_in(tmp_path, SMALL.replace('baselines:', '  tuned: {model: smollm2-135m, adapter: ../nope}\nbaselines:'))
+    with pytest.raises(FileFault, match="study.yaml: predictors.tuned.adapter is '../nope', and there is no"):
+        study.run()
+    assert not (tmp_path/'answers').exists()
 
 
 def test_the_commands_make_a_study_in_an_empty_folder(tmp_path, monkeypatch, here, url):

@@ -15,7 +15,7 @@ from markupsafe import escape
 from pathlib import Path
 from urllib.parse import quote
 from ..files.sheets import read_sheet, write_sheet
-from ..files.strict import parse_yaml, read_text, yaml_text
+from ..files.strict import FileFault, parse_yaml, read_text, yaml_text
 from ..files.writing import write_text
 from ..metrics.catalogue import is_lower_better, metric_label
 from ..surveys.codebook import labels
@@ -27,7 +27,7 @@ from ..reporting.page import PAGE_STYLE, html_table
 from ..reporting.tables import number_text, overall
 from ..study.askers import interviews_beside, tuned
 from ..study.plan import deviations, facts, read_lock
-from ..study.study import data_files
+from ..study.study import data_files, least_group
 from ..study.whole import Study
 from .benchmark import PROTOCOL, begin_in
 
@@ -236,7 +236,7 @@ def _training_row(model, what, records, takes):
 def _plan_rows(one):
     "What one study takes."
     study = Study.load(one.path)
-    lock = read_lock(study) or study.plan()
+    lock = read_lock(study) or _planned(study, one)
     takes, name = lock['takes'], one.path.parent.name
     training = takes['two stages'].get('training')
     if training:
@@ -246,6 +246,18 @@ def _plan_rows(one):
         tokens=sum(take['tokens_after_sharing'] for take in takes.values()),
         minutes=round(sum(take['seconds'] for take in takes.values())/60, 1),
         memory_gib=round(max(take['memory'] for take in takes.values())/2**30, 1))
+
+# %% ../../nbs/cli/06_benchmark_run.ipynb #r017c
+def _planned(study, one):
+    "The plan of a part. Raises ValueError where its respondents make no groups."
+    try:
+        return study.plan()
+    except FileFault as e:
+        if one.part.level != 'group' or 'min_n' not in str(e):
+            raise
+        raise ValueError(f"{study.survey.path}: {len(study.survey)} respondents are too few for "
+            f"the groups of {least_group(study.settings)} that {one.path.parent.name} asks about: "
+            "take a survey with more respondents, or a larger --sample") from None
 
 # %% ../../nbs/cli/06_benchmark_run.ipynb #r019
 def _is_done(one):

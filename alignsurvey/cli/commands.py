@@ -457,7 +457,6 @@ def predict(
     """Ask a model; a killed run goes on where it stopped.
 
     Example: alignsurvey predict splits/test.jsonl tuned.jsonl --adapter adapter"""
-    check_count(batch, '--batch')
     how = dict(elicitation=elicitation, draws=draws, max_new_tokens=max_new_tokens)
     connection = dict(key_variable=key_variable, concurrency=concurrency, timeout=timeout,
         tries=tries, budget=budget, send_anyway=read_names(send_anyway))
@@ -477,6 +476,7 @@ def _predicted(asker, records, out, journal, shard, overwrite, how):
     from alignsurvey.prediction.predictions import check_ending
     from alignsurvey.prediction.runs import part_path, write_run
     from alignsurvey.records.reading import read_records
+    check_count(how['batch'], '--batch')
     if _is_partitioned(records):
         return _asked_partitions(asker, records, out, journal or shard or overwrite, how)
     journal = part_path(journal or out.with_suffix('.sqlite'), shard)

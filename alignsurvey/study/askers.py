@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['whose_model', 'journal_path', 'learns_from', 'part_of', 'interviews_beside', 'corpus_of', 'base_model', 'beginning',
-           'asker', 'tuned', 'brought', 'calibrates_on', 'answers']
+           'asker', 'tuned', 'check_askers', 'brought', 'calibrates_on', 'answers']
 
 # %% ../../nbs/study/11_askers.ipynb #72958450
 import dataclasses
@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 import pandas as pd
 from datasets import concatenate_datasets
-from ..files.strict import read_json
+from ..files.strict import FileFault, read_json
 from ..files.writing import write_json
 from ..records.reading import join_records, read_records
 from ..records.schema import offset_hash, records_hash
@@ -169,11 +169,7 @@ def asker(
     name = whose_model(study, name)
     how = study.settings['predictors'][name]
     if how['server']:
-        from alignsurvey.prediction.server import connect    # openai is slow to import
-        _check_trusted(study, name)
-        return connect(model or how['model'], base_url=how['server'], prices=tuple(how['prices']),
-            key_variable=how['key_variable'], budget=study.settings['budget'],
-            send_anyway=how['send_anyway'])
+        return _connected(study, name, model or how['model'])
     lm = beginning(study, name, splits, model=model, seed=seed)
     if how['training'] is None:
         return lm
@@ -220,6 +216,17 @@ def _fingerprint(records):
     return [records_hash(records), offsets]
 
 # %% ../../nbs/study/11_askers.ipynb #8ac6d7dc
+def _connected(study, name, model):
+    "The server of a predictor; nothing is asked yet."
+    from alignsurvey.prediction.server import connect    # openai is slow to import
+    _check_trusted(study, name)
+    how = study.settings['predictors'][name]
+    told = {k: how[k] for k in ('prices', 'key_variable', 'send_anyway')}
+    try:
+        return connect(model, base_url=how['server'], budget=study.settings['budget'], **told)
+    except ValueError as e:
+        raise FileFault(f"{study.path.name}: predictors.{name}: {e}") from None
+
 def _check_trusted(study, name):
     "Raises ValueError where the file alone names a server, and the user did not."
     from alignsurvey.prediction.server import is_here
@@ -229,6 +236,24 @@ def _check_trusted(study, name):
         raise ValueError(f"{study.path.name}: predictors.{name} would send the survey's questions "
             f"and the key in {key} to {server}: where you trust both, name them again "
             "(servers={address: variable}; --server and --key-variable)")
+
+# %% ../../nbs/study/11_askers.ipynb #chk1
+def check_askers(
+    study, # a `Study`
+):
+    """Raises `FileFault` where an adapter is not there, or a server can't be asked as the file has
+    it, and ValueError where a server is not trusted."""
+    for name, how in study.settings['predictors'].items():
+        if how['server']:
+            _connected(study, name, how['model'])
+        elif how['adapter'] and not _is_made(study, study.folder/how['adapter']):
+            raise FileFault(f"{study.path.name}: predictors.{name}.adapter is {how['adapter']!r}, "
+                f"and there is no {study.folder/how['adapter']}: give the folder that "
+                "`alignsurvey train` wrote, from that of the study")
+
+def _is_made(study, adapter):
+    "Whether an adapter is there, or may be made by the study itself."
+    return adapter.exists() or (study.folder/'adapters').resolve() in adapter.resolve().parents
 
 # %% ../../nbs/study/11_askers.ipynb #a05fd82c
 def brought(

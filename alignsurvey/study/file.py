@@ -8,17 +8,22 @@ __all__ = ['KEYS', 'PREDICTOR_KEYS', 'PART_KEYS', 'PROBES', 'OF_A_RUN', 'Key', '
 
 # %% ../../nbs/study/01_file.ipynb #c002
 import json
+import math
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from ..files.strict import FileFault, in_brief, parse_yaml, read_text
 from ..files.writing import no_overwrite, write_text
 from ..metrics.catalogue import METRICS
+from ..records.orders import ORDERS
 from ..surveys.codebook import labels
 from ..tasks.registry import Survey, get_task
 from ..tasks.task import LEVELS
 from ..prediction.baselines import BASELINES, chosen_baselines
 from ..prediction.elicitation import ELICITATIONS
+from ..prediction.forecasts import FAILURE_RULES
 from .checklists import check_statements
 from .ways import check_vary
 
@@ -30,8 +35,24 @@ class Key:
     said: str        # what to give, as a message says it
     default: object = None    # where it is left out
     needed: bool = False      # it can't be left out
+    fits: object = None       # whether a value of these types will do, as a function; default any
 
 _TEXT, _NAMES, _MAP, _COUNT, _NUMBER = (str,), (list,), (dict,), (int,), (int, float)
+
+# %% ../../nbs/study/01_file.ipynb #ft01
+def _from(least):
+    "Whether a number is this or more."
+    return lambda number: number >= least
+
+def _above_0(number):
+    return 0 < number < math.inf
+
+def _is_share(number):
+    return 0 < number < 1
+
+def _are_prices(values):
+    numbers = [v for v in values if type(v) in (int, float) and 0 <= v < math.inf]
+    return len(values) == len(numbers) == 2
 
 # %% ../../nbs/study/01_file.ipynb #c008
 KEYS = dict(
@@ -41,6 +62,8 @@ KEYS = dict(
     task=Key(_TEXT, 'a task, such as response', 'response'),
     source=Key(_TEXT, 'survey, or interviews: the dialogues in turns_en.jsonl beside the data'),
     level=Key(_TEXT, 'individual or group'),
+    min_n=Key(_COUNT, 'a whole number, 1 or more: groups with fewer answers are left out; '
+        'default 30', fits=_from(1)),
     by=Key(_NAMES, 'a list of variables that make the groups; default: each background variable'),
     lang=Key(_TEXT, 'a language, such as en', 'en'),
     items=Key(_NAMES, 'a list of items, as in [natsci, natroad]'),
@@ -48,20 +71,21 @@ KEYS = dict(
     attributes=Key(_NAMES, 'a list of what respondents are asked to be in the task role'),
     stances=Key((str, dict), 'thirds of the scales, or stances by item in the task stance'),
     answer_form=Key(_TEXT, "one of the task's answer forms, such as label_text"),
-    sample=Key(_COUNT, 'a whole number of respondents to draw'),
+    sample=Key(_COUNT, 'a whole number of respondents to draw, 1 or more', fits=_from(1)),
     order=Key(_TEXT, 'an order of options, such as flip'),
     split=Key(_MAP, 'a mapping, as in {by: respondent, test: 0.5}', {}),
     predictors=Key(_MAP, 'a mapping of a name to its settings, as in zero-shot: '
         '{model: smollm2-135m}', needed=True),
     baselines=Key(_NAMES, 'a list of baselines, as in [uniform, marginal]',
-        ['uniform', 'majority', 'marginal', 'logistic']),
+        ['uniform', 'majority', 'marginal', 'logistic'], fits=len),
     vary=Key(_MAP, 'a mapping, as in {wording: [benchmark, interview], take: 6}'),
     primary=Key(_MAP, 'a mapping with predictor, versus, metric and margin'),
     probes=Key(_MAP, 'a mapping, as in {order: {}, verbatim: {}}'),
     failure_rule=Key(_TEXT, 'missing, wrong or uniform', 'missing'),
-    n_boot=Key(_COUNT, 'a whole number of resamples', 1000),
+    n_boot=Key(_COUNT, 'a whole number of resamples, 100 or more', 1000, fits=_from(100)),
     seeds=Key(_MAP, 'a mapping, as in {sample: 0, split: 0}', {}),
-    budget=Key(_NUMBER, 'a number, the most that the run at one server may cost'),
+    budget=Key(_NUMBER, 'a number, 0 or more, the most that the run at one server may cost',
+        fits=lambda number: 0 <= number < math.inf),
     statements=Key(_MAP, 'a mapping, as in {sponsor: Nobody paid for this study.}'))
 
 # %% ../../nbs/study/01_file.ipynb #c009
@@ -78,29 +102,32 @@ PREDICTOR_KEYS = dict(
     key_variable=Key(_TEXT, 'the environment variable that holds its key', 'OPENAI_API_KEY'),
     send_anyway=Key(_NAMES, 'a list of surveys that are sent although their terms forbid it', []),
     prices=Key(_NAMES, 'two numbers, of a million prompt tokens and of a million written ones',
-        [0., 0.]),
+        [0., 0.], fits=_are_prices),
     tokenizer=Key(_TEXT, 'that of the model of a server, to plan with: a folder or a hub id'),
     elicitation=Key(_TEXT, f"one of {', '.join(ELICITATIONS)}", 'score'),
-    draws=Key(_COUNT, 'a whole number of replies to each record', 10),
-    temperature=Key(_NUMBER, 'a number above 0', 1.),
-    max_new_tokens=Key(_COUNT, 'a whole number of tokens', 64),
-    batch=Key(_COUNT, 'a whole number of records at a time', 128))
+    draws=Key(_COUNT, 'a whole number of replies to each record, 1 or more', 10, fits=_from(1)),
+    temperature=Key(_NUMBER, 'a number above 0', 1., fits=_above_0),
+    max_new_tokens=Key(_COUNT, 'a whole number of tokens, 1 or more', 64, fits=_from(1)),
+    batch=Key(_COUNT, 'a whole number of records at a time, 1 or more', 128, fits=_from(1)))
 
+# %% ../../nbs/study/01_file.ipynb #c009p
 PART_KEYS = dict(
     split=dict(
         by=Key((str, list), 'respondent, item, wave or a group variable', 'respondent'),
-        test=Key(_NUMBER, 'a share between 0 and 1', .5),
-        validation=Key(_NUMBER, 'a share between 0 and 1', 0.),
+        test=Key(_NUMBER, 'a share between 0 and 1', .5, fits=_is_share),
+        validation=Key(_NUMBER, 'a share from 0 to below 1', 0., fits=lambda x: 0 <= x < 1),
         stratify=Key(_NAMES, 'a list of group variables')),
     primary=dict(
         predictor=Key(_TEXT, 'the name of a predictor', needed=True),
         versus=Key(_TEXT, 'the name of another predictor or of a baseline', needed=True),
         metric=Key(_TEXT, 'a metric, such as log_score', 'log_score'),
-        margin=Key(_NUMBER, 'the largest difference in the metric that would not matter')),
+        margin=Key(_NUMBER, 'a number above 0, the largest difference in the metric that would '
+            'not matter', fits=_above_0)),
     corpus=dict(
         survey=Key(_TEXT, "a survey; default: the study's, without its respondents"),
         items=Key(_NAMES, 'a list of items; default: all'),
-        respondents=Key(_COUNT, 'a whole number of respondents to draw; default: all'),
+        respondents=Key(_COUNT, 'a whole number of respondents to draw, 1 or more; default: all',
+            fits=_from(1)),
         records=Key(_TEXT, 'a file of records, in place of all this'),
         interviews=Key(_TEXT, 'a folder of a survey with its turns_en.jsonl, or a bundled one')),
     seeds={name: Key(_COUNT, 'a whole number', 0)
@@ -136,7 +163,7 @@ def _filled(given, keys, where):
             raise FileFault(f"{where}{name} is missing: give {key.said}")
         right = isinstance(value, key.kinds) and not isinstance(value, bool)
         right = right and not (key.kinds == _COUNT and value < 0)
-        if value is not None and not right:
+        if value is not None and not (right and (key.fits is None or key.fits(value))):
             raise FileFault(f"{where}{name} is {in_brief(value)}: give {key.said}")
         filled[name] = value
     return filled
@@ -321,14 +348,31 @@ def _probes(made, where):
     return found
 
 # %% ../../nbs/study/01_file.ipynb #src1
+_AMONG = dict(source=('survey', 'interviews'), level=LEVELS, order=ORDERS,
+    failure_rule=FAILURE_RULES)
+
 def _check_source(made, name):
-    "Raises `FileFault` at a source or level that is none, or that is not varied or probed."
-    for key, among in dict(source=('survey', 'interviews'), level=LEVELS).items():
+    "Raises `FileFault` at a word that is none, or a source or level not varied or probed."
+    for key, among in _AMONG.items():
         if made[key] not in (None, *among):
-            raise FileFault(f"{name}: {key} is {made[key]!r}: use {' or '.join(among)}")
+            raise FileFault(f"{name}: {key} is {made[key]!r}: "
+                f"use {', '.join(among[:-1])} or {among[-1]}")
+    for key in ('source', 'level'):
+        among = _AMONG[key]
         for part in ('vary', 'probes'):
             if made[key] == among[1] and made[part] is not None:
                 raise FileFault(f"{name}: {part}: {key} {among[1]} can't have it: leave it out")
+
+# %% ../../nbs/study/01_file.ipynb #src2
+def _check_sides(made, name):
+    "Raises `FileFault` where nobody is left to train on, or where groups can't be scored so."
+    split = made['split']
+    if split['test'] + split['validation'] >= 1:
+        raise FileFault(f"{name}: split.test {split['test']} and split.validation "
+            f"{split['validation']} leave nobody to train on: give shares of less than 1 together")
+    if made['level'] == LEVELS[1] and made['failure_rule'] == 'wrong':
+        raise FileFault(f"{name}: failure_rule is 'wrong': a group has no wrong answer: "
+            "use missing or uniform")
 
 # %% ../../nbs/study/01_file.ipynb #c014
 def _check_names(made, name):
@@ -350,6 +394,7 @@ def _check_names(made, name):
                 "the same file on Windows and macOS: choose another")
     _check_held_out(made, f'{name}: predictors')
     _check_source(made, name)
+    _check_sides(made, name)
     try:
         check_statements(made['statements'] or {}, f'{name}: ')
         if made['vary'] is not None:
@@ -453,6 +498,7 @@ def _quoted(name):
     is_plain = re.fullmatch(r'\w+', name) and parse_yaml(name) == name
     return name if is_plain else json.dumps(name, ensure_ascii=False)
 
+# %% ../../nbs/study/01_file.ipynb #c024n
 def new_study(
     survey, # a bundled survey, a data file or a folder
     path='study.yaml', # file to write
@@ -462,4 +508,12 @@ def new_study(
     "A commented study.yaml. Raises FileExistsError, or what `Survey.load` raises."
     path = Path(path)
     no_overwrite(path, overwrite)
-    return write_text(path, study_text(Survey.load(survey), survey))
+    return write_text(path, study_text(Survey.load(survey), _seen_from(path.parent, survey)))
+
+def _seen_from(folder, survey):
+    "What a study in a folder calls a survey: a path from there, or a name."
+    if not Path(survey).exists() or Path(survey).is_absolute():
+        return survey
+    with suppress(ValueError):    # a folder on another drive
+        return Path(os.path.relpath(survey, folder)).as_posix()
+    return Path(survey).absolute()

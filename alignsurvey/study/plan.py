@@ -32,7 +32,7 @@ from ..evaluation.subgroups import record_scores, subgroup_metric
 from ..reporting.sections import Section
 from .file import OF_A_RUN
 from .askers import asker, base_model, calibrates_on, learns_from, whose_model
-from .study import data_files, deciding, least_seconds
+from .study import data_files, deciding, least_group, least_seconds
 from .specifications import all_specified, asked_together, listed
 from .study import study_splits
 from .traces import check_probes, probe_records, probed_with
@@ -334,7 +334,7 @@ def make_plan(
     lock = dict(made=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), **now,
         takes={name: predictor_plan(study, name, splits, rates) for name in names},
         power=primary_power(study, splits),
-        suppressed=suppressed(splits['test']),
+        suppressed=suppressed(splits['test'], least_group(study.settings)),
         terms=about.get('terms') or 'the codebook states none')
     write_text(lock_path(study), yaml_text(lock))
     return lock

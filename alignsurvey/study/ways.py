@@ -185,7 +185,8 @@ def _check_values(key, values, where):
     if key not in VARIED:
         raise ValueError(f"{where}vary.{key}: can't be varied: use {', '.join(VARIED)}, take, "
             "named")
-    known = [*VARIED[key], *dict(wording=WORDINGS, system=SYSTEMS).get(key, ())]
+    own = dict(wording=WORDINGS, system=SYSTEMS).get(key, ())    # yours among them
+    known = list(dict.fromkeys([*VARIED[key], *own]))
     if not isinstance(values, list) or not values:
         raise ValueError(f"{where}vary.{key} is {values!r}: give a list, as in [{known[0]}]")
     kind, said = _OPEN.get(key, (None, None))

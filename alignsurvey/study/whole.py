@@ -7,6 +7,7 @@ __all__ = ['plan_lines']
 
 # %% ../../nbs/study/07_whole.ipynb #c002
 import tempfile
+import warnings
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
@@ -32,8 +33,17 @@ def plan(
     overwrite=False, # replace another plan that is there
 )->dict: # what `plan.lock.yaml` holds
     "Say what the study takes, and write it down, as `make_plan` does."
+    _tell_all(self)
     return make_plan(self, overwrite)
 
+def _tell_all(study):
+    "Warn where more respondents are to be drawn than there are."
+    asked, there = study.settings['sample'], len(study.survey)
+    if asked is not None and asked > there:
+        warnings.warn(f"{study.path.name}: sample is {asked:,}, and the survey has {there:,} "
+            "respondents: all are taken")
+
+# %% ../../nbs/study/07_whole.ipynb #c007l
 def plan_lines(
     lock, # from `Study.plan`
 )->list: # sentences
