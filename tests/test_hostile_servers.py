@@ -105,6 +105,22 @@ def test_a_byte_now_and_then_is_not_waited_for(tmp_path):
     assert list(got.status) == ['ok', 'error', 'ok'] and got.why[1] == 'timeout' and time.monotonic() - start < 10
 
 
+def test_a_key_that_a_server_sends_back_is_in_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv('STUB_KEY', 'sk-xyzzy-secret')
+    said = changed('choices', 0, 'message', to=dict(content='A, by sk-xyzzy-secret', reasoning_content='is sk-xyzzy-secret it?'))
+    with serve(lambda body, n: (200, {}, said)) as (url, _):
+        got = predict(connect('m', base_url=url, key_variable='STUB_KEY'), prompts(3), elicitation='greedy', journal=tmp_path/'j.sqlite')
+    assert list(got.text) == ['A, by …']*3 and list(got.thinking) == ['is … it?']*3
+    assert b'xyzzy' not in b''.join(f.read_bytes() for f in tmp_path.iterdir())
+
+
+def test_what_a_terminal_would_obey_is_not_in_a_message():
+    said = json.dumps(dict(error=dict(message='\x1b[31mno\x1b[0m such\n\x1b]0;title\x07model\x07\u202e'))).encode()
+    with serve(lambda body, n: (401, {}, said)) as (url, _):
+        with pytest.raises(ConnectionError, match='Error code: 401 - no such model: check address'): predict(connect('m', base_url=url), prompts(3))
+        with pytest.raises(RuntimeError, match='^Error code: 401 - no such model$'): connect('m', base_url=url, tries=1).write(['Hello?'])
+
+
 @pytest.mark.parametrize('status', [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(status):
     with serve(lambda body, n: (200, {}, json.dumps(FINE).encode())) as (elsewhere, got):

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from .predictions import draw_keys
 from .completions import Fault, as_fault, as_prediction
 from .completions import is_filtered, read_completion
-from .client import PROVIDER, pause_after, reach
+from .client import PROVIDER, masked, pause_after, reach
 from .server import Server
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c007
@@ -175,7 +175,7 @@ def _take(server, submission, records, row_of, elicitation, log, run):
         answers, failures = {}, {}
         for key, line in some.items():
             try:
-                answer = _answer(line, records[row_of[key]], elicitation)
+                answer = _answer(server, line, records[row_of[key]], elicitation)
                 answers[key] = answer | dict(server=server.base_url or PROVIDER)
             except Fault as fault:
                 failures[key] = fault.why
@@ -198,13 +198,14 @@ def _lines(server, file):
             yield line['custom_id'], line
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28x1
-def _answer(line, record, elicitation):
+def _answer(server, line, record, elicitation):
     "A line of a provider's file as a prediction; raises Fault."
     reply = line.get('response') or {}
     if not isinstance(reply, dict):
         raise Fault('error', 'odd_reply')
     if reply.get('status_code') == 200:
-        return as_prediction(read_completion(reply.get('body')), record, elicitation)
+        said = masked(server, read_completion(reply.get('body')))
+        return as_prediction(said, record, elicitation)
     said = json.dumps(line)
     if is_filtered(said):
         return dict(status='refused', why='content_filter')

@@ -121,8 +121,7 @@ class LocalPredictor(Predictor):
         "The model that a run asked, with its adapter and its kind of numbers."
         return _model_of(card)
     def __post_init__(self):
-        if self.batch < 1:
-            raise ValueError(f"batch is {self.batch}: give a whole number of records, 1 or more")
+        _check_batch(self.batch)
         ok, why = can_share(self.lm.model) if self.max_tokens else (True, '')
         if not ok:
             warnings.warn(f"{why}: asked in ordinary batches, with the same answers in more time")
@@ -151,6 +150,10 @@ class LocalPredictor(Predictor):
         return [_plain_reply(self.lm, prompt, max_new_tokens) for prompt in prompts]
 
 # %% ../../nbs/prediction/04_local.ipynb #c012t
+def _check_batch(n):
+    if n < 1:
+        raise ValueError(f"batch is {n}: give a whole number of records, 1 or more")
+
 def _texts(records):
     "What each record says, as one text."
     before = records['before'][:] if 'before' in records.column_names else repeat(None)

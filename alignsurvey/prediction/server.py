@@ -185,7 +185,7 @@ def stopped(
 )->ConnectionError:
     "What ends a run, in one sentence without the key."
     where = urlsplit(self.base_url or PROVIDER).hostname
-    said = ' '.join(without_key(self, said).split())[:200]
+    said = without_key(self, said)[:200]
     return ConnectionError(f"{self.model} at {where}: {said}: check address, model name and "
         f"the key in {self.key_variable}; what was answered is kept")
 
