@@ -1599,6 +1599,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                      'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading._has_offset': ( 'models/loading.html#_has_offset',
                                                                                         'alignsurvey/models/loading.py'),
+                                            'alignsurvey.models.loading._hub_answers': ( 'models/loading.html#_hub_answers',
+                                                                                         'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading._in_bits': ( 'models/loading.html#_in_bits',
                                                                                      'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading._linear_weights': ( 'models/loading.html#_linear_weights',

@@ -118,6 +118,9 @@ def test_from_the_hub_and_to_it(one, base, tmp_path):
     own = answers(one, people())
     for k in ('said', 'again'): assert (torch.tensor(got[k]) - own).abs().max() < 1e-5
     for e, word in zip(got['errors'], ("lab/nothing: can't be loaded", 'lab/nothing: no such folder here, and the hub gave no adapter', 'lab/nothing: the hub gave no data set', 'has no file like *.csv'), strict=True): assert word in e, e
+    kept = "from alignsurvey.models.loading import load_model\nprint(load_model('lab/base'))\nload_model('no/such-model')"
+    gone = subprocess.run([sys.executable, '-c', kept], capture_output=True, text=True, env={**env, 'HF_HUB_OFFLINE': '0'}, timeout=120)    # nobody answers now
+    assert 'LM(lab/base' in gone.stdout and "no/such-model: can't be loaded" in gone.stderr and 'Retrying' not in gone.stderr, gone.stderr[-3000:]
     there = tmp_path/'hub/models/me/tiny-gss'
     assert sorted(f.name for f in there.iterdir()) == ['README.md', 'adapter_config.json', 'adapter_model.safetensors', 'loss.csv', 'sft.json']
     assert ('private', True) in asked

@@ -198,7 +198,8 @@ def load_model(
 def _read(name_or_path, dtype, trust_remote_code, in_bits):
     "Tokenizer and model, as transformers reads them."
     source, gguf = model_source(str(name_or_path))
-    given = dict(trust_remote_code=trust_remote_code)
+    kept_only = not Path(source).exists() and not _hub_answers()
+    given = dict(trust_remote_code=trust_remote_code, local_files_only=kept_only)
     if gguf:
         given['gguf_file'] = gguf
     try:
@@ -209,6 +210,18 @@ def _read(name_or_path, dtype, trust_remote_code, in_bits):
         why = in_one_line(e, 200)
         raise FileNotFoundError(f"{name_or_path}: can't be loaded: {why}") from None
     return tokenizer, model
+
+# %% ../../nbs/models/03_loading.ipynb #hub01
+def _hub_answers():
+    """Whether the hub can be reached, asked once: its own client tries each file for half a minute,
+    and says so each time, before it looks at what is kept here."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception:    # of whichever client the hub's library has, or it is not to be asked
+        return False
+    return True
 
 # %% ../../nbs/models/03_loading.ipynb #c012
 def adapter_folder(
