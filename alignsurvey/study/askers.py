@@ -248,8 +248,8 @@ def check_askers(
             _connected(study, name, how['model'])
         elif how['adapter'] and not _is_made(study, study.folder/how['adapter']):
             raise FileFault(f"{study.path.name}: predictors.{name}.adapter is {how['adapter']!r}, "
-                f"and there is no {study.folder/how['adapter']}: give the folder that "
-                "`alignsurvey train` wrote, from that of the study")
+                f"and there is no {(study.folder/how['adapter']).resolve()}: give the folder "
+                "that `alignsurvey train` wrote, as seen from the study's own")
 
 def _is_made(study, adapter):
     "Whether an adapter is there, or may be made by the study itself."
