@@ -80,8 +80,9 @@ def _kinds_within(text):
 
 # %% ../../nbs/surveys/01_draft.ipynb #c011
 def _codes(column):
-    "A column's distinct codes as text, in order."
-    return sorted({code_text(v) for v in column.dropna().unique()}, key=code_order)
+    "A column's distinct codes as text, in order; blanks are none."
+    codes = {code_text(v) for v in column.dropna().unique()}
+    return sorted([c for c in codes if c.strip()], key=code_order)
 
 def _label_kind(texts, declared):
     "The kind of missing that a label in any language names."

@@ -178,7 +178,8 @@ def coded(
     codes = [code_text(v) for v in values]
     order = {c: i for i, c in enumerate(q.options)}
     index = np.array([order.get(c, -1) for c in codes] + [-1])
-    kind = np.array([q.missing.get(c) for c in codes] + [q.blank], dtype=object)
+    kind = [q.missing.get(c, None if c.strip() else q.blank) for c in codes]
+    kind = np.array(kind + [q.blank], dtype=object)
     if q.options:
         unknown = (index[:-1] < 0) & pd.isna(kind[:-1])
         _check_codes(survey, name, unknown, rows, codes)
