@@ -4006,6 +4006,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                      'alignsurvey/surveys/survey.py'),
                                             'alignsurvey.surveys.survey._what_was_read': ( 'surveys/survey.html#_what_was_read',
                                                                                            'alignsurvey/surveys/survey.py'),
+                                            'alignsurvey.surveys.survey._with_numbers': ( 'surveys/survey.html#_with_numbers',
+                                                                                          'alignsurvey/surveys/survey.py'),
                                             'alignsurvey.surveys.survey.background': ( 'surveys/survey.html#background',
                                                                                        'alignsurvey/surveys/survey.py'),
                                             'alignsurvey.surveys.survey.check_survey': ( 'surveys/survey.html#check_survey',

@@ -393,3 +393,12 @@ IDL = package_files('scipy', 'scalar_*.sav')
 def test_another_programs_sav():
     "IDL also writes .sav files; they hold no survey."
     for p in IDL: one_sentence(lambda: Survey.load(p), f'{p.name}: is not a .sav file')
+
+
+def test_padded_numbers_are_numbers_where_the_codebook_says_so(tmp_path):
+    "01 is a code of its own elsewhere."
+    (tmp_path/'x.csv').write_text('id,hours,town\n001,09,01\n1,12,02\n3,99,01\n')
+    (tmp_path/'codebook.yaml').write_text("id: x\nrespondent_id: id\nitems:\n  hours: {scale: numeric, range: [0, 24], missing: {99: refused}}\n  town: {options: {'01': a, '02': b}}\n")
+    survey = Survey.load(tmp_path/'x.csv')
+    assert [(r['respondent_id'], r['answer']) for r in survey.records('number', items=['hours'], verbose=False)] == [('001', '9'), ('1', '12')]
+    assert [r['answer'] for r in survey.records('response', items=['town'], verbose=False)] == ['a', 'b', 'a']

@@ -127,10 +127,22 @@ def load(cls:Survey,
     if not isinstance(codebook, Codebook):
         codebook = Codebook.load(codebook or beside)
     frame, _, notes = read_described(path, codebook.columns, encoding=encoding)
-    survey = cls(frame[codebook.columns], codebook, path.name)
+    survey = cls(_with_numbers(frame[codebook.columns], codebook), codebook, path.name)
     _check_declared(survey, notes)
     check_survey(survey)
     return survey
+
+# %% ../../nbs/surveys/04_survey.ipynb #k004n
+def _with_numbers(frame, codebook):
+    "A frame in which 09 is a number where the codebook says that its column holds numbers."
+    for name, q in codebook.questions.items():
+        column = frame.get(q.column or name)
+        if q.scale != 'numeric' or column is None or pd.api.types.is_numeric_dtype(column):
+            continue
+        numbers = pd.to_numeric(column, errors='coerce')
+        if (numbers.notna() == column.notna()).all():
+            frame = frame.assign(**{column.name: numbers})
+    return frame
 
 # %% ../../nbs/surveys/04_survey.ipynb #k005
 def _what_was_read(sources):
