@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from fastcore.basics import patch
 from ..files.strict import in_brief, parse_yaml, read_text, yaml_text
-from ..files.tables import code_text, number_text
+from ..files.tables import code_text, plain_number
 from ..files.writing import no_overwrite, write_text
 from .metadata import plain_text
 from .scales import MOST_NUMBERS
@@ -118,10 +118,10 @@ def labels(
 # %% ../../nbs/surveys/02_codebook.ipynb #a24330ea
 def _bin_labels(bins):
     "18-29 for whole-number cuts, 18 to <30 where cuts are fractions."
-    low = [number_text(b) for b in bins[:-1]]
+    low = [plain_number(b) for b in bins[:-1]]
     if not all(float(b).is_integer() for b in bins):
-        return [f'{a} to <{number_text(b)}' for a, b in zip(low, bins[1:])]
-    return [f'{a}-{number_text(b - 1)}' for a, b in zip(low, bins[1:])]
+        return [f'{a} to <{plain_number(b)}' for a, b in zip(low, bins[1:])]
+    return [f'{a}-{plain_number(b - 1)}' for a, b in zip(low, bins[1:])]
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k006
 def positions(

@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections import Counter
 import pandas as pd
-from ..files.tables import FileNotes, code_order, code_text, number_text
+from ..files.tables import FileNotes, code_order, code_text, plain_number
 from .metadata import Metadata, Variable, from_notes, plain_text, without_code
 from .roles import guess_roles, words_of
 from .scales import guess_range, guess_scale, is_numbers
@@ -274,7 +274,7 @@ def _with_range(entry, codes, wording, variable):
         return entry, []
     if found == list(variable.range):
         return {**entry, 'range': found}, []
-    shown = ', '.join(map(number_text, found))
+    shown = ', '.join(map(plain_number, found))
     why = 'from 0 to 100' if found == [0, 100] else 'from what was given'
     return {**entry, 'range': found}, [('range', shown, why, True)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
-from ..files.tables import LABELLED, code_text, number_text
+from ..files.tables import LABELLED, code_text, plain_number
 from ..files.writing import no_overwrite, written_whole
 from .bundled import find_data
 from .codebook import Codebook, KINDS, in_lang, labels, number_grid
@@ -382,7 +382,7 @@ def _in_words(survey, name, q, grouped, lang):
     "A background variable's distinct texts, and which of them each respondent has; -1 where none."
     if q.scale == 'numeric' and not (grouped and q.bins):
         at, values = pd.factorize(numeric(survey, name))
-        return at, [number_text(v) for v in values]
+        return at, [plain_number(v) for v in values]
     names = labels(q, lang)
     if names:
         return coded(survey, name)[0], names

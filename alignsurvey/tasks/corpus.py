@@ -12,7 +12,7 @@ import pyarrow as pa
 from itertools import groupby
 from ..surveys.survey import Survey, coded
 from ..surveys.interviews import Interviews
-from ..files.tables import number_text
+from ..files.tables import plain_number
 from ..records.layouts import FOUNDATION
 from .items import DESIGN_FIELDS, all_columns, record_table
 from .items import sample_respondents, take_rows
@@ -35,7 +35,7 @@ def _turn_rows(talks, speaker, max_turns, lang):
         for _, who, section, turn, speaks, text in part:
             if speaker in ('both', speaks):
                 history = '\n'.join(lines[-max_turns:] if max_turns else lines)
-                rows.append((who, section, number_text(turn), speaks, history, question, text))
+                rows.append((who, section, plain_number(turn), speaks, history, question, text))
             lines.append(said[speaks] + text)
             question = text
     columns = ['respondent', 'section', 'turn', 'speaker', 'history', 'question', 'text']

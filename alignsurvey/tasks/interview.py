@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from ..metrics.texts import TURN_SCORES, distinct_n, text_scores
 from ..surveys.survey import Survey
 from ..surveys.interviews import Interviews
-from ..files.tables import number_text
+from ..files.tables import plain_number
 from ..records.schema import answer_texts, option_block
 from ..parsing.options import parse_choice
 from ..parsing.values import parse_turn
@@ -53,7 +53,7 @@ def _next_turns(talks, ask):
             before = lines[:-1]
             kept = before[-ask.max_turns:] if ask.max_turns else before
             history, lost = '\n'.join(kept), len(before) - len(kept)
-            yield who, section, number_text(turn), history, question, text, lost
+            yield who, section, plain_number(turn), history, question, text, lost
         question = text if speaker == 'interviewer' else None
         lines.append(asked[speaker] + text)
 
