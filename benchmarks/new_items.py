@@ -6,7 +6,7 @@ none of whom is of another seed or of the demo. The rivals are tables: the poole
 Differences are paired, answer by answer, against the pooled shares; standard errors are clustered both by respondent and by item (Cameron, Gelbach & Miller 2011), with the t
 distribution of as many items less one, and p values are adjusted over the tries (Holm). Items of one fold share a trained model, which these errors don't know.
 Run: python benchmarks/new_items.py [--seeds 0 1 2] [--people 32] [--quick]. What is done lies under runs/new_items, and it goes on there.
-Writes benchmarks/new_items.json."""
+Writes benchmarks/new_items.json; the one that is there is of --folds 4."""
 import json
 from pathlib import Path
 import numpy as np
