@@ -15,7 +15,7 @@ from ..estimation.bootstrap import few_clusters, small_sample
 from ..estimation.tests import within_margin
 from ..records.answers import clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
-from .experiments import option_values, predictions_of
+from .experiments import margin_row, option_values, predictions_of
 from .subgroups import cells_of, record_groups
 from .table import holm_within, typed_scores
 
@@ -146,14 +146,15 @@ def rows(self:_Components, y, metric, about, margin=None):
             row = dict(about, metric=metric, **self.named(name, group), question_id=level,
                 versus=self.levels[name][0])
             told = keep & self.rows_for(k)
-            why = self.why_not(told, k)
-            if why:
-                found.append(dict(row, note=why))
+            if self.people(told, k) < self.min_n:
+                found.append(dict(row, note=f'suppressed: fewer than {self.min_n} respondents '
+                    'at a level'))
                 continue
-            fit = None if self.barred[k] else whole
-            fit = fit or self.fitted(y, told)
-            whole = whole if self.barred[k] else fit
-            found += self.tested(fit[k + 1], k, told, row, margin)
+            if self.barred[k]:
+                fit = self.fitted(y, told)
+            else:
+                fit = whole = whole or self.fitted(y, told)
+            found += self.tested(fit.get(k + 1), k, told, row, margin)
     return found
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j010s
@@ -165,10 +166,9 @@ def named(self:_Components, name, group):
     return dict(group_var=f'attribute × {self.variable}', group=f'{name} / {group}')
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j005
-@patch
-def columns_for(self:_Components, x):
-    "Columns of a design of which none is a sum of those before it."
-    gram, kept = x.T @ x, []
+def _independent(gram):
+    "Columns of a design, from their products, of which none is a sum of those before it."
+    kept = []
     for c in range(len(gram)):
         some = np.ix_(kept + [c], kept + [c])
         if np.linalg.matrix_rank(gram[some]) > len(kept):
@@ -176,41 +176,43 @@ def columns_for(self:_Components, x):
     return kept
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j005t
-def _can_be_told(x, c):
-    "Whether a column of a design has a coefficient of its own, whatever stands beside it."
-    gram = x.T @ x
-    own = (np.linalg.pinv(gram) @ gram)[c]
-    return abs(own - np.eye(len(gram))[c]).max() < 1e-6
+def _can_be_told(gram):
+    "Which columns have a coefficient of their own, whatever stands beside them."
+    apart = np.linalg.pinv(gram) @ gram - np.eye(len(gram))
+    return abs(apart).max(axis=1) < 1e-6
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j005f
 @patch
 def fitted(self:_Components, y, told):
-    "Column -> coefficient and standard error: weighted least squares, a row a profile, clustered."
+    """Column -> coefficient and standard error, of columns that have one of their own: weighted
+    least squares, a row a profile, with clustered errors."""
     from statsmodels.regression.linear_model import WLS    # slow to import
     weight, cluster = (np.broadcast_to(v, told.shape)[told]
         for v in (self.a.weight, self.a.cluster))
-    columns = self.columns_for(self.x[told])
-    model = WLS(np.broadcast_to(y, told.shape)[told], self.x[told][:, columns], weight)
+    x = self.x[told]
+    gram = x.T @ x
+    columns, own = _independent(gram), _can_be_told(gram)
+    model = WLS(np.broadcast_to(y, told.shape)[told], x[:, columns], weight)
     fit = model.fit(cov_type='cluster', cov_kwds=dict(groups=cluster), use_t=True)
-    return dict(zip(columns, zip(fit.params, np.sqrt(np.diag(fit.cov_params())))))
+    errors = np.sqrt(np.diag(fit.cov_params()))
+    return {c: (b, se) for c, b, se in zip(columns, fit.params, errors) if own[c]}
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j005s
 @patch
-def why_not(self:_Components, told, k):
-    "Why these profiles say nothing of a component; '' where they do."
+def people(self:_Components, told, k):
+    "How many respondents saw this level, or the first one, whichever are fewer."
     name, level = self.later[k]
     both = [(self.is_shown[name, text] & told).any(0) for text in (level, self.levels[name][0])]
-    if min(len(np.unique(self.a.respondent[rows])) for rows in both) < self.min_n:
-        return f'suppressed: fewer than {self.min_n} respondents at a level'
-    if not _can_be_told(self.x[told], k + 1):
-        return "always shown with a level of another attribute: their effects can't be told apart"
-    return ''
+    return min(len(np.unique(self.a.respondent[rows])) for rows in both)
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j009
 @patch
 def tested(self:_Components, fit, k, told, row, margin):
     """The row of an effect or a miss, from a coefficient and its error; with a margin also that of
-    its equivalence test."""
+    its equivalence test. Without a coefficient the row says why."""
+    if fit is None:
+        return [dict(row, note="always shown with a level of another attribute: their effects "
+            "can't be told apart")]
     who = told.any(0)
     small = small_sample(clusters_of(self.a, who)['weight'])
     value, se, df = fit[0], fit[1]*small['stretch'], small['df']
@@ -220,13 +222,12 @@ def tested(self:_Components, fit, k, told, row, margin):
     p = 2*student.sf(abs(value)/se, df) if se else float(value == 0)
     n = len(np.unique(self.a.respondent[who]))
     notes = few_clusters(small['n']), self.said_of_barred(k)
-    rows = [dict(row, value=value, n=n, ci_low=value - reach, ci_high=value + reach,
-        p=p, note='; '.join(filter(None, notes)))]
+    row |= dict(value=value, n=n)
+    rows = [dict(row, ci_low=value - reach, ci_high=value + reach, p=p,
+        note='; '.join(filter(None, notes)))]
     if margin is not None:
         found = within_margin(value, se, margin=margin, alpha=self.alpha, df=df)
-        rows.append(dict(row, metric=row['metric'].replace('miss', 'within'), value=margin, n=n,
-            ci_low=found['low'], ci_high=found['high'], p=found['p'],
-            note=f'interval of the miss at {1 - 2*self.alpha:.0%}'))
+        rows.append(margin_row(row, found, margin, self.alpha))
     return rows
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j009b

@@ -200,15 +200,13 @@ def _group_row(metric, each, about, behind, alpha, **how):
     """A row of a mean over records, from their draws (1 + n_boot, n); a group is a stratum, its
     answers are clusters."""
     draws = _mean_together(each, behind.who)
-    note = about.get('note') if len(behind.n) == behind.groups else _joined(about.get('note'),
-        _TOGETHER)
-    found = cluster_interval(draws, alpha, note=note, **how, **behind.answers)
+    several = len(behind.n) > behind.groups
+    notes = about.get('note'), _TOGETHER if several else None
+    found = cluster_interval(draws, alpha, note='; '.join(filter(None, notes)), **how,
+        **behind.answers)
     return {**about, 'metric': metric.name, 'value': float(draws[0]), **found, 'n': len(behind.n)}
 
 _TOGETHER = "as if all items of a group moved together: the same people answered them"
-
-def _joined(*notes):
-    return '; '.join(filter(None, notes))
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014t
 def _mean_together(each, who):

@@ -22,7 +22,6 @@ def overall(
 
 # %% ../../nbs/reporting/01_tables.ipynb #c007l
 _LEVEL = re.compile(r'(\d+(?:\.\d+)?) % interval')
-_TRAINED = re.compile(r'from [\d,]+ training records')
 
 def interval_level(
     scores, # frame from `evaluate`
@@ -37,9 +36,9 @@ def interval_level(
 def difference_notes(
     row, # of differences, with note
 )->list: # of texts
-    "What is noted of a difference, but for the level of its interval and what a baseline learnt."
+    "What is noted of a difference, but for the level of its interval."
     notes = [] if pd.isna(row.note) else row.note.split('; ')
-    return [n for n in notes if not _LEVEL.fullmatch(n) and not _TRAINED.match(n)]
+    return [n for n in notes if not _LEVEL.fullmatch(n)]
 
 # %% ../../nbs/reporting/01_tables.ipynb #t001
 def named_rows(
