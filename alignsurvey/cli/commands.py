@@ -111,7 +111,8 @@ def convert(
     encoding: option(str | None, "of the file's text, such as cp1250; "
         'default: what the file says') = None,
     items: option(str | None, 'items to ask, with commas; default all') = None,
-    variables: option(str | None, 'background variables to tell, with commas; default all') = None,
+    variables: option(str | None, 'background variables to tell, or items too, with commas; '
+        'default all background') = None,
     attributes: option(str | None, 'task role: background variables to predict, with commas; '
         'default all') = None,
     respondents: option(int | None, 'how many to draw at random; default all') = None,

@@ -94,7 +94,7 @@ _KINDS = {
         'question', 'family', 'wording', 'answer', 'answer_form', 'rule', 'reason', 'background',
         'history', 'stratum', 'psu', 'wave', 'question_index', 'person_id', 'id', 'field', 'qua',
         'question_key', 'sending_forbidden', 'population'),
-    _READ_AS['texts']: ('options', 'choices', 'pinned'),
+    _READ_AS['texts']: ('options', 'choices', 'pinned', 'told'),
     _READ_AS['numbers']: ('positions', 'target', 'offset'),
     _READ_AS['whole']: ('answer_index', 'n'),
     _READ_AS['number']: ('n_eff', 'weight'),

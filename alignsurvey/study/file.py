@@ -67,7 +67,7 @@ KEYS = dict(
     by=Key(_NAMES, 'a list of variables that make the groups; default: each background variable'),
     lang=Key(_TEXT, 'a language, such as en', 'en'),
     items=Key(_NAMES, 'a list of items, as in [natsci, natroad]'),
-    background=Key(_NAMES, 'a list of background variables, as in [age, sex]'),
+    background=Key(_NAMES, 'a list of background variables, or items too, as in [age, sex]'),
     attributes=Key(_NAMES, 'a list of what respondents are asked to be in the task role'),
     stances=Key((str, dict), 'thirds of the scales, or stances by item in the task stance'),
     answer_form=Key(_TEXT, "one of the task's answer forms, such as label_text"),
@@ -421,7 +421,10 @@ def check_fits(
     "Raises `FileFault` where a study names what its survey does not have."
     book = survey.codebook
     closed = [n for n, q in book.items.items() if labels(q)]
-    among = dict(items=closed, background=list(book.background))
+    for n in settings['items'] or ():
+        if n in (settings['background'] or ()):
+            raise FileFault(f"{name}: items and background both name {n!r}: ask it, or tell it")
+    among = dict(items=closed, background=[*book.background, *closed])
     for key, there in among.items():
         for n in settings[key] or ():
             if n not in there:

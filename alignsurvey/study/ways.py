@@ -38,9 +38,14 @@ WORDINGS = {    # name -> `Wording`; add yours. The task's own is called benchma
     'no persona': _worded('A question from a survey.\n', '{question}', '\n\nAnswer it.')}
 
 # %% ../../nbs/study/04_ways.ipynb #c007
+def _sentence(line):
+    asked, gap, answer = line.partition(': ')
+    if '? ' in line or '？ ' in line or not gap:    # a question and its answer, or a lead-in
+        return line if line.endswith('.') else f'{line}.'
+    return f'{asked[:1].upper()}{asked[1:]} is {answer}.'
+
 def _sentences(lines):
-    parts = [line.split(': ', 1) for line in lines.splitlines()]
-    said = [f'{asked[:1].upper()}{asked[1:]} is {answer}.' for asked, answer in parts]
+    said = [_sentence(line) for line in lines.splitlines()]
     return ' '.join(said) + '\n'*bool(said)
 
 BACKGROUNDS = dict(    # name -> f(lines such as 'your age: 45'), the text that a prompt tells

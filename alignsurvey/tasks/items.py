@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['DESIGN_FIELDS', 'CHUNK', 'asked_scale', 'question_text', 'refuse_profile', 'fill_in', 'item_fields',
-           'respondent_columns', 'take_rows', 'prompt_heads', 'make_id', 'all_columns', 'item_columns', 'record_table',
-           'sorted_table', 'individual_tables', 'account', 'chosen_names', 'coded_answers', 'sample_respondents',
-           'as_dataset']
+           'respondent_columns', 'take_rows', 'prompt_heads', 'with_told', 'make_id', 'all_columns', 'item_columns',
+           'record_table', 'sorted_table', 'individual_tables', 'account', 'chosen_names', 'coded_answers',
+           'sample_respondents', 'as_dataset']
 
 # %% ../../nbs/tasks/02_items.ipynb #c002
 import tempfile
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from dataclasses import replace
 from itertools import chain
 from numbers import Integral
 from tqdm.auto import tqdm
@@ -118,13 +119,43 @@ def prompt_heads(
     "What stands before the question, which all prompts to one respondent share."
     book, lang = survey.codebook, ask.lang
     words = background(survey, lang=lang)
-    told = np.full(len(survey), '', dtype=object)
+    told, said = np.full(len(survey), '', dtype=object), ''
     for name in ask.variables:
-        has = words[name].notna().to_numpy()
-        asked = in_lang(book.background[name].question, lang, f'{book.path}: {name!r}')
-        told[has] += f'{asked}: ' + words[name].to_numpy()[has] + '\n'
+        q, has = book.background[name], words[name].notna().to_numpy()
+        intro = in_lang(q.intro, lang) if q.intro else ''
+        if intro and intro != said:    # once for items that share it
+            told += f'{intro}\n'
+        said = intro
+        asked = in_lang(q.question, lang, f'{book.path}: {name!r}')
+        gap = ' ' if asked.endswith(('?', '？')) else ': '
+        told[has] += asked + gap + words[name].to_numpy()[has] + '\n'
     year = book.about.get('year')
     return np.array([ask.wording.begin(year=year, background=t) for t in told], dtype=object)
+
+# %% ../../nbs/tasks/02_items.ipynb #i011c
+def with_told(
+    survey, # a `Survey`
+    names, # of items; none: the survey as it is
+): # a `Survey`, these items in its background
+    """A survey that tells each respondent's own answers to some items. Raises ValueError at an item
+    without options, or one that is part of a set."""
+    if not names:
+        return survey
+    book = survey.codebook
+    for name in names:
+        _check_told(book, name)
+    background = {**book.background, **{n: book.items[n] for n in names}}
+    items = {n: q for n, q in book.items.items() if n not in names}
+    return Survey(survey.frame, replace(book, items=items, background=background), survey.path)
+
+def _check_told(book, name):
+    "Raises ValueError where an item's answers can't be told."
+    kinds = [s['kind'] for s in book.sets.values() if name in s['columns']]
+    if kinds:
+        raise ValueError(f"{book.path}: item {name!r} is part of a set ({kinds[0]}): "
+            "tell answers to items that stand alone")
+    if not labels(book.items[name]):
+        raise ValueError(f"{book.path}: item {name!r} is {_without_options(book.items[name])}")
 
 # %% ../../nbs/tasks/02_items.ipynb #i013
 def make_id(

@@ -15,7 +15,7 @@ from ..records.schema import FIELDS, SHARE_FORMS
 from ..parsing.options import WHY
 from ..parsing.shares import parse_shares
 from .task import LEVELS, OPTIONAL, Ask, Task, Wording, parse_spoken
-from .items import as_dataset, chosen_names, sample_respondents
+from .items import as_dataset, chosen_names, sample_respondents, with_told
 from .dialogues import check_turns
 from .editor import Editor
 from .response import RESPONSE
@@ -112,8 +112,8 @@ def _survey_records(survey, name, given):
     "Records of a survey."
     task = _survey_task(name, given['level'])
     _check_arguments(task, given)
-    some = sample_respondents(survey, given['respondents'], given['seed'])
-    book = survey.codebook
+    some, told = _told(sample_respondents(survey, given['respondents'], given['seed']), given)
+    book = some.codebook
     variables = chosen_names(given['variables'], book.background, 'background variable', book.path)
     ask = _asked(task, given, variables=variables)
     grouped = ask.level == 'group'
@@ -126,7 +126,18 @@ def _survey_records(survey, name, given):
     names = {*variables, *made.unique('question_id')}
     names |= {arm for arm, form in book.forms.items() if form in names}
     _say_unread(book, names, given['strict'])
+    made = _with_fields(made, {'told': [told]*len(made)} if told else {})
     return _with_terms(_with_more(made, book, ask.lang), book)
+
+# %% ../../nbs/tasks/09_registry.ipynb #g008t
+def _told(survey, given):
+    "The survey with the items that are told and not asked in its background; their names."
+    items = survey.codebook.items
+    told = [name for name in given['variables'] or () if name in items]
+    for name in given['items'] or ():
+        if name in told:
+            raise ValueError(f"item {name!r} is asked and told: take it out of items or variables")
+    return with_told(survey, told), told
 
 # %% ../../nbs/tasks/09_registry.ipynb #k002
 def _say_unread(book, names, strict):
@@ -211,7 +222,7 @@ def task_records(
     *,
     level='individual', # one record a respondent and item; group: one a cell and item
     items=None, # names of the items to ask; default all that have options, or declare stances
-    variables=None, # background variables to tell the model; default all
+    variables=None, # to tell the model: background, or items too; default all background
     attributes=None, # role: what to predict, names or {name: rule}; default all that can be
     stances=None, # stance: {item: {code: stance}}, or 'thirds' of scales; default the codebook's
     max_turns=None, # role, interview: longest dialogue shown, in turns; default all of it
@@ -247,7 +258,7 @@ def records(
     *,
     level='individual', # one record a respondent and item; group: one a cell and item
     items=None, # names of the items to ask; default all that have options, or declare stances
-    variables=None, # background variables to tell the model; default all
+    variables=None, # to tell the model: background, or items too; default all background
     attributes=None, # role: variables to predict; default all with options or whole numbers
     stances=None, # stance: {item: {code: stance}}, or 'thirds' of scales; default the codebook's
     max_turns=None, # role, interview: longest dialogue shown, an answer is two; default all of it
