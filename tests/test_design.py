@@ -188,5 +188,5 @@ def test_identical_answers_have_no_spread():
 
 def test_few_clusters_are_warned_of():
     f = pd.DataFrame(dict(y=np.arange(120.), c=np.arange(120)//10, w=[50.]*3 + [1.]*117))
-    assert means(survey_design(f, psu='c'), 'y').note[0] == 'weights leave 12 clusters or respondents: interval is rough'
+    assert means(survey_design(f, psu='c'), 'y').note[0] == 'rests on 12 clusters or respondents: interval is rough'
     assert 'interval is rough' in means(survey_design(f, weight='w'), 'y').note[0] and pd.isna(means(survey_design(f), 'y').note[0])

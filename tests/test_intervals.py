@@ -120,7 +120,7 @@ def overall(table, metric, versus=None):
 
 def test_few_respondents_are_warned_of():
     few, many = (reasons(evaluate(r := people(n), {'m': said(r)}, baselines=False, n_boot=100)) for n in (20, 60))
-    assert 'weights leave 20 clusters' in overall(few, 'brier').note and 'rough' not in str(overall(many, 'brier').note)
+    assert 'rests on 20 clusters' in overall(few, 'brier').note and 'rough' not in str(overall(many, 'brier').note)
     r = people(60, weight=lambda i: 30. if i < 3 else 1.)
     assert 'clusters or respondents: interval is rough' in overall(evaluate(r, {'m': said(r)}, baselines=False, n_boot=100), 'brier').note
 
@@ -177,7 +177,7 @@ def test_texts_use_the_same_draws_for_all_scores_and_warn_alike():
     frame = pd.DataFrame(dict(record_id=r['record_id'][:], text=['a']*12))
     t = reasons(evaluate_values(r, {'one': frame, 'two': frame}, n_boot=200))
     own = t[(t.metric == 'accuracy') & t.question_id.isna() & t.versus.isna()]
-    assert own.ci_low.nunique() == 1 and own.ci_low.iloc[0] < .5 < own.ci_high.iloc[0] and own.note.str.contains('weights leave 12 clusters').all()
+    assert own.ci_low.nunique() == 1 and own.ci_low.iloc[0] < .5 < own.ci_high.iloc[0] and own.note.str.contains('rests on 12 clusters').all()
     pair = t[t.versus == 'one'].iloc[0]
     assert (pair.value, pair.p, pair.p_adj) == (0, 1, 1)
 

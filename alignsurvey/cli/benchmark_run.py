@@ -217,7 +217,7 @@ def plan_benchmark(
         for one in studies:
             rows += _plan_rows(one)
         write_sheet(pd.DataFrame(rows), file)
-    return pd.read_csv(file)
+    return read_sheet(file)
 
 def _stage_one(model, corpus, recipe):
     "What the first stage takes."

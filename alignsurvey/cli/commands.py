@@ -468,7 +468,7 @@ def predict(
     how |= dict(temperature=temperature, seed=seed, per_token=per_token, batch=batch,
         unseen=None if unseen == 'none' else unseen)
     asker = functools.partial(_asker, model, adapter, server, prices, batches, connection)
-    print(_predicted(asker, records, out, journal, read_shard(shard), overwrite, how))
+    print(_predicted(asker, records, out, journal, shard, overwrite, how))
 
 # %% ../../nbs/cli/03_commands.ipynb #c019a
 def _predicted(asker, records, out, journal, shard, overwrite, how):
@@ -480,6 +480,7 @@ def _predicted(asker, records, out, journal, shard, overwrite, how):
     check_count(how['batch'], '--batch')
     if _is_partitioned(records):
         return _asked_partitions(asker, records, out, journal or shard or overwrite, how)
+    shard = read_shard(shard)
     journal = part_path(journal or out.with_suffix('.sqlite'), shard)
     out = part_path(out, shard)
     data = read_records(records)

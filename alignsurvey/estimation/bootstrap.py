@@ -233,7 +233,7 @@ def few_clusters(
     n, # effective number of clusters
 ): # what to warn of; None where there are 30 or more
     "A warning where clusters are few, or few carry most of the weight."
-    return f'weights leave {n:.0f} clusters or respondents: interval is rough' if n < 29.5 else None
+    return f'rests on {n:.0f} clusters or respondents: interval is rough' if n < 29.5 else None
 
 # %% ../../nbs/estimation/01_bootstrap.ipynb #c015d
 def cluster_interval(

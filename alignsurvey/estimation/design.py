@@ -367,13 +367,25 @@ def _values(design, x):
     if len(x) != n:
         raise ValueError(f"{len(x)} values for {n} respondents: "
             "give one each, in the frame's order")
-    return np.asarray(x), getattr(x, 'name', None) or 'values'
+    return np.asarray(_in_order(design, x)), getattr(x, 'name', None) or 'values'
+
+def _in_order(design, x):
+    """Values in the frame's order: a Series in another order is put into it. Raises ValueError
+    where its index says that it is of others."""
+    if not isinstance(x, pd.Series) or x.index.equals(design.frame.index):
+        return x
+    if x.index.is_unique and x.index.isin(design.frame.index).all():
+        return x.reindex(design.frame.index)
+    if x.index.is_monotonic_increasing:    # rows as they stand in a file
+        return x
+    raise ValueError(f"{x.name or 'values'}: its index is in another order, and has not the names "
+        "of the design's respondents: give an array in the frame's order")
 
 # %% ../../nbs/estimation/03_design.ipynb #c019a
 def _domains(design, by, where):
     "Name and membership (n,) of each domain."
     n = len(design.weight)
-    inside = np.ones(n, bool) if where is None else np.asarray(where, bool)
+    inside = np.ones(n, bool) if where is None else np.asarray(_in_order(design, where), bool)
     if len(inside) != n:
         raise ValueError(f"where has {len(inside)} values for {n} respondents: give one each")
     if not (inside & (design.weight > 0)).any():

@@ -194,7 +194,7 @@ def spread_draws(
 def share_draws(
     model, # a `Multilevel`
     cells, # background of cells or people, a frame
-    draws=1000, # a multiple of 50
+    draws=1000, # how many, 1 or more
     seed=0, # of the draws
 )->np.ndarray: # (draws, cells, k)
     "The shares of each cell, as uncertain as the answers leave them."
@@ -209,10 +209,11 @@ _SPREADS = 50    # draws of standard deviations, each with an equal part of the 
 def _stop_draws(split, spread, x, codes, draws, rng):
     "The chance to stop at an option, (draws, cells)."
     out = []
-    for log_sd in spread_draws(split, spread, _SPREADS, rng):
+    parts = np.array_split(np.arange(draws), min(draws, _SPREADS))
+    for log_sd, part in zip(spread_draws(split, spread, len(parts), rng), parts):
         b, information = fitted_effects(split, log_sd)
         root = np.linalg.inv(np.linalg.cholesky(information))
-        effects = b + rng.normal(size=(draws//_SPREADS, len(b))) @ root
+        effects = b + rng.normal(size=(len(part), len(b))) @ root
         strange = (codes < 0)*np.exp(log_sd)
         new = rng.normal(size=(len(effects), *codes.shape))*strange
         out.append(expit(effects @ x.T + new.sum(2)))
@@ -234,7 +235,7 @@ def poststratified(
     cells, # the population's cells: the model's variables, and n, the size of each
     *,
     by=None, # variable, or several, whose groups are estimated; default: the population
-    draws=1000, seed=0, alpha=.05, # draws, a multiple of 50; seed; 1 minus the level of intervals
+    draws=1000, seed=0, alpha=.05, # draws; seed; 1 minus the level of intervals
 )->pd.DataFrame: # a row a group and option: group (of `by`), option, share, se, ci_low, ci_high
     "Shares of groups of the population. Raises ValueError at a cell without size."
     if 'n' not in cells or not (cells.n >= 0).all():
@@ -268,7 +269,7 @@ def mrp(
     by=None, # variable, or several, whose groups are estimated; default: the population
     options=None, # in their order; default: the answers, sorted
     weight=None, # column of weights, where the variables leave something to them
-    draws=1000, seed=0, alpha=.05, # draws, a multiple of 50; seed; 1 minus the level of intervals
+    draws=1000, seed=0, alpha=.05, # draws; seed; 1 minus the level of intervals
 )->pd.DataFrame: # a row a group and option: group, option, share, se, ci_low, ci_high
     """Multilevel regression and poststratification. Raises ValueError unless the population is
     given by cells or by margins, or at an answer that is no option."""

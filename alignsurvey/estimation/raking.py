@@ -44,6 +44,8 @@ def rake(
     total = w.sum()
     if len(w) != len(frame) or not (np.isfinite(w) & (w >= 0)).all() or not total > 0:
         raise ValueError(f"weight must be {len(frame)} numbers of 0 or above, and not all 0")
+    if not margins:
+        raise ValueError("margins is empty: name a variable and its shares in the population")
     parts = [_checked_margin(frame, name, shares, w) for name, shares in margins.items()]
     for _ in range(rounds):
         for at, p in parts:

@@ -123,23 +123,25 @@ def relative_gain(
     a = read_answers(records, strata=strata)
     metrics = _distances()
     forecasts = {n: read_forecast(n, f, a, failure_rule) for n, f in predictions.items()}
-    draws = {n: replicates(a, f, metrics, f.used, n_boot, seed) for n, f in forecasts.items()}
     rows = []
     for name, f in forecasts.items():
         if name == base:
             continue
-        used = f.used['answered'] & forecasts[base].used['answered']
+        both = {of: mask & forecasts[base].used[of] for of, mask in f.used.items()}
+        used = both['answered']
+        started = replicates(a, forecasts[base], metrics, both, n_boot, seed)
+        ended = replicates(a, f, metrics, both, n_boot, seed)
         floor = noise_floor_draws(a, metrics, f.about['q_from'] == 'counts', n_boot, seed, used)
         behind = clusters_of(a, used)
         for m in metrics:
             key = m, None
-            if key not in draws[name] or key not in floor:
+            if key not in started or key not in ended or key not in floor:
                 continue
-            start, end = draws[base][key], draws[name][key]
+            start, end = started[key], ended[key]
             if not np.isfinite([start[0], end[0]]).all():
                 continue
             about = dict(f.about, task=records['task'][0], level='group', versus=base,
-                metric=f'relative_gain_{m.name}', n=len(a.y))
+                metric=f'relative_gain_{m.name}', n=int(used.sum()))
             rows.append(_gain_row(about, start, end, floor[key][0], behind, alpha))
     return typed_scores(rows)
 
@@ -162,8 +164,9 @@ def asked_again(
     answers = {name: coded(survey, again)[0] for name, again in later.items()}
     rows, kept = [], []
     for i, r in enumerate(records.select_columns([*_OF_RETEST])):
-        code = answers[r['question_id']][place[r['respondent_id']]] \
-            if r['question_id'] in later else -1
+        if r['question_id'] not in later or r['respondent_id'] not in place:
+            continue
+        code = answers[r['question_id']][place[r['respondent_id']]]
         if code >= 0:
             kept.append(i)
             rows.append(_said_again(r, book.items[later[r['question_id']]], code))

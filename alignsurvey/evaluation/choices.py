@@ -18,9 +18,9 @@ from ..estimation.design import kish_n
 from ..records.splits import check_leakage
 from ..records.answers import cluster_draws, cluster_sums, clusters_of
 from ..records.answers import read_answers
-from ..prediction.forecasts import FAILURE_RULES, read_forecast
+from ..prediction.forecasts import check_rule, read_forecast
 from ..prediction.baselines import baseline_predictions
-from .table import Resampling, holm_within, typed_scores, within_limits
+from .table import Resampling, checked_versus, holm_within, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c014
 _Part = namedtuple('_Part', 'rows weight x')    # records, their weights (n,), contributions (n, F)
@@ -299,7 +299,8 @@ def _own_note(m, a, f, own, floor):
     elif f.failures and m.over in ('judged', 'answered'):
         lost = f'{f.failures} {_how_counted(m, f)}'
     told = (f.note, _scored_items(m, a, f)[1], lost, _near_floor(m, own, floor),
-        _uneven_steps(m, a, f), _several_units(m, a, f), _chance_level(m, a, f))
+        _uneven_steps(m, a, f), _several_units(m, a, f), _chance_level(m, a, f),
+        _right_level(m, a, f))
     return '; '.join(filter(None, told))
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030s0
@@ -355,6 +356,16 @@ def _chance_level(m, a, f, turns=200):
     rng = np.random.default_rng(0)
     turned = [(2*rng.integers(0, 2, len(sums)) - 1) @ sums[:, :-1] for _ in range(turns)]
     return f'chance alone gives {m.value(np.array(turned)/mass, None).mean():.3f}'
+
+# %% ../../nbs/evaluation/04_choices.ipynb #rl001
+def _right_level(m, a, f):
+    "What forecasts would have, were they right, where that depends on them."
+    items = _scored_items(m, a, f)[0] if m.expected else []
+    parts = _parts(a, f, {m.expected: (items, '')}, f.used) if items else {}
+    sums = sum(cluster_sums(a, *part).sum(0) for part in parts.values())
+    if not items or not sums[-1] > 0:
+        return ''
+    return f'right forecasts of this kind give {m.expected.value(sums[:-1]/sums[-1], None):.3f}'
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030o
 def _own_rows(a, f, own, floor, alpha):
@@ -517,7 +528,7 @@ def predictor_frames(
     parts = [predictions, asked, _asked_baselines(records, train, baselines)]
     names = [name for part in parts for name in part]
     for name in names:
-        if names.count(name) > 1 or name == 'noise floor':
+        if names.count(name) > 1 or name in ('noise floor', 'human'):
             raise ValueError(f"two predictors are named {name!r}: rename yours")
     if not names:
         raise ValueError("there is no predictor: pass predictions, predictors or baselines=True")
@@ -566,8 +577,8 @@ def score_choices(
     remedy."""
     a = read_answers(records, strata=strata)
     how = Resampling(n_boot, seed, alpha)
-    versus = list(frames)[:1] if versus is None else versus
-    _check_settings(frames, metrics or {}, versus, failure_rule, how)
+    versus = checked_versus(versus, frames)
+    _check_settings(metrics or {}, failure_rule, how)
     scored = [m for m in known_metrics() if m.record]
     scored += [record_metric(name, score) for name, score in (metrics or {}).items()]
     forecasts = {n: read_forecast(n, frame, a, failure_rule) for n, frame in frames.items()}
@@ -605,10 +616,9 @@ def _metric_rows(a, forecasts, metrics, versus, models, how):
     return rows
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c034m2s0
-def _check_settings(names, metrics, versus, failure_rule, how):
+def _check_settings(metrics, failure_rule, how):
     "Refuse settings that no score can be made with."
-    if failure_rule not in FAILURE_RULES:
-        raise ValueError(f"failure_rule is {failure_rule!r}: use one of {', '.join(FAILURE_RULES)}")
+    check_rule(failure_rule)
     if how.n_boot < 100:
         raise ValueError(f"n_boot is {how.n_boot}: give at least 100 resamples")
     if not 0 < how.alpha < 1:
@@ -616,7 +626,3 @@ def _check_settings(names, metrics, versus, failure_rule, how):
     for name in metrics:
         if name in [m.name for m in known_metrics()]:
             raise ValueError(f"metric {name!r} is built in: give yours another name")
-    for name in versus:
-        if name not in names:
-            raise ValueError(f"versus names {name!r}, which is no predictor: "
-                f"use some of {', '.join(names)}")

@@ -14,9 +14,9 @@ from ..estimation.design import kish_n
 from ..estimation.tests import holm
 from ..records.answers import cluster_draws, read_units
 from ..tasks.registry import get_task, option_of, parse_answer
-from ..prediction.forecasts import check_predictions
+from ..prediction.forecasts import check_predictions, check_rule
 from ..metrics.catalogue import METRICS
-from .table import Resampling, typed_scores, within_limits
+from .table import Resampling, checked_versus, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #c007
 def _read(text, record):
@@ -38,7 +38,7 @@ def read_replies(
     at = pd.Index(records['record_id'][:]).get_indexer(f.record_id)
     todo = np.flatnonzero(f.status.isna() & (at >= 0))
     if not len(todo):
-        return predictions
+        return f
     rows = records.select(at[todo]).to_list()
     read = [_read(text, record) for text, record in zip(f.text.iloc[todo], rows)]
     found = f.columns.get_indexer(['status', 'why', 'value'])
@@ -203,7 +203,8 @@ def evaluate_values(
     *,
     train=None, # training records; with the role task their most frequent answers are a baseline
     versus=None, # predictors to compare every other with; default the first
-    failure_rule='missing', # how failures enter: missing or wrong
+    choosers=(), # predictors beside these that choose alone, whom versus may name too
+    failure_rule='missing', # how failures enter: missing, wrong or uniform
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of the intervals
     strata=False, # True: resamples stay within strata
 )->pd.DataFrame: # one row a score, columns as in `COLUMNS`
@@ -215,6 +216,8 @@ def evaluate_values(
         list(names), Resampling(n_boot, seed, alpha))
     if train is not None and free.majority and 'majority' not in frames:
         frames['majority'] = _majority(train, records)
+    check_rule(failure_rule)
+    versus = [v for v in checked_versus(versus, [*frames, *choosers]) if v in frames]
     scored, columns, out = {}, [], []
     for name, frame in frames.items():
         about, x, pooled = _predictor_scores(records, name, frame, failure_rule)
@@ -230,7 +233,7 @@ def _differences(scored, versus, metrics, sample):
     pairs = []
     for m in metrics:
         for name, (about, x) in scored.items():
-            for other in versus or list(scored)[:1]:
+            for other in versus:
                 if other == name:
                     continue
                 gap = (x[m] - scored[other][1][m]).to_numpy(float)

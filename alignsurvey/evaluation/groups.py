@@ -15,7 +15,7 @@ from ..estimation.partial_pooling import cell_shares, multilevel_counts
 from ..estimation.tests import holm
 from ..records.answers import read_answers
 from ..prediction.forecasts import check_predictions, read_forecast
-from .table import Resampling, typed_scores, within_limits
+from .table import Resampling, checked_versus, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c007x1
 _FROM = dict(score='group_prompt', verbalize='stated', sample='counts')
@@ -339,7 +339,7 @@ def _uniform(records, train):
 def _marginal(records, train):
     "Each item's shares over all training groups."
     known = _training_shares(train)
-    probs = [_known_shares(r, known.get(r['question_id'])) for r in records]
+    probs = [_known_shares(r, known.get((r['source'], r['question_id']))) for r in records]
     note = (f'shares of {len(train):,} training groups by item; '
         'uniform where an item is not among them')
     return _noted_frame(records, probs, note)
@@ -357,10 +357,10 @@ def _equal(record):
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015cs0
 def _training_shares(train):
-    "Item -> option -> answers of training groups, weighted by effective n."
+    "Source and item -> option -> answers of training groups, weighted by effective n."
     mass = {}
     for r in train:
-        of_item = mass.setdefault(r['question_id'], {})
+        of_item = mass.setdefault((r['source'], r['question_id']), {})
         for option, share in zip(r['options'], r['target']):
             of_item[option] = of_item.get(option, 0.) + share*r['n_eff']
     return mass
@@ -371,6 +371,10 @@ def _known_shares(record, known):
     if not known:
         return _equal(record)
     total = sum(known.values())
+    foreign = [option for option in record['options'] if option not in known]
+    if foreign:
+        raise ValueError(f"{record['record_id']}: no training group has its option {foreign[0]!r}: "
+            "train on groups that were asked the same")
     return [known[option]/total for option in record['options']]
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015cm1
@@ -392,10 +396,10 @@ def _answers_of(record):
     return record['record_id'], tuple(sorted(zip(record['options'], record['target'])))
 
 def _by_item(records):
-    "Item -> its groups."
+    "Source and item -> its groups."
     found = {}
     for r in records:
-        found.setdefault(r['question_id'], []).append(r)
+        found.setdefault((r['source'], r['question_id']), []).append(r)
     return found
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015cm2
@@ -435,7 +439,9 @@ def evaluate_groups(
     and remedy."""
     _check_groups(records, min_n)
     frames = _group_frames(records, predictions, predictors) | _baselines(records, train, baselines)
-    versus = _checked_versus(versus, frames)
+    if not frames:
+        raise ValueError("there is no predictor: pass predictions, predictors or baselines=True")
+    versus = checked_versus(versus, frames)
     how = Resampling(n_boot, seed, alpha)
     about = {name: _about(name, frame, failure_rule) for name, frame in frames.items()}
     items = _items(records, [_shares_of(n, f, records, failure_rule) for n, f in frames.items()])
@@ -456,20 +462,6 @@ def _group_frames(records, predictions, predictors):
         rows = [dict(record_id=r['record_id'], probs=list(g(r)), status='ok') for r in records]
         frames[name] = pd.DataFrame(rows)
     return frames
-
-# %% ../../nbs/evaluation/02_groups.ipynb #c015gs0
-def _checked_versus(versus, frames):
-    "Names of predictors to compare with. Raises ValueError where there is none of a name."
-    if not frames:
-        raise ValueError("there is no predictor: pass predictions, predictors or baselines=True")
-    if versus is None:
-        return list(frames)[:1]
-    names = [versus] if isinstance(versus, str) else list(versus)
-    for name in names:
-        if name not in frames:
-            raise ValueError(f"versus names {name!r}, which is no predictor: "
-                f"use some of {', '.join(frames)}")
-    return names
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015gs1
 def _distance_rows(records, items, about, pairs, how):

@@ -31,9 +31,15 @@ def _mean(turns, draws):
 
 # %% ../../nbs/evaluation/09_judge_scoring.ipynb #c035a
 def _agreement(rows, draws):
-    "Ordinal alpha over judges and repeats, in the sample and in each draw."
-    table = rows.pivot_table(index=['judge', 'repeat'], columns='record_id', values='score')
+    "Ordinal alpha over judges, each by the mean of its repeats, in the sample and in each draw."
+    table = rows.pivot_table(index='judge', columns='record_id', values='score')
     at = rows.groupby('record_id')['at'].first()[table.columns]
+    return krippendorff_alpha(table.to_numpy(), weight=draws[:, at])
+
+def _repeats(rows, draws):
+    "The same over repeats, each judge's rating of a turn being a unit of its own."
+    table = rows.pivot_table(index='repeat', columns=['record_id', 'judge'], values='score')
+    at = rows.groupby('record_id')['at'].first()[table.columns.get_level_values(0)]
     return krippendorff_alpha(table.to_numpy(), weight=draws[:, at])
 
 def _order_effect(rows, draws):
@@ -57,9 +63,11 @@ def _dimension_rows(rows, dimension, predictor, draws, note):
     found = []
     if len(turns):
         found.append(('judge', _mean(turns, draws), turns))
-    if len(one) > len(turns):
-        even = turns.assign(weight=1.)    # agreement knows no weights
+    even = turns.assign(weight=1.)    # agreement knows no weights
+    if one.judge.nunique() > 1:
         found.append(('judge_alpha', _agreement(one, draws), even))
+    if one['repeat'].nunique() > 1:
+        found.append(('judge_again', _repeats(one, draws), even))
     if one['first'].nunique() > 1:
         found.append(('judge_first', _order_effect(one, draws), turns))
     return [_score_row(f'{kind}_{dimension}', predictor, values, behind, note=note)
@@ -111,8 +119,8 @@ def judge_scores(
     versus=None, # a predictor to compare the others with, turn by turn
     n_boot=2_000, # resamples of respondents
     seed=0, # of the resamples
-)->pd.DataFrame: # judge_naturalness …, judge_unrated, judge_alpha_…, judge_first_… by predictor
-    """Mean ratings, unrated turns, agreement (ordinal alpha over judges and repeats) and order
+)->pd.DataFrame: # judge_naturalness …, judge_unrated, judge_alpha_…, judge_again_…, judge_first_…
+    """Mean ratings, unrated turns, agreement (ordinal alpha, between judges and between repeats) and order
     effect, with 95 % intervals over respondents, in the columns of `evaluate`; differences with p
     adjusted by Holm. Raises ValueError where `versus` is no predictor."""
     code, people = pd.factorize(judgements.respondent_id)

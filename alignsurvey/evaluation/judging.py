@@ -13,6 +13,7 @@ import re
 import numpy as np
 import pandas as pd
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from tqdm.auto import tqdm
 from ..parsing.cleaning import clean_reply
 from ..prediction.elicitation import as_predictor
@@ -373,17 +374,17 @@ def _replies(questions, judges, lang, log, workers):
     def call(q):
         return _asked(judges[q['judge']], q['prompt'], lang or q['record']['lang'])
     coming = _as_they_come(call, new, workers)
-    for question, replies in tqdm(coming, total=len(new), desc='judge'):
-        judge = question['judge']
-        if isinstance(replies[-1], Exception):
-            failed.setdefault(judge, []).append(replies[-1])
-            n_asked = sum(q['judge'] == judge for q in new)
-            _stop_if_deaf(judge, failed[judge], answered, n_asked)
-        else:
-            answered.add(judge)
-            log.add({question['key']: [r for r in replies if isinstance(r, str)]})
-        known[question['key']] = replies
-    log.close()
+    with closing(log):
+        for question, replies in tqdm(coming, total=len(new), desc='judge'):
+            judge = question['judge']
+            if isinstance(replies[-1], Exception):
+                failed.setdefault(judge, []).append(replies[-1])
+                n_asked = sum(q['judge'] == judge for q in new)
+                _stop_if_deaf(judge, failed[judge], answered, n_asked)
+            else:
+                answered.add(judge)
+                log.add({question['key']: [r if isinstance(r, str) else '' for r in replies]})
+            known[question['key']] = replies
     return [known[q['key']] if q['prompt'] else [] for q in questions]
 
 # %% ../../nbs/evaluation/08_judging.ipynb #c019x1
@@ -446,4 +447,7 @@ def lm_judge(
 ): # callable from prompt to reply, for `judge`
     "A judge on this machine: greedy generation."
     predictor = as_predictor(lm, max_tokens=0)
-    return _writer(predictor, predictor.card()['model'], max_new_tokens)
+    card = predictor.card()
+    stages = card.get('lineage')    # of an adapter, whose replies are not the base's
+    name = f"{card['model']} ({stages[-1]['adapter_hash']})" if stages else card['model']
+    return _writer(predictor, name, max_new_tokens)

@@ -227,18 +227,21 @@ def reword(
 )->'Dataset': # the same records, in other words
     "Raises ValueError at a question or a text that no prompt has."
     questions, names = questions or {}, names or {}
-    told = records['instruction'][:]
+    told = [*records['instruction'][:], *records['input'][:]]
     missing = [name for name in questions if name not in records['question_id'][:]]
-    missing += [name for name in names if not any(name in text for text in told)]
+    missing += [name for name in names if not any(name in (text or '') for text in told)]
     if missing:
         raise ValueError(f"no prompt has {missing[0]!r}: give question ids of the records, "
             "and names as their prompts have them")
     def changed(r):
         question = questions.get(r['question_id'], r['question'])
-        text = r['instruction'].replace(r['question'], question)
-        for old, new in names.items():
-            text = text.replace(old, new)
-        return dict(instruction=text, question=question)
+        parts = {part: r[part] or '' for part in ('instruction', 'input')}
+        if r['question_id'] in questions and not any(r['question'] in t for t in parts.values()):
+            raise ValueError(f"{r['record_id']}: its prompt does not hold its question as "
+                "`question` has it: put that in order first")
+        for old, new in {r['question']: question, **names}.items():
+            parts = {part: text.replace(old, new) for part, text in parts.items()}
+        return dict(parts, question=question)
     return records.map(changed, load_from_cache_file=False, desc='in other words')
 
 # %% ../../nbs/evaluation/15_probes.ipynb #p029

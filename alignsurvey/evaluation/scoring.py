@@ -59,11 +59,14 @@ def only_rows(
     return records.select(np.array(rows, int)), kept
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c036bs0
-def _unknown(task, known, n):
-    "A row for the respondents who did not know."
-    note = f'{n - known:,} respondents did not know; left out of every score'
+def _unknown(task, known, records):
+    "A row for the answers that are a don't know, weighted as scores are."
+    n, weight = len(records), np.array(records['weight'][:], float)
+    gone = np.setdiff1d(np.arange(n), known)
+    note = f"{len(gone):,} answers were a don't know; left out of every score"
     row = dict(task=task, level='individual', metric='nonresponse', predictor='human')
-    return typed_scores([{**row, 'value': 1 - known/n, 'n': n, 'note': note}])
+    share = weight[gone].sum()/weight.sum() if weight.sum() > 0 else len(gone)/n
+    return typed_scores([{**row, 'value': share, 'n': n, 'note': note}])
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c036t
 def _one_task(records):
@@ -169,11 +172,12 @@ def _individual_scores(task, records, predictions, own, learn, how):
     if len(choice) < len(known) or have_free_beside(records):
         told, frames = only_rows(known, records, predictions)
         train = learn['train'] if learn['baselines'] else None
-        parts.append(evaluate_values(told, frames, train=train, **how))
+        choosers = parts[0].predictor.unique() if choice else ()
+        parts.append(evaluate_values(told, frames, train=train, choosers=choosers, **how))
     if len(parts) == 2:
         parts[0] = parts[0][~parts[0].metric.isin(parts[1].metric)]
     if len(known) < len(records):
-        parts.append(_unknown(task, len(known), len(records)))
+        parts.append(_unknown(task, known, records))
     return parts
 
 # %% ../../nbs/evaluation/05_scoring.ipynb #c037c

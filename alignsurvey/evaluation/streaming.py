@@ -16,7 +16,7 @@ from ..estimation.bootstrap import chance_limit, interval, p_value
 from ..estimation.bootstrap import share_interval, standard_error, t_interval
 from .choices import metric_draws, metric_totals
 from .scoring import known_choices, only_rows
-from .table import holm_within, typed_scores
+from .table import checked_versus, holm_within, typed_scores
 from ..metrics.catalogue import known_metrics
 from ..prediction.forecasts import read_forecast
 from ..prediction.partitions import list_partitions, read_partition
@@ -128,7 +128,7 @@ def evaluate_partitions(
 )->pd.DataFrame: # one row a score, columns as in `COLUMNS`
     """Scores as of `evaluate`, one partition in memory at a time. Raises FileNotFoundError where
     predictions are missing, or ValueError naming predictor, record and remedy."""
-    versus = list(predictions)[:1] if versus is None else np.atleast_1d(versus).tolist()
+    versus = checked_versus(versus, predictions)
     files, tasks = list_partitions(records), set()
     sources = {s for path in files for s in read_partition(path, ['source']).unique('source')}
     scored = _Scored(list(predictions), versus)

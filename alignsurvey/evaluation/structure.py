@@ -259,24 +259,33 @@ def _spread(total, x):
     return 1 - (p**2).sum(1) if x is None else p @ x**2 - (p @ x)**2
 
 # %% ../../nbs/evaluation/11_structure.ipynb #2bf70aac
-def _item_ratio(a, f, j, at, draws):
-    "Variance ratio of one item in each draw, from the records `at`; NaN where people do not vary."
+def _item_spreads(a, f, j, at, draws):
+    "Variance of people and of the model in one item in each draw, from the records `at`."
     place = (a.cluster[at], np.arange(len(at)))
     to = sparse.csr_array((a.weight[at], place), shape=(draws.shape[1], len(at)))
     k, x = len(a.options[j]), _numbers_of(a, j)
     human = _spread(draws @ (to @ np.eye(k)[a.y[at]]), x)
     model = _spread(draws @ (to @ f.q[at, :k]), x)
+    unit = 1 if x is None else np.ptp(x)**2    # of a scale from 0 to 1
+    return human/unit, model/unit
+
+def _ratio(human, model):
+    "Of two variances in each draw; NaN where people do not vary, 0 where the model alone does not."
     with np.errstate(invalid='ignore', divide='ignore'):
-        return np.where(human > 1e-12, model/human, np.nan)
+        found = np.where(human > 1e-12, model/human, np.nan)
+    return np.where(found > 1e-9, found, found*0)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #3c8f23d7
-def _geometric_mean(each, draws):
-    "Of the items whose ratio is above 0, in each draw; and how many these are."
-    good = [d for d in each if d[0] > 0]
-    if not good:
-        return np.full(len(draws), np.nan), 0
-    with np.errstate(divide='ignore'):
-        return np.exp(np.mean(np.log(good), 0)), len(good)
+def _overall(spreads):
+    "Ratio of the variances of all items together in each draw, and what to note of it."
+    vary = [(human, model) for human, model in spreads if human[0] > 1e-12]
+    if not vary:
+        return np.full(len(spreads[0][0]), np.nan), None
+    still = sum(_ratio(human, model)[0] == 0 for human, model in vary)
+    note = f'variances of {len(vary)} items, on scales from 0 to 1, added up'
+    if still:
+        note += f'; {still} of {len(vary)} items do not vary at all in the model'
+    return _ratio(*np.nansum(vary, 0)), note
 
 # %% ../../nbs/evaluation/11_structure.ipynb #72593a9e
 def _ratio_limits(d, alpha, **how):
@@ -310,19 +319,18 @@ def variance_ratio(
     for name, frame in predictions.items():
         f = read_forecast(name, frame, a)
         about = dict(task=records['task'][0], level='group', metric='variance_ratio', **f.about)
-        each, n = [], 0
+        spreads, n = [], 0
         for j, item in enumerate(a.names):
             at = np.flatnonzero((a.item == j) & f.used['answered'])
-            d = _item_ratio(a, f, j, at, draws)
+            spreads.append(_item_spreads(a, f, j, at, draws))
+            d = _ratio(*spreads[-1])
             alike = len(at) and np.isnan(d[0])
             note = 'all respondents gave the same answer' if alike else None
             behind = clusters_of(a, at)
             rows.append(_row(about, d, behind, alpha, len(at), limits=_ratio_limits,
                 question_id=item, note=note))
-            each.append(d)
             n += len(at)
-        d, good = _geometric_mean(each, draws)
-        note = f'geometric mean of {good} items' if good else None
+        d, note = _overall(spreads)
         behind = clusters_of(a, f.used['answered'])
         rows.append(_row(about, d, behind, alpha, n, limits=_ratio_limits, note=note))
     return typed_scores(rows)

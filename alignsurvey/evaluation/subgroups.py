@@ -240,8 +240,8 @@ def subgroup_excess(
     strata=False, # True: resamples stay within strata
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of all intervals together
 )->pd.DataFrame: # a row a group, then each variable's gap; columns as in `COLUMNS`
-    """How much worse than the group's own shares, in units of the metric and positive where worse.
-    Raises ValueError for an unknown variable or metric, and for predictors without probabilities
+    """How much worse than the group's own shares, in units of the metric and positive where worse;
+    in accuracy groups are not compared, since a group's one answer is unsure near a tie. Raises ValueError for an unknown variable or metric, and for predictors without probabilities
     that a metric needs."""
     m = subgroup_metric(metric)
     a = read_answers(records, strata=strata)
@@ -252,7 +252,10 @@ def subgroup_excess(
     for name, frame in predictions.items():
         f = read_forecast(name, frame, a, failure_rule)
         cells = [g for part in parts for g in _excess_cells(m, a, f, *part, n_boot, seed)]
-        rows += [{**f.about, **row} for row in _excess_rows(cells, min_n, alpha)]
+        found = _excess_rows(cells, min_n, alpha)
+        if metric == 'accuracy':    # near a tie the rival's one answer changes with a single person
+            found = [row for row in found if row['group'] != 'gap']
+        rows += [{**f.about, **row} for row in found]
     about = dict(task=records['task'][0], level='individual', metric=metric, versus=OWN_SHARES)
     return typed_scores([{**about, **row} for row in rows]).astype({'n': float})
 

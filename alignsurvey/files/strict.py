@@ -101,8 +101,8 @@ def _fault(said, mark):
 
 # %% ../../nbs/files/05_strict.ipynb #s012
 MOST_VALUES = 1_000_000    # of a YAML file, once aliases are followed
-_KNOWN_TAGS = {_TAG + kind for kind in
-    ('map', 'seq', 'str', 'int', 'float', 'bool', 'null', 'merge')}
+_KEY_TAGS = {_TAG + kind for kind in ('str', 'int', 'float', 'bool', 'null', 'merge')}
+_KNOWN_TAGS = {_TAG + 'map', _TAG + 'seq', *_KEY_TAGS}
 
 def _measured(loader, node, sizes):
     "How many values a node unfolds into, and how deep; raises at a key that stands twice."
@@ -138,7 +138,7 @@ def _check_keys(loader, node):
     "Raises at a key that is no text or number, or stands twice in one mapping."
     seen = {}
     for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
+        if not isinstance(key, yaml.ScalarNode) or key.tag not in _KEY_TAGS:
             raise _fault('a key is neither text nor a number', key.start_mark)
         if key.tag == _TAG + 'merge':
             continue

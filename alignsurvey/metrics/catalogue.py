@@ -11,7 +11,7 @@ import functools
 import numpy as np
 from dataclasses import dataclass
 from .distances import js_divergence, total_variation, wasserstein
-from .scores import absolute_errors, covered_scores, crps_scores
+from .scores import absolute_errors, covered_mass, covered_scores, crps_scores
 from .scores import brier_scores, f1_by_class, log_scores, rps_scores
 from .scores import confidence_bin, top_option
 
@@ -45,6 +45,7 @@ class Metric:
     share: bool = False       # a share of answers, 0 to 1
     signed: bool = False      # contributions are errors, as often up as down by chance alone
     limits: tuple = None      # smallest and largest value that it can have; None: of any size
+    expected: object = None   # a `Metric`: what forecasts that are right would have, to be noted
     steps: bool = False       # counts steps of a scale, whatever their length
     distance: object = None   # f(p, q, positions) of shares (..., K), in [0, 1]
     by_subgroup: bool = False # `value` of one record's contributions is its score
@@ -247,6 +248,11 @@ def _absolute_errors(answers):
 def _covered(answers, level):
     return covered_scores(answers.y, answers.q, answers.positions, level)
 
+def _held(level):
+    "What forecasts give their own intervals, as a metric."
+    return mean_metric(f'held_{level}', 'in own interval',
+        lambda answers: covered_mass(answers.q, answers.positions, level))
+
 # %% ../../nbs/metrics/05_catalogue.ipynb #a7e51391
 def _coverage(answers):
     return np.nan_to_num(answers.coverage)
@@ -286,9 +292,9 @@ _NUMBERS = (
     mean_metric('absolute_error', 'MAE', _absolute_errors, better='lower', needs=('number',),
         by_subgroup=True, pooled=False, limits=(0, np.inf), column=21, headline=2),
     mean_metric('covered_50', 'in 50 % interval', functools.partial(_covered, level=.5),
-        needs=('number', 'probs'), share=True, limits=(0, 1), column=22),
+        needs=('number', 'probs'), share=True, limits=(0, 1), column=22, expected=_held(.5)),
     mean_metric('covered_90', 'in 90 % interval', functools.partial(_covered, level=.9),
-        needs=('number', 'probs'), share=True, limits=(0, 1), column=23))
+        needs=('number', 'probs'), share=True, limits=(0, 1), column=23, expected=_held(.9)))
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c036
 def _set_overlap(answers):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['accuracy', 'accuracy_scores', 'soft_accuracy', 'soft_accuracy_scores', 'f1', 'f1_left_out', 'confusion',
            'f1_by_class', 'log_score', 'log_scores', 'brier', 'brier_scores', 'rps', 'rps_scores', 'crps_scores',
-           'quantiles', 'absolute_errors', 'covered_scores', 'top_option', 'confidence_bin', 'ece']
+           'quantiles', 'absolute_errors', 'covered_scores', 'covered_mass', 'top_option', 'confidence_bin', 'ece']
 
 # %% ../../nbs/metrics/02_scores.ipynb #c002
 import numpy as np
@@ -303,6 +303,18 @@ def covered_scores(
     x = checked_positions(numbers, q.shape[1], 'covered', 'log_score')
     low, high = (quantiles(q, x, p) for p in ((1 - level)/2, (1 + level)/2))
     return ((low <= x[y]) & (x[y] <= high)).astype(float)
+
+# %% ../../nbs/metrics/02_scores.ipynb #cm001
+def covered_mass(
+    q, # probability of each number, shape (n, K)
+    numbers, # the numbers, shape (K,), rising
+    level, # of the interval, such as .9
+): # shape (n,), in [level, 1]
+    "What a forecast gives its own interval, ends included: of few numbers more than the level."
+    q = np.asarray(q, float)
+    x = checked_positions(numbers, q.shape[1], 'covered', 'log_score')
+    low, high = (quantiles(q, x, p)[:, None] for p in ((1 - level)/2, (1 + level)/2))
+    return np.where((low <= x) & (x <= high), q, 0).sum(1)
 
 # %% ../../nbs/metrics/02_scores.ipynb #c063t
 def top_option(

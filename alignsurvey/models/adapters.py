@@ -10,30 +10,30 @@ __all__ = ['POLICIES', 'adapter_hash', 'read_card', 'lineage', 'check_policy', '
 import hashlib
 import shutil
 from pathlib import Path
-from .loading import LM, load_model
+from .loading import LM, adapter_files, load_model
 from ..files.strict import read_json
 
 # %% ../../nbs/models/06_adapters.ipynb #c005
 def adapter_hash(
-    folder, # an adapter's folder
+    folder, # an adapter's folder, or the hub id of one that is loaded
 )->str: # 16 hex digits
     "Fingerprint of an adapter's file, every byte of it."
-    weights = (Path(folder)/'adapter_model.safetensors').read_bytes()
+    weights = (adapter_files(folder)/'adapter_model.safetensors').read_bytes()
     return hashlib.sha256(weights).hexdigest()[:16]
 
 # %% ../../nbs/models/06_adapters.ipynb #1f166097
 def read_card(
-    folder, # an adapter's folder
+    folder, # an adapter's folder, or the hub id of one that is loaded
 )->dict: # what `sft` wrote there; empty where something else made the adapter
     "The card of an adapter."
-    card = Path(folder)/'sft.json'
+    card = adapter_files(folder)/'sft.json'
     return read_json(card) if card.exists() else {}
 
 # %% ../../nbs/models/06_adapters.ipynb #b4100003
 _STAGE = ('stage', 'policy', 'records', 'records_hash')
 
 def lineage(
-    folder, # an adapter's folder
+    folder, # an adapter's folder, or the hub id of one that is loaded
 )->list: # a dict a stage, the earliest first: stage, policy, records, records_hash, adapter_hash
     "How an adapter came about."
     card = read_card(folder)
@@ -90,7 +90,7 @@ def keep_merged(
 ):
     "Copy what a new adapter stands on, besides the base, into its folder."
     before = _merged_before(lm, policy)
-    if not before or not Path(before).exists():
+    if not before or not before.exists():
         return
     for name in _KEPT:
         for file in Path(before).rglob(name):
@@ -104,21 +104,21 @@ def keep_merged(
 def _merged_before(lm, policy):
     "Folder with what was merged into the base that a new adapter stands on, or None."
     if policy == 'merge':
-        return lm.adapter
+        return adapter_files(lm.adapter)
     if policy == 'continue' and lm.adapter:
-        return Path(lm.adapter)/'merged'
+        return adapter_files(lm.adapter)/'merged'
     return None
 
 # %% ../../nbs/models/06_adapters.ipynb #c014
 _COLUMN = dict(respondent='respondent_id', item='family')
 
 def trained_on(
-    folder, # an adapter's folder, or None
+    folder, # an adapter's folder, the hub id of one that is loaded, or None
 )->list: # a dict a stage, the earliest first: stage, and hashes of its respondents and items
     "Whom an adapter has met; empty where something else made it."
     if not folder:
         return []
-    file = Path(folder)/'trained_on.json'
+    file = adapter_files(folder)/'trained_on.json'
     return read_json(file) if file.exists() else []
 
 # %% ../../nbs/models/06_adapters.ipynb #e8cc3f8a

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'quick_products', 'product_error', 'weights_hash',
-           'same_base', 'load_model', 'adapter_folder']
+           'same_base', 'load_model', 'adapter_folder', 'adapter_files']
 
 # %% ../../nbs/models/03_loading.ipynb #c002
 import dataclasses
@@ -179,7 +179,7 @@ def load_model(
     """Load a model. With 4 bits an adapter can be trained on a model that is too large otherwise.
     Raises FileNotFoundError where there are no weights, ValueError where the adapter is of another
     base or 4 bits can't be had."""
-    device = device or default_device()
+    device = str(device or default_device())
     in_bits = _in_bits(quantise, device)
     dtype = dtype or (torch.float32 if device == 'cpu' else torch.bfloat16)
     tokenizer, model = _read(name_or_path, dtype, trust_remote_code, in_bits)
@@ -237,6 +237,19 @@ def adapter_folder(
         why = in_one_line(e, 150)
         raise FileNotFoundError(
             f"{adapter}: no such folder here, and the hub gave no adapter: {why}") from None
+
+# %% ../../nbs/models/03_loading.ipynb #af001
+def adapter_files(
+    adapter, # folder, or hub id, of one that is loaded
+)->Path: # the folder as given, or where the local cache keeps what came from the hub
+    "Where the files of a loaded adapter lie; nothing is downloaded."
+    if Path(adapter).exists() or len(Path(adapter).parts) != 2:
+        return Path(adapter)
+    from huggingface_hub import snapshot_download
+    try:
+        return Path(snapshot_download(str(adapter), local_files_only=True))
+    except (OSError, ValueError):    # it is in no file yet
+        return Path(adapter)
 
 # %% ../../nbs/models/03_loading.ipynb #b3e00017
 def _with_adapter(lm, adapter):

@@ -167,9 +167,17 @@ def chosen_baselines(
     return found
 
 # %% ../../nbs/prediction/12_baselines.ipynb #c024a
+def _told(records):
+    "Of each record's background what its prompt tells: all, unless the field `told` names less."
+    groups = [g or {} for g in records['groups'][:]]
+    if 'told' not in records.column_names:
+        return groups
+    return [g if told is None else {k: v for k, v in g.items() if k in told}
+        for g, told in zip(groups, records['told'][:])]
+
 def _background(train, test):
-    "Background variables that both sides have, as categories of training; others are missing."
-    known, new = (pd.DataFrame([g or {} for g in r['groups'][:]]) for r in (train, test))
+    "Background that both sides tell, as categories of training; others are missing."
+    known, new = (pd.DataFrame(_told(r)) for r in (train, test))
     both = [c for c in known if c in new]
     known, new = (f[both].fillna('').astype(str) for f in (known, new))
     kinds = {}

@@ -37,8 +37,8 @@ class Batched(Server):
             _find_lost(self, log, run)
             known = _settle(self, take, log, run) | log.answered(row_of)
             requests = self.requests(records, keys, batches, known, elicitation, how)
-            while some := list(islice(requests, self.per_file)):
-                _submit(self, some, log, run)
+            for lines in _files(self, requests):
+                _submit(self, lines, log, run)
             _settle(self, take, log, run)
         except Exception as e:
             raise _stopped(self, e) from None
@@ -52,23 +52,22 @@ def in_batches(
     every=60., # seconds between two looks at what is under way
 )->Batched:
     """A server for `predict` that is asked by the file. Raises ValueError at a budget, because a
-    file is paid as a whole."""
+    file is paid as a whole, and at headers or a query of requests."""
     if server.budget is not None:
         raise ValueError("a budget can't be kept in batches, which are paid as a whole: "
             "price the run with estimate_cost, and leave the budget out")
+    for name in 'extra_headers', 'extra_query':
+        if name in server.options:
+            raise ValueError(f"{name} can't go into a file of requests: leave it out of connect")
     return Batched(**vars(server) | dict(facts=None), per_file=per_file, every=every)
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c008
 _URL = '/v1/chat/completions'
 _LONG = 3600.    # seconds for a file on its way
 
-def _submit(server, requests, log, run):
+def _submit(server, lines, log, run):
     "One file of requests under way; the name of the submission is noted, its mark before that."
-    lines = []
-    for key, _, body in requests:
-        line = dict(custom_id=key, method='POST', url=_URL, body=dict(body, model=server.model))
-        lines.append(json.dumps(line, ensure_ascii=False))
-    data = '\n'.join(lines).encode()
+    data = b'\n'.join(lines)
     file = reach(server, lambda client: client.files.create(file=('requests.jsonl', data),
         purpose='batch'), seconds=_LONG)
     mark = uuid.uuid4().hex
@@ -89,6 +88,29 @@ def _create(server, file, mark):
             name = fault.billed and _named(server, mark)
             if name:
                 return name
+
+# %% ../../nbs/prediction/07_batch_api.ipynb #bf001
+_MOST_BYTES = 150_000_000    # of a file; some providers take 200 MB, and no more
+
+def _line(server, key, body):
+    "One request of a file; what goes beside the body of an online request stands in it here."
+    body = {**body, **body.get('extra_body', {}), 'model': server.model}
+    body.pop('extra_body', None)
+    line = dict(custom_id=key, method='POST', url=_URL, body=body)
+    return json.dumps(line, ensure_ascii=False).encode()
+
+def _files(server, requests):
+    "Requests as lines, as many together as a file may hold."
+    lines, size = [], 0
+    for key, _, body in requests:
+        line = _line(server, key, body)
+        if lines and (len(lines) == server.per_file or size + len(line) > _MOST_BYTES):
+            yield lines
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line) + 1
+    if lines:
+        yield lines
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c008x1
 _MOST_LISTED = 1_000    # submissions that are looked at, the latest first

@@ -226,6 +226,7 @@ class Reply:
     refused: bool = False   # by the provider's filter, or by the model
     asked: int = None       # tokens billed for the prompt, where the server says so
     written: int = None     # and for what was written
+    cut: bool = False       # at the most tokens that it may have
     labels: tuple = ()      # probability of each option's token, from a server that scores them
     def __post_init__(self):
         fine = isinstance(self.text, str) and isinstance(self.thinking, str | None)
@@ -295,6 +296,7 @@ def _parts_of(reply):
         thinking=_whole(thinking).strip() or None if thinking else None,
         steps=_steps(places[:MOST_STEPS]),
         refused=filtered or bool(message.get('refusal')),
+        cut=choice.get('finish_reason') == 'length',
         asked=_stated(usage.get('prompt_tokens')),
         written=_stated(usage.get('completion_tokens')))
 
@@ -336,7 +338,7 @@ def as_prediction(
     if said.refused:
         return dict(billed, text=text, status='refused', why='content_filter')
     if elicitation != 'score':
-        return dict(read_reply(text, record, thinking=said.thinking), **billed)
+        return dict(read_reply(text, record, thinking=said.thinking, cut=said.cut), **billed)
     if said.labels:
         return dict(score_labels(said.labels), **billed)
     if not said.steps or not said.steps[0]['top']:

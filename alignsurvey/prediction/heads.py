@@ -204,6 +204,8 @@ def fit_head(
     check_unseen(met, validation, what='validation records')
     rows = [_checked(records, offset) for records in (train, validation)]
     asked = HeadPredictor(lm, 128, max_tokens, met=met)
+    if not all(map(len, rows)):
+        raise ValueError("training or validation has no records: give both some")
     if states is None:
         states = [option_states(lm, some, max_tokens=asked.max_tokens) for some in rows]
     means = _mean_states(rows[0], states[0])

@@ -194,10 +194,13 @@ def note(
 ):
     "Write into a run's card; it keeps its place among the runs."
     card = self.runs().get(run, {}) | facts
-    text = json.dumps(card, ensure_ascii=False)
     with self.db:
-        self.db.execute('insert into runs values (?, ?) '
-            'on conflict (run) do update set facts = excluded.facts', (run, text))
+        _put(self.db, run, card)
+
+def _put(db, run, card):
+    text = json.dumps(card, ensure_ascii=False)
+    db.execute('insert into runs values (?, ?) '
+        'on conflict (run) do update set facts = excluded.facts', (run, text))
 
 # %% ../../nbs/prediction/02_journal.ipynb #c015b
 @patch
@@ -215,11 +218,10 @@ def begin(
             f"and these records are from {', '.join(sorted(card['sources']))}: "
             "choose another journal")
     card = self.runs().get(run, {}) | card | dict(started=self.now())
-    with self.db:
-        self.db.execute('delete from runs where run = ?', (run,))    # it becomes the last
-    self.note(run, **card)
     rows = ((run, *a) for a in asked)
-    with self.db:
+    with self.db:    # at once: a run that waits for a paid batch never lacks its card
+        self.db.execute('delete from runs where run = ?', (run,))    # it becomes the last
+        _put(self.db, run, card)
         self.db.executemany('insert or ignore into asked values (?, ?, ?, ?, ?)', rows)
 
 # %% ../../nbs/prediction/02_journal.ipynb #c016

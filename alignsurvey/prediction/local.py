@@ -12,11 +12,10 @@ import warnings
 import torch
 from dataclasses import dataclass
 from itertools import chain, repeat
-from pathlib import Path
 from tqdm.auto import tqdm
 from ..parsing.cleaning import THINKING_TAGS
 from ..models.chat import option_ids, prompt_ids, record_ids
-from ..models.loading import LM, load_model, weights_hash
+from ..models.loading import LM, adapter_files, load_model, weights_hash
 from ..models.scoring import add_offset, option_logprobs, padded_batch
 from ..models.prefix import can_share, grow_trie, plan_parts
 from ..models.prefix import shared_generate, shared_option_logprobs
@@ -37,8 +36,12 @@ def option_answers(
     if max_tokens:
         found = shared_option_logprobs(lm.model, prompts, options, max_tokens=max_tokens)
     else:
-        pad = lm.tokenizer.pad_token_id
-        found = option_logprobs(lm.model, prompts, options, pad_id=pad)
+        parts = []
+        for i in range(0, len(prompts), _ROWS):
+            some = slice(i, i + _ROWS)
+            parts.append(option_logprobs(lm.model, prompts[some], options[some],
+                pad_id=lm.tokenizer.pad_token_id))
+        found = torch.cat(parts)
     found = found.double().cpu().split([len(o) for o in options])
     offset = add_offset(lm, found, batch)
     for prompt, texts, logp, q in zip(prompts, options, found, offset):
@@ -77,15 +80,27 @@ def written_answers(
         if opened:
             text = opened[0] + text
         tokens = len(prompt) + int((reply != pad).sum())
-        yield dict(read_reply(text.strip(), record), tokens=tokens)
+        yield dict(read_reply(text.strip(), record, cut=_is_cut(lm, reply, how)), tokens=tokens)
+
+def _is_cut(lm, reply, how):
+    "Whether a reply ends where it has as many tokens as it may have, and not by itself."
+    if len(reply) < how['max_new_tokens']:
+        return False
+    ends = lm.model.generation_config.eos_token_id
+    ends = {lm.tokenizer.pad_token_id, *(ends if isinstance(ends, list) else [ends])}
+    return int(reply[-1]) not in ends
 
 # %% ../../nbs/prediction/04_local.ipynb #c008-1
+_ROWS = 32    # prompts in memory at a time where they share nothing
+
 def _generate(lm, prompts, how):
-    "Token ids of the replies, without what prompts share."
-    pad = lm.tokenizer.pad_token_id
-    ids, mask = padded_batch(prompts, pad, 'left', lm.device)
-    out = lm.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=pad, **how)
-    return out[:, ids.shape[1]:]
+    "Token ids of the replies, without what prompts share; a few prompts at a time."
+    pad, out = lm.tokenizer.pad_token_id, []
+    for i in range(0, len(prompts), _ROWS):
+        ids, mask = padded_batch(prompts[i:i + _ROWS], pad, 'left', lm.device)
+        written = lm.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=pad, **how)
+        out += written[:, ids.shape[1]:]
+    return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad)
 
 # %% ../../nbs/prediction/04_local.ipynb #c010s
 def drawn_answers(
@@ -176,6 +191,14 @@ def _collect(local, records, keys, batches, elicitation, log, run, how):
             bar.update(len(rows))
 
 # %% ../../nbs/prediction/04_local.ipynb #c012k
+_PLAIN = dict(    # a model's own files may say otherwise
+    repetition_penalty=1., no_repeat_ngram_size=0, typical_p=1., min_p=None, top_h=None,
+    epsilon_cutoff=0., eta_cutoff=0.)
+
+def _greedy(max_new_tokens):
+    "Arguments of `generate`: the likeliest token each time, by the model's own probabilities."
+    return dict(_PLAIN, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
+
 def ask_batch(
     local:LocalPredictor, # who is asked
     batch, # records, as dicts
@@ -188,7 +211,7 @@ def ask_batch(
     with torch.no_grad():
         if elicitation == 'score':
             return list(option_answers(lm, batch, share, local.per_token))
-        decode = dict(do_sample=False, num_beams=1, max_new_tokens=how['max_new_tokens'])
+        decode = _greedy(how['max_new_tokens'])
         if elicitation != 'sample':
             return list(written_answers(lm, batch, share, decode))
         decode |= dict(do_sample=True, temperature=float(how['temperature']), top_k=0, top_p=1.)
@@ -242,7 +265,7 @@ def _history(lm):
     hash of the whole model."""
     if not lm.adapter:
         return None, []
-    if not (Path(lm.adapter)/'adapter_model.safetensors').exists():
+    if not (adapter_files(lm.adapter)/'adapter_model.safetensors').exists():
         return weights_hash(lm.model), []
     return adapter_hash(lm.adapter), lineage(lm.adapter)
 
@@ -252,6 +275,5 @@ def _plain_reply(lm, prompt, max_new_tokens):
     ids = torch.tensor([prompt_ids(_askable(lm, scored=False), prompt)], device=lm.device)
     with torch.no_grad():
         out = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids),
-            do_sample=False, num_beams=1, max_new_tokens=max_new_tokens,
-            pad_token_id=lm.tokenizer.pad_token_id)
+            pad_token_id=lm.tokenizer.pad_token_id, **_greedy(max_new_tokens))
     return lm.tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True).strip()

@@ -9,6 +9,7 @@ __all__ = ['PREDICTION', 'TYPES', 'PACKAGES', 'read_reply', 'merge_draws', 'draw
 # %% ../../nbs/prediction/01_predictions.ipynb #c002
 import json
 import platform
+import re
 import pandas as pd
 import numpy as np
 from collections import Counter
@@ -29,14 +30,18 @@ PREDICTION = ('record_id', 'text', 'value', 'probs', 'coverage', 'elicitation', 
 TYPES = dict(coverage=float, value='Int64', seconds=float, tokens='Int64')
 
 # %% ../../nbs/prediction/01_predictions.ipynb #c005
+_CUT_WORD = re.compile(r'(?<=\s)[\w.,-]+\Z', re.ASCII)    # which may go on, as 20 to 2018
+
 def read_reply(
     text, # what a model wrote
     record, # what it was asked
     *,
     thinking=None, # what it thought, where a server gives that apart
+    cut=False, # whether it was cut off at the most tokens that it may have
 )->dict: # text, value, probs, status, why, and thinking where there was any
     "A reply as a prediction: the option that it names, or the shares that it states."
-    found, status, why = parse_answer(text, record)
+    whole = _CUT_WORD.sub('', text) if cut else text
+    found, status, why = parse_answer(whole, record)
     thought, said = split_thinking(text)
     answer = dict(text=said, value=None, probs=None, status=status, why=why)
     if record['answer_form'] in SHARE_FORMS:

@@ -168,13 +168,17 @@ def _replicate_deviations(design, rows):
     return dict(deviations=deviations, df=int(np.linalg.matrix_rank(reps, rtol=1e-5)) - 1)
 
 def _first_stage(design, row):
-    "Clusters, those without a record first, their strata and the fraction of them that was drawn."
+    """Clusters, those without a record first, their strata and the fraction of them that was drawn;
+    none of it where there are later stages, which errs on the wide side."""
     stage = design.stages[0]
     present = np.isin(np.arange(len(stage.parent)), stage.unit[row])
     order = np.argsort(present, kind='stable')
     cluster = np.argsort(order)[stage.unit]
     stratum = stage.parent[order]
-    known = dict(cluster=cluster[row], stratum=stratum, fraction=stage.fraction[stratum])
+    fraction = stage.fraction[stratum]
+    if len(design.stages) > 1:    # resamples of the first stage know the later ones as chance alone
+        fraction = np.zeros_like(fraction)
+    known = dict(cluster=cluster[row], stratum=stratum, fraction=fraction)
     if design.margins is not None:
         of = design.margins, design.base, design.weight
         known['calibrated'] = Calibrated(*of, cluster, row)

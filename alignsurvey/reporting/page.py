@@ -142,7 +142,7 @@ def describe_records(
     said += f'. An answer is {_HOW[frame.answer_form.iloc[0]]}. '
     if 'told' in records.column_names:
         told = dict.fromkeys(name for names in records['told'] for name in names or ())
-        said += f"The model is told each respondent's own answers to {', '.join(told)}. "
+        said += f"Of each respondent the model is told {', '.join(told) or 'no background'}. "
     dialogue = task.counts_items and frame.history.notna().any()
     if dialogue and frame.options.notna().any():
         said += ('A questionnaire read as a dialogue: nobody spoke freely, '

@@ -276,6 +276,9 @@ def _bounds_plot(s, rows, kept, metric):
 # %% ../../nbs/reporting/05_sections.ipynb #s015
 def _way(s, rows, gain, metric):
     "How far the model has come between the base and the floor, in words."
+    mine = rows[rows.predictor == s.model].iloc[0]
+    # the floor of shares that are counted is another than that of probabilities
+    rows = rows[(rows.predictor != 'noise floor') | (rows.q_from == mine.q_from)]
     at = rows.drop_duplicates('predictor').set_index('predictor').value
     if pd.isna(at[s.model]):
         return ''
@@ -347,7 +350,9 @@ def _further(each):
     if far or not len(known):
         return f'{said}.'
     middle = _middle_row(known)
-    return f"{said}; {_would_show('in the median item an excess', middle.ci_low, middle.ci_high)}."
+    found = _would_show('in the median item an excess', middle.ci_low, middle.ci_high,
+        tests=len(each))
+    return f'{said}; {found}.' 
 
 # %% ../../nbs/reporting/05_sections.ipynb #s019b
 def _wordings(records, most=90):
@@ -403,7 +408,7 @@ def _calibrated(parts, heat):
     beyond, off = _shown_together(row.p, None if heat is None else heat.p)
     if not pd.isna(row.ci_low):
         costs = 'costs' if beyond else 'is not shown to cost'
-        more = '' if beyond else f"; {_would_show('a cost', row.ci_low, row.ci_high)}"
+        more = ''
         if beyond and row.ci_low <= 0:    # the test looks at residuals, and is the finer one
             more = f', and {row.p:.2g} for its p value where the signs of residuals are chance'
         said.append(f'Miscalibration {costs} Brier score beyond chance: {_range(row)}{more}.')
@@ -513,8 +518,11 @@ def _for_whom(s, rows):
     if not worse:
         said = f'is shown to be worse than the {OWN_SHARES} for none, at most for {names[0]}'
     clear = gaps.group_var[[is_shown(q) for q in gaps.p_adj]]
-    differ = 'differ by ' + ', '.join(clear) if len(clear) else 'are not shown to differ'
-    return (f'In {metric_name(s.error)}, {s.model} {said}; in this, groups {differ} '
+    differ = ''
+    if len(gaps):
+        differ = '; in this, groups ' + ('differ by ' + ', '.join(clear) if len(clear)
+            else 'are not shown to differ')
+    return (f'In {metric_name(s.error)}, {s.model} {said}{differ} '
         f'({len(groups)} groups of {groups.group_var.nunique()} variables tried at once'
         f'{_group_power(groups)}).')
 
@@ -569,6 +577,8 @@ def _hangs_together(s, ratio, far, terms):
 # %% ../../nbs/reporting/05_sections.ipynb #c9c71868
 def _variance_words(row, shown, tests):
     "Whether the model's answers vary as people's do."
+    if row.value == 0:
+        return 'Its answers to an item are the same for everybody: they do not vary at all.'
     if pd.isna(row.ci_low):
         return ''
     spread = 'too alike' if row.value < 1 else 'too varied'
@@ -576,7 +586,9 @@ def _variance_words(row, shown, tests):
         need = np.exp(smallest_shown(np.log(row.ci_low), np.log(row.ci_high), tests=tests))
         spread = (f'not shown to differ; {1/need:.2f} or {need:.2f} times would have been found in '
             'four studies of five')
-    return f"The variance of its answers is {_range(row)} times people's: {spread}."
+    still = [part for part in str(row.note).split('; ') if 'do not vary at all' in part]
+    return '; '.join([f"The variance of its answers is {_range(row)} times people's: {spread}",
+        *still]) + '.'
 
 def _correlation_words(row, shown, tests):
     "Whether the model's correlations between items are people's."
@@ -661,7 +673,10 @@ def equivalence_section(
     else:
         said = 'not shown to be equivalent to any of ' + ', '.join(r.versus for r in rows)
         said += _margin_met(rows)
-    shown = pd.DataFrame([_margin_row(r) for r in rows])
+    few = [f'{r.n:,} with {r.versus}' for r in rows if r.n < len(s.records)]
+    if few:
+        said += f' (of {len(s.records):,} records both answered {", ".join(few)})'
+    shown = pd.DataFrame([_margin_row(r, met) for r, met in zip(rows, together)])
     return Section('Good enough?',
         f'Within a margin of {s.margin:g} in {metric_name(s.error)}, {s.model} is {said}.',
         tables=(('equivalence', shown),),
@@ -699,13 +714,13 @@ def _answered_scores(s, a, name):
     f = read_forecast(name, s.frames[name], a, s.rule)
     return np.where(f.used['answered'], record_scores(subgroup_metric(s.error), a, f), np.nan)
 
-def _margin_row(r):
-    "A test as its table shows it."
+def _margin_row(r, met):
+    "A test as its table shows it; `met` after adjustment."
     tested = r.p is not None
     interval = f'{r.value:+.3f} [{r.low:+.3f}, {r.high:+.3f}]' if tested else '–'
     return {'versus': r.versus, 'difference [90 % interval]': interval,
         'p': f'{r.p:.3f}' if tested else '–',
-        'within the margin': 'yes' if r.equivalent else 'not shown', 'n': f'{r.n:,}'}
+        'within the margin': 'yes' if met else 'not shown', 'n': f'{r.n:,}'}
 
 # %% ../../nbs/reporting/05_sections.ipynb #7b37b734
 def use_section(

@@ -291,9 +291,11 @@ def calibrates_on(
     how, # settings of a predictor with calibrate
     splits, # from `study_splits`
 )->'Dataset':
-    "Records that its temperature is fitted to."
+    "Records that its temperature is fitted to: of respondents in a random order, the first."
     fit = splits.get('validation', splits['train'])
-    return fit.select(range(min(how['calibrate'], len(fit))))
+    who = pd.factorize(pd.Series(fit['respondent_id'][:]))[0]
+    place = np.random.default_rng(0).permutation(who.max() + 1)[who]
+    return fit.select(np.argsort(place, kind='stable')[:how['calibrate']])
 
 def answers(
     study, # a `Study`

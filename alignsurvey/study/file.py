@@ -19,6 +19,7 @@ from ..files.writing import no_overwrite, write_text
 from ..metrics.catalogue import METRICS
 from ..records.orders import ORDERS
 from ..surveys.codebook import labels
+from ..tasks.items import TOGETHER
 from ..tasks.registry import Survey, get_task
 from ..tasks.task import LEVELS
 from ..prediction.baselines import BASELINES, chosen_baselines
@@ -490,7 +491,9 @@ def study_text(
 )->str: # YAML with comments
     "A study of six items at most, to be changed."
     book = survey.codebook
-    closed = [n for n, q in book.items.items() if labels(q) and q.wording != 'mixed']
+    parts = {c for s in book.sets.values() if s['kind'] in TOGETHER for c in s['columns']}
+    closed = [n for n, q in book.items.items()
+        if labels(q) and q.wording != 'mixed' and n not in parts]
     asked, told = (', '.join(map(_quoted, names[:6])) for names in (closed, [*book.background]))
     title = ' '.join(book.about.get('title', book.id).split())
     return (_NEW + _NEW_REST).format(title=title, survey=_quoted(str(name)), items=f'[{asked}]',

@@ -29,7 +29,10 @@ class Multiverse:
     draws: np.ndarray     # difference to the rival in the sample, then in each resample, (1 + B, S)
     clusters: dict        # weight and stratum behind it, as from `clusters_of`
     metric: str           # in which it is
+    both: object = None   # records that a specification and its rival both answered, (S,)
+    records: int = None   # that there are
 
+# %% ../../nbs/study/06_multiverse.ipynb #c007e
 def specification_effects(
     records, # that all specifications answer
     choices, # frame: a row a specification, indexed by its name; a column a choice
@@ -39,33 +42,48 @@ def specification_effects(
     metric='log_score', # of single answers
     failure_rule='missing', # how failures enter
     n_boot=1000, seed=0, # resamples of respondents (PSUs where there are); seed
+    design=None, # `Design` in place of the records' weights and clusters, by respondent_id
 )->Multiverse:
     """The differences of all specifications. Raises ValueError at a metric that a specification
     has no value of."""
-    a, m = read_answers(records), METRICS[metric]
-    def draws(name, frame):
+    a, m = read_answers(records, strata=design or False), METRICS[metric]
+    def forecast(name, frame):
         f = read_forecast(name, frame, a, failure_rule)
         if 'probs' in m.needs and not f.stated:
             raise ValueError(f"{name}: gave no probabilities, which the {metric_name(metric)} "
                 "needs: choose another metric, such as accuracy")
-        found = replicates(a, f, [m], f.used, n_boot, seed).get((m, None))
+        return f
+    def draws(f, used):
+        found = replicates(a, f, [m], used, n_boot, seed).get((m, None))
         if found is None or not np.isfinite(found[0]):
-            raise ValueError(f"{name}: has no finite {metric_name(metric)}: choose another metric, "
-                "such as brier")
+            raise ValueError(f"{f.name}: has no finite {metric_name(metric)}: choose another "
+                "metric, such as brier")
         return found
-    one = None if isinstance(rivals, dict) else draws('the rival', rivals)
-    columns = []
+    columns, both = [], []
     for name in choices.index:
-        rival = draws(f'the rival of {name}', rivals[name]) if one is None else one
-        columns.append(draws(name, frames[name]) - rival)
-    return Multiverse(choices, np.stack(columns, 1), clusters_of(a, slice(None)), metric)
+        one = not isinstance(rivals, dict)
+        f = forecast(name, frames[name])
+        g = forecast('the rival' if one else f'the rival of {name}', rivals if one else rivals[name])
+        used = {of: mask & g.used[of] for of, mask in f.used.items()}
+        columns.append(draws(f, used) - draws(g, used))
+        both.append(int(used[m.over].sum()))
+    return Multiverse(choices, np.stack(columns, 1), clusters_of(a, slice(None)), metric,
+        np.array(both), len(a.y))
 
 # %% ../../nbs/study/06_multiverse.ipynb #c009
+def _answered_notes(found):
+    "Of each specification on which records it rests, where not on all."
+    if found.both is None:
+        return [None]*len(found.choices)
+    return [f'on {n:,} of {found.records:,} records that both answered' if n < found.records else None
+        for n in found.both]
+
 def specification_table(
     found, # a `Multiverse`
 )->pd.DataFrame: # choices, value, ci_low, ci_high, p, p_adj (Holm), note; best first
     "Each specification with its interval."
-    rows = [cluster_interval(d, test=True, **found.clusters) for d in found.draws.T]
+    rows = [cluster_interval(d, test=True, note=note, **found.clusters)
+        for d, note in zip(found.draws.T, _answered_notes(found))]
     table = found.choices.assign(value=found.draws[0], **pd.DataFrame(rows, found.choices.index))
     table['p_adj'] = holm(table.p.astype(float))
     return table.sort_values('value', ascending=is_lower_better(found.metric))
@@ -99,9 +117,10 @@ def _projection(choices):
 
 def variance_explained(
     found, # a `Multiverse`
-)->pd.DataFrame: # choice, value (0 to 1), ci_low, ci_high; the largest first
+)->pd.DataFrame: # choice, value (0 to 1), ci_low, ci_high, p, p_adj (Holm); the largest first
     """What each choice explains of the variance between specifications, with the percentiles of
-    the resamples. These have their own noise on top of the sample's, so limits are rough."""
+    the resamples. These have their own noise on top of the sample's, so limits are rough. `p`: the
+    larger of two, for values dealt out anew among the specifications and for other respondents."""
     whole = _projection(found.choices)
     centred = found.draws - found.draws.mean(1, keepdims=True)
     total = (centred**2).sum(1)
@@ -110,8 +129,31 @@ def variance_explained(
         part = centred @ (whole - _projection(found.choices.drop(columns=choice)))
         share = np.divide((part**2).sum(1), total, out=np.zeros(len(total)), where=total > 1e-24)
         low, high = np.quantile(share[1:], [.025, .975])
-        rows.append(dict(choice=choice, value=share[0], ci_low=low, ci_high=high))
-    return pd.DataFrame(rows).sort_values('value', ascending=False, ignore_index=True)
+        p = max(_by_chance(found, choice, share[0]), _in_people(part, found.clusters))
+        rows.append(dict(choice=choice, value=share[0], ci_low=low, ci_high=high, p=p))
+    table = pd.DataFrame(rows)
+    table['p_adj'] = holm(table.p)
+    return table.sort_values('value', ascending=False, ignore_index=True)
+
+# %% ../../nbs/study/06_multiverse.ipynb #ve001
+def _by_chance(found, choice, share, turns=499):
+    "How often a choice whose values are dealt out anew explains as much."
+    rng, choices, many = np.random.default_rng(0), found.choices, 0
+    off = found.draws[0] - found.draws[0].mean()
+    without, total = _projection(choices.drop(columns=choice)), (off**2).sum()
+    for _ in range(turns):
+        dealt = choices.assign(**{choice: rng.permutation(choices[choice].to_numpy())})
+        part = off @ (_projection(dealt) - without)
+        many += (part**2).sum() >= (share - 1e-9)*total
+    return (1 + many)/(1 + turns)
+
+def _in_people(part, clusters):
+    "p of what a choice explains where only the respondents were drawn."
+    small = small_sample(**clusters)
+    value, chance = (part[0]**2).sum(), ((part[1:] - part[0])**2).sum(1)
+    if not chance.mean() > 1e-24:
+        return 1.
+    return chance_p(value, chance, df=small['df'], stretch=small['stretch'], power=1)
 
 # %% ../../nbs/study/06_multiverse.ipynb #c018
 @literal_text
@@ -142,6 +184,17 @@ def plot_specifications(
     return fig
 
 # %% ../../nbs/study/06_multiverse.ipynb #c021
+def _explained_words(table):
+    "Which choices explain more of the variance between specifications than chance does."
+    told = [f'{r.choice} {r.value:.0%} ({r.ci_low:.0%} to {r.ci_high:.0%})'
+        for r in table.itertuples() if is_shown(r.p_adj)]
+    if told:
+        return ('Of the variance between specifications, these choices explain more than chance: '
+            f"{', '.join(told)}.")
+    first = table.iloc[0]
+    return ('No choice is shown to explain more of the variance between specifications than chance: '
+        f'at most {first.choice}, {first.value:.0%} ({first.ci_low:.0%} to {first.ci_high:.0%}).')
+
 def multiverse_words(
     found, # a `Multiverse`
     model, # name of the predictor
@@ -163,7 +216,5 @@ def multiverse_words(
         verdict = 'some differ' if is_shown(p) else 'no difference is shown in any'
         said.append(f'Together: {verdict} (joint test, p = {p:.3g}).')
     if found.choices.shape[1] and n > 2:
-        first = variance_explained(found).iloc[0]
-        said.append(f'Of the variance between specifications, {first.choice} explains most: '
-            f'{first.value:.0%} ({first.ci_low:.0%} to {first.ci_high:.0%}).')
+        said.append(_explained_words(variance_explained(found)))
     return ' '.join(said)

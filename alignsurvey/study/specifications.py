@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 from ..files.sheets import write_sheet
+from ..evaluation.scoring import declared_design
 from ..files.writing import written_whole
 from ..metrics.catalogue import METRICS
 from ..models.chat import record_turns
@@ -117,7 +118,8 @@ def ask_specifications(
             f"{next(iter(failed.values()))}")
     return specification_effects(splits['test'], kept, frames[primary['predictor']], rival,
         metric=primary['metric'], failure_rule=s['failure_rule'], n_boot=s['n_boot'],
-        seed=s['seeds']['bootstrap']), failed
+        seed=s['seeds']['bootstrap'],
+        design=declared_design(study.survey, splits['test'])), failed
 
 # %% ../../nbs/study/05_specifications.ipynb #sp07
 @contextmanager
@@ -221,7 +223,7 @@ def keep_specifications(
     why = np.array([f'{name}: {said}' for name, said in failed.items()], str)
     kept = {k: v for k, v in found.clusters.items() if v is not None}
     with written_whole(study.folder/'specifications.npz') as part, open(part, 'wb') as out:
-        np.savez(out, draws=found.draws, names=np.array(found.choices.index, str), failed=why,
+        np.savez(out, draws=found.draws, both=found.both, records=found.records, names=np.array(found.choices.index, str), failed=why,
             columns=np.array(found.choices.columns, str),
             choices=found.choices.to_numpy().astype(str), **kept)
 
@@ -234,8 +236,9 @@ def read_specifications(
         raise FileNotFoundError(f"{path}: no such file: run the study")
     with np.load(path) as kept:
         choices = pd.DataFrame(kept['choices'], index=kept['names'], columns=kept['columns'])
-        clusters = {k: kept[k] for k in ('weight', 'stratum') if k in kept}
-        found = Multiverse(choices, kept['draws'], clusters, study.settings['primary']['metric'])
+        clusters = {k: kept[k][()] for k in ('weight', 'stratum', 'df') if k in kept}
+        found = Multiverse(choices, kept['draws'], clusters, study.settings['primary']['metric'],
+            kept['both'], int(kept['records']))
         return found, tuple(map(str, kept['failed']))
 
 # %% ../../nbs/study/05_specifications.ipynb #c017

@@ -27,6 +27,7 @@ from ..reporting.page import report
 from ..reporting.run_cards import model_facts, run_card
 from ..reporting.sections import Section
 from ..reporting.study_report import full_report
+from ..reporting.tables import difference_notes
 from .askers import answers, asker, brought, check_askers
 from .askers import interviews_beside, journal_path, part_of
 from .file import check_fits, read_study
@@ -255,7 +256,8 @@ def primary_words(
     shown = is_shown(row.p)
     verdict = ('better' if better else 'worse') if shown else 'neither shown to be better nor worse'
     said = (f'In {metric_name(row.metric)}, {row.predictor} is {verdict} than {row.versus}: '
-        f'{row.value:+.3f} ({row.ci_low:+.3f} to {row.ci_high:+.3f}), p = {row.p:.3g}.')
+        f'{row.value:+.3f} ({row.ci_low:+.3f} to {row.ci_high:+.3f}), p = {row.p:.3g}'
+        + ''.join(f'; {note}' for note in difference_notes(row)) + '.')
     if margin is None:
         return said
     inside = -margin < row.ci_low and row.ci_high < margin

@@ -207,6 +207,9 @@ def read(cls:Question,
     _check_fields(entry, where)
     q = cls(name, **_read_fields(name, entry, where))
     _check_question(q, where)
+    for lang, text in q.question.items():
+        if not text.strip():
+            raise ValueError(f"{where}: question is empty in {lang}: write it, or take {lang} out")
     if q.stances != {}:
         q = dataclasses.replace(q, stances=stance_map(q, q.stances, where=where))
     return q
@@ -228,6 +231,7 @@ def _read_fields(name, entry, where):
     "An entry's fields in the form that a `Question` keeps them."
     missing = _mapping(entry.get('missing'), f"{where}: missing", 'code to kind of missing')
     wording = entry.get('question')
+    wording = None if isinstance(wording, str) and not wording.strip() else wording
     read = dict(
         question=_by_lang(name if wording in (None, {}) else wording, f"{where}: question"),
         scale=entry.get('scale', 'nominal'),

@@ -9,6 +9,7 @@ __all__ = ['SPEAKERS', 'Interviews']
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
+import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from ..files.rows import read_rows
@@ -106,8 +107,8 @@ def _speaker_of(turns, speakers):
 # %% ../../nbs/surveys/05_interviews.ipynb #daaa0534
 def _number_of(turns):
     "The number of each turn."
-    number = pd.to_numeric(turns.frame.turn, errors='coerce')
-    turns.refuse(number.isna(), 'turn',
+    number = pd.to_numeric(turns.frame.turn.astype(str), errors='coerce')
+    turns.refuse(~np.isfinite(number), 'turn',
         ' is not a number: number the turns of a dialogue from 1')
     return number
 

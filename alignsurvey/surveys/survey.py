@@ -415,7 +415,7 @@ def design(
     from alignsurvey.estimation.design import replicate_design, survey_design
     named, variance = self.codebook.design, self.codebook.variance
     ids = named.get('respondent_id')
-    index = self.frame[ids].astype(str) if ids else (self.frame.index + 1).astype(str)
+    index = self.frame[ids].map(code_text) if ids else (self.frame.index + 1).astype(str)
     margins = variance.get('calibrated_to', [])
     in_groups = background(self, grouped=True) if margins else ()
     told = {n: in_groups[n] for n in margins if n in in_groups}
@@ -459,7 +459,18 @@ def save(
     no_overwrite(data, overwrite)
     no_overwrite(book, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
+    kept = _with_rows(self)
     with written_whole(data) as part:
-        self.frame.to_parquet(part, index=False)
-    self.codebook.save(book, overwrite=overwrite)
+        kept.frame.to_parquet(part, index=False)
+    kept.codebook.save(book, overwrite=overwrite)
     return folder
+
+# %% ../../nbs/surveys/04_survey.ipynb #wr001
+def _with_rows(survey):
+    "A part of a survey without ids names its respondents by the rows of the whole."
+    rows, design = survey.frame.index, survey.codebook.design
+    if design.get('respondent_id') or rows.equals(pd.RangeIndex(len(rows))):
+        return survey
+    name = next(n for n in ('row', 'file_row', 'respondent_row') if n not in survey.frame)
+    book = dataclasses.replace(survey.codebook, design={**design, 'respondent_id': name})
+    return Survey(survey.frame.assign(**{name: rows + 1}), book, survey.path)

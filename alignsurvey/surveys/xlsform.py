@@ -93,7 +93,10 @@ def read_xlsform(
     if not any(row.get(('name', '')) for row in rows):
         raise ValueError(f"{name}: is no XLSForm: it needs a sheet `survey` with the columns "
             "type and name; a sheet of answers is to be saved as .csv")
-    settings = next(iter(_records(sheets.get('settings', []), 'form_title')), {})
+    settings = {}
+    for field in 'default_language', 'form_title':    # either may be left out
+        for row in _records(sheets.get('settings', []), field)[:1]:
+            settings |= row
     default = _language(settings.get(('default_language', ''), ''))
     title = settings.get(('form_title', ''), '')
     said = Metadata(name, about={'title': title} if title else {})

@@ -61,6 +61,8 @@ def _check_arguments(task, given):
         more = ", or level='group'" if form in task.forms.get('group', ()) else ''
         raise ValueError(f"answer_form is {form!r}, and task {task.name!r} asks each "
             f"{given['level']} for {' or '.join(forms)}: use one of these{more}")
+    if given['by'] is not None and given['level'] == 'individual':
+        raise ValueError("by says nothing to individual records: use level='group'")
     if given['items'] is not None and not len(given['items']):
         raise ValueError("items is empty: name the items to ask, or leave it out")
     for name in OPTIONAL:
@@ -112,7 +114,7 @@ def _survey_records(survey, name, given):
     "Records of a survey."
     task = _survey_task(name, given['level'])
     _check_arguments(task, given)
-    some, told = _told(sample_respondents(survey, given['respondents'], given['seed']), given)
+    some = _with_told(sample_respondents(survey, given['respondents'], given['seed']), given)
     book = some.codebook
     variables = chosen_names(given['variables'], book.background, 'background variable', book.path)
     ask = _asked(task, given, variables=variables)
@@ -126,18 +128,20 @@ def _survey_records(survey, name, given):
     names = {*variables, *made.unique('question_id')}
     names |= {arm for arm, form in book.forms.items() if form in names}
     _say_unread(book, names, given['strict'])
-    made = _with_fields(made, {'told': [told]*len(made)} if told else {})
+    told = [] if 'attributes' in task.takes else variables    # what it predicts it can't be told
+    if not grouped and {*told} != {*survey.codebook.background}:
+        made = _with_fields(made, {'told': [told]*len(made)})
     return _with_terms(_with_more(made, book, ask.lang), book)
 
 # %% ../../nbs/tasks/09_registry.ipynb #g008t
-def _told(survey, given):
-    "The survey with the items that are told and not asked in its background; their names."
+def _with_told(survey, given):
+    "The survey with the items that are told and not asked in its background."
     items = survey.codebook.items
     told = [name for name in given['variables'] or () if name in items]
     for name in given['items'] or ():
         if name in told:
             raise ValueError(f"item {name!r} is asked and told: take it out of items or variables")
-    return with_told(survey, told), told
+    return with_told(survey, told)
 
 # %% ../../nbs/tasks/09_registry.ipynb #k002
 def _say_unread(book, names, strict):
@@ -175,9 +179,11 @@ def _with_terms(records, book):
 
 def _with_fields(records, more):
     "Records with more fields; large ones keep the folder that they lie in."
+    from datasets import List, Value    # slow to import
     told = records
     for field, values in more.items():
-        told = told.add_column(field, values)
+        texts = List(Value('string')) if isinstance(values[0], list) else None
+        told = told.add_column(field, values, feature=texts)
     told._folder = getattr(records, '_folder', None)    # lives as long as the records
     return told
 
@@ -202,6 +208,7 @@ def _interview_records(talks, name, given):
     if not len(made):
         also = ' and attributes' if 'attributes' in task.takes else ''
         raise ValueError(f"{talks.id}: has nothing to make {name} records of: check speakers{also}")
+    made = _with_fields(made, {'told': [[]]*len(made)})    # the dialogue is all that is told
     return _with_terms(made, talks.survey.codebook) if talks.survey else made
 
 # %% ../../nbs/tasks/09_registry.ipynb #g010n
@@ -244,6 +251,8 @@ def task_records(
         answer_form=answer_form, wording=wording, verbose=verbose)
     given |= dict(strict=strict, items=_names(items, 'items'))
     given['variables'] = _names(variables, 'variables')
+    if isinstance(attributes, str):
+        given['attributes'] = [attributes]
     for kind, make in _MAKERS.items():
         if isinstance(source, kind):
             return make(source, task, given)

@@ -38,7 +38,9 @@ def _differ(got, want, tol):
     if isinstance(want, pd.Series):
         return _series_differ(got, want, tol)
     if isinstance(want, (str, bool, dict, set)):
-        return '' if type(got) is type(want) and got == want else f'{_shown(got)} is not it'
+        plain = got.item() if isinstance(got, np.generic) else got    # numpy's True and texts
+        same = type(plain) is type(want) and plain == want
+        return '' if same else f'{_shown(got)} is not it'
     return _numbers_differ(got, want, tol)
 
 def _numbers_differ(got, want, tol):

@@ -132,7 +132,8 @@ def written_beside(
     beside.mkdir(parents=True)
     try:
         yield beside
-        shutil.rmtree(out/'merged', ignore_errors=True)
+        shutil.rmtree(out/'merged', ignore_errors=True)    # of a run that is replaced
+        (out/'validation.csv').unlink(missing_ok=True)
         for file in sorted(beside.iterdir(), key=lambda f: f.name == 'sft.json'):
             os.replace(file, out/file.name)
     finally:

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from contextlib import nullcontext
 from importlib import import_module
-from pathlib import Path
 from accelerate.utils import send_to_device
 from datasets import Dataset
-from ..models.loading import LM, memory_in_use
+from ..models.loading import LM, adapter_files, memory_in_use
 from ..models.prefix import can_share, shared_attention
 from ..models.adapters import check_policy, stage_start
 from .losses import needs_offset
@@ -56,7 +55,7 @@ def _of_adapter(lm, policy, given):
     "Settings of the run: an adapter that is continued keeps its shape."
     if policy != 'continue':
         return given
-    config = read_json(Path(lm.adapter)/'adapter_config.json')
+    config = read_json(adapter_files(lm.adapter)/'adapter_config.json')
     has = dict(rank=config['r'], alpha=config['lora_alpha'], dropout=config['lora_dropout'])
     for name, value in has.items():
         if given.get(name, value) != value:
@@ -251,7 +250,8 @@ def estimate_training(
     start = stage_start(lm, policy)
     model = start.model
     if not start.adapter:
-        with torch.random.fork_rng():
+        devices = [lm.device] if lm.device.type == 'cuda' else []
+        with torch.random.fork_rng(devices=devices):
             model = get_peft_model(model, lora_config(recipe))
     try:
         return estimate_run(model, rows, order, recipe, shared)

@@ -73,7 +73,7 @@ def rival_line(
         interval = f"{found['ci_low']:+.3f} to {found['ci_high']:+.3f}"
     said = (f"held-out respondents: log score {found['log_score']:.3f}, training shares "
         f"{found['training_shares']:.3f}: {found['verdict']} ({found['difference']:+.3f}, "
-        f"{interval})")
+        f"{interval}; the step was chosen by the same respondents)")
     if falling and found['verdict'] != 'better than the training shares':
         said += '; the last validation was the best, so train for longer'
     return said

@@ -283,7 +283,8 @@ def validation_score(
         model.eval().config.use_cache = True
         now = dataclasses.replace(lm, model=model, adapter=f'step {step}')
         try:
-            with torch.no_grad(), torch.random.fork_rng():
+            devices = [lm.device] if lm.device.type == 'cuda' else []
+            with torch.no_grad(), torch.random.fork_rng(devices=devices):
                 found = float(validate(now))
         finally:
             model.train(training).config.use_cache = cached
@@ -486,7 +487,8 @@ def _write_logs(trainer, new):
     "The trainer's log as tables; what of it, and of the software, goes on the card."
     history = trainer.state.log_history
     steps = [h for h in history if 'loss' in h]
-    log = pd.DataFrame([dict(step=h['step'], loss=h['loss'], lr=h['learning_rate']) for h in steps])
+    rows = [dict(step=h['step'], loss=h['loss'], lr=h['learning_rate']) for h in steps]
+    log = pd.DataFrame(rows, columns=['step', 'loss', 'lr'])    # none where it logs more rarely
     log.to_csv(new/'loss.csv', index=False)
     best = {}
     scores = [dict(step=h['step'], score=h['eval_score']) for h in history if 'eval_score' in h]
@@ -494,7 +496,7 @@ def _write_logs(trainer, new):
         pd.DataFrame(scores).to_csv(new/'validation.csv', index=False)
         best = dict(best_step=int(trainer.state.best_global_step),
             best_score=float(trainer.state.best_metric))
-    return dict(steps=int(log.step.iloc[-1]), processes=place()[1], **best,
+    return dict(steps=trainer.state.global_step, processes=place()[1], **best,
         seconds=round(history[-1]['train_runtime'], 1), versions=_versions())
 
 # %% ../../nbs/training/07_trainer.ipynb #4ed5691b
