@@ -34,6 +34,8 @@ def experiment_effects(
 )->pd.DataFrame: # as in `COLUMNS`: effect, effect_miss, effect_within with a margin; …_both
     """Effects of a randomised wording in people and in models. Tests are adjusted by Holm over the
     rows of a metric and predictor. Raises ValueError at an arm without records or order."""
+    if isinstance(arms, str):
+        raise ValueError(f"arms is {arms!r}: give the question ids of the arms as a list")
     records = _of_arms(records, arms)
     a = read_answers(records, by_source=False, strata=strata)
     x = option_values(a, option)

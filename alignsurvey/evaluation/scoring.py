@@ -11,6 +11,7 @@ import pandas as pd
 from ..tasks.registry import task_of
 from ..tasks.task import always_choice, answer_known
 from .table import typed_scores
+from ..records.schema import check_records
 from .groups import evaluate_groups
 from .free_answers import evaluate_values, have_free_beside
 from .free_answers import read_replies
@@ -108,6 +109,9 @@ def evaluate(
     design=None, # `Design` in place of the records' weights, strata and clusters, by respondent_id
 )->pd.DataFrame: # one row a score, columns as in `COLUMNS`
     "Score predictors on survey records. Raises ValueError naming predictor, record and remedy."
+    check_records(records)
+    if train is not None:
+        check_records(train, 'train')
     task = _one_task(records)
     predictions = _named(predictions)
     versus = [versus] if isinstance(versus, str) else versus

@@ -13,7 +13,7 @@ import sys
 import pandas as pd
 from contextlib import closing
 from pathlib import Path
-from ..records.schema import SHARE_FORMS, records_hash
+from ..records.schema import SHARE_FORMS, check_records, records_hash
 from ..tasks.registry import TASKS
 from .predictions import draw_keys, versions
 from .journal import Journal, readable, taking_turns
@@ -135,6 +135,7 @@ def predict(
     (score); auto is score where it can, else sample. Raises ValueError at records without
     options, respondents whom the adapter was trained on, an unknown elicitation, a file that is no
     journal of these data; OSError where the journal can't be written."""
+    check_records(records)
     ask = _asker(lm, records, unseen, batch, max_tokens if share_prefixes else 0, per_token)
     elicitation = elicitation or usual_elicitation(records)
     elicitation = ask.elicitation() if elicitation == 'auto' else elicitation

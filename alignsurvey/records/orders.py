@@ -9,7 +9,8 @@ __all__ = ['ORDERS', 'reorder']
 import itertools
 import math
 import random
-from .schema import SHARE_FORMS, answer_texts, option_block, share_text
+from .schema import SHARE_FORMS, answer_texts, check_records, option_block
+from .schema import share_text
 
 # %% ../../nbs/records/04_orders.ipynb #c029
 ORDERS = ('flip', 'shuffle', 'reverse', 'keep', 'cyclic', 'all')
@@ -109,6 +110,7 @@ def reorder(
     order of up to 4. Raises ValueError where a record shows none, or too many for all."""
     if how not in ORDERS:
         raise ValueError(f"how is {how!r}: use {', '.join(ORDERS[:-1])} or {ORDERS[-1]}")
+    check_records(records)
     pins, fields = _pinned(records, pin_last), _moved_fields(records)
     each = zip(records['record_id'][:], records['options'][:], pins)
     turns = [range(_n_orders(how, *one)) for one in each]

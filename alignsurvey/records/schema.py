@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMS', 'SHARE_FORMS', 'FIELDS', 'letters', 'option_block', 'answer_texts', 'share_lines', 'share_text',
-           'find_options', 'offset_of', 'offset_hash', 'records_hash']
+           'find_options', 'offset_of', 'offset_hash', 'check_records', 'records_hash']
 
 # %% ../../nbs/records/02_schema.ipynb #c002
 import hashlib
@@ -131,6 +131,19 @@ def offset_hash(
     "Fingerprint of the offsets, number by number."
     offsets = json.dumps(list(zip(records['record_id'][:], records['offset'][:])))
     return hashlib.sha256(offsets.encode()).hexdigest()[:16]
+
+# %% ../../nbs/records/02_schema.ipynb #cr001
+def check_records(
+    records, # what was given as records
+    what='records', # what the message calls them
+):
+    "Raises ValueError where these are none."
+    remedy = 'pass what survey.records or read_records gives'
+    if isinstance(records, dict):
+        remedy = "pass one part of it, such as splits['test']" if records else remedy
+    elif 'record_id' in getattr(records, 'column_names', ()):
+        return
+    raise ValueError(f"{what} is a {type(records).__name__} and no Dataset of records: {remedy}")
 
 # %% ../../nbs/records/02_schema.ipynb #c040
 def _hash_of(row):

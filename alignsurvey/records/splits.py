@@ -10,6 +10,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from .schema import check_records
 
 # %% ../../nbs/records/05_splits.ipynb #c034
 # of a group record, the group is the respondent
@@ -99,6 +100,7 @@ def split_records(
     records (old people, new questions) go nowhere and are counted. Raises ValueError where a side
     would be empty."""
     from datasets import DatasetDict
+    check_records(records)
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
         raise ValueError(f"test is {test} and validation {validation}: "
             "give shares between 0 and 1 that leave something to train on")

@@ -13,7 +13,7 @@ from ..models.adapters import read_card
 from ..models.export import public_name
 from ..training.rates import sweep_line
 from ..training.rival import rival_line
-from ..files.strict import read_json, yaml_text
+from ..files.strict import in_one_line, read_json, yaml_text
 from .tables import interval_level
 
 # %% ../../nbs/reporting/07_model_card.ipynb #c015
@@ -123,7 +123,7 @@ def push(
     private=True, # of a new repository; one that is there stays as it is
 )->str: # the address
     """Upload a folder with its card. Raises ValueError where `data` says nothing, FileNotFoundError
-    where there are no weights."""
+    where there are no weights, ConnectionError where the hub takes nothing."""
     from huggingface_hub import CommitOperationAdd, HfApi
     folder = Path(folder)
     if not any(folder.glob('*.safetensors')):
@@ -135,10 +135,14 @@ def push(
         for f in _files_to_share(folder)]
     adds.append(CommitOperationAdd('README.md', card.encode()))
     is_adapter = (folder/'adapter_config.json').exists()
-    api = HfApi()
-    address = api.create_repo(repo_id, private=private, exist_ok=True)
-    said = 'Adapter and card' if is_adapter else 'Model and card'
-    api.create_commit(repo_id, adds, commit_message=said)
+    api, said = HfApi(), 'Adapter and card' if is_adapter else 'Model and card'
+    try:
+        address = api.create_repo(repo_id, private=private, exist_ok=True)
+        api.create_commit(repo_id, adds, commit_message=said)
+    except Exception as e:    # of whichever client the hub's library has
+        why = in_one_line(e, 200)
+        raise ConnectionError(f"{repo_id}: was not uploaded ({why}): check the network, and log in "
+            "with `hf auth login`") from None
     return str(address)
 
 # %% ../../nbs/reporting/07_model_card.ipynb #m007

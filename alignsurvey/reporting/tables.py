@@ -71,13 +71,23 @@ def _best_first(rows, metric):
     return order.sort_values(na_position='last', ascending=is_lower_better(metric)).index
 
 # %% ../../nbs/reporting/01_tables.ipynb #1821c4f5
+def _known_names(scores, metrics):
+    "Names of metrics as a list. Raises ValueError at one that neither scores nor catalogue have."
+    names = [metrics] if isinstance(metrics, str) else metrics
+    known = {*METRICS, *scores.metric.dropna()}
+    for name in names or ():
+        if name not in known:
+            there = ', '.join(sorted(scores.metric.dropna().unique()))
+            raise ValueError(f"metrics names {name!r}: use some of {there}")
+    return names
+
 def score_table(
     scores, # frame from `evaluate`
     metrics=None, # names of metrics; default the main ones and any of the user's own
 )->pd.DataFrame: # one row a predictor, one column a metric: value and interval
     """Scores with intervals, best log score (or first metric) first, and how many answers failed
     where any did; '–' where a metric does not apply."""
-    rows = overall(scores)
+    rows, metrics = overall(scores), _known_names(scores, metrics)
     have = [m for m in rows.metric.unique() if m not in _DRAWN]
     if metrics is None:
         failed = rows[rows.metric == 'failed']
@@ -105,7 +115,8 @@ def _compared_rows(scores, metrics):
     "Rows of differences between predictors, over all items."
     compared = scores.versus.notna() & (scores.versus != 'noise floor')
     whole = scores.question_id.isna() & scores.group_var.isna()
-    return scores[compared & whole & scores.metric.isin(metrics or main_metrics(scores))]
+    names = _known_names(scores, metrics) or main_metrics(scores)
+    return scores[compared & whole & scores.metric.isin(names)]
 
 def _p_text(p):
     if pd.isna(p):

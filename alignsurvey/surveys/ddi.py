@@ -63,6 +63,9 @@ def read_ddi(
             "ask the archive for DDI with variables")
     for element in elements:
         _add_variable(said, element)
+    if not said.variables:
+        raise ValueError(f"{name}: none of its variables has a name: ask the archive for another "
+            "copy")
     _note_doubles(said, elements)
     return said
 

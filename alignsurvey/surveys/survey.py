@@ -115,6 +115,9 @@ def load(cls:Survey,
     """Read and check a survey. The codebook is by default codebook.yaml beside the file, else what
     the file says itself. Raises FileNotFoundError, PermissionError or ValueError, naming file,
     row, column and remedy."""
+    if not isinstance(path, (str, Path)):
+        raise ValueError(f"a {type(path).__name__} is no file: give its path; of a frame "
+            "Survey(frame, codebook) makes a survey")
     path = find_data(path)
     _refuse_sheet(path)
     beside, sources = path.with_name('codebook.yaml'), _sources(codebook)

@@ -128,7 +128,8 @@ _q5 = Exercise(6, 'errors', _errors, same_as(),
             lambda: _errors(lambda gap: np.abs(gap).sum())},
     hints=('For each strength and each sample: pooled_shares(yes, n, strength) - others.',
         'The mean of the absolute values; then the mean over samples.'),
-    after='Too little pooling is noise, too much is bias: the best is between.')
+    after='Too little pooling is noise, too much is bias. Where groups are much alike, as here, '
+        'even far too much costs little: is the last difference more than chance?')
 
 # %% ../../nbs/teaching/16_lesson_6.ipynb #c012
 @functools.cache
