@@ -1204,6 +1204,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                   'alignsurvey/files/strict.py'),
                                           'alignsurvey.files.strict._odd_row': ( 'files/strict.html#_odd_row',
                                                                                  'alignsurvey/files/strict.py'),
+                                          'alignsurvey.files.strict._represented': ( 'files/strict.html#_represented',
+                                                                                     'alignsurvey/files/strict.py'),
                                           'alignsurvey.files.strict._where_twice': ( 'files/strict.html#_where_twice',
                                                                                      'alignsurvey/files/strict.py'),
                                           'alignsurvey.files.strict._yaml_fault': ( 'files/strict.html#_yaml_fault',

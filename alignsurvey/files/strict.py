@@ -185,6 +185,14 @@ class _Plain(yaml.SafeDumper):
 for _kind, _form in _NUMBERS.items():
     _Plain.add_implicit_resolver(_TAG + _kind, re.compile(f'^(?:{_form})$'), list('-+.0123456789'))
 
+_BREAKS = re.compile('[\x85\u2028\u2029\ufeff]')    # YAML reads them as ends of lines, or not
+
+def _represented(dumper, text):
+    "A text, in double quotation marks where something in it must be escaped."
+    return dumper.represent_scalar(_TAG + 'str', text, '"' if _BREAKS.search(text) else None)
+
+_Plain.add_representer(str, _represented)
+
 def yaml_text(
     value, # mappings, lists, text, numbers, truth values and None
     *,
