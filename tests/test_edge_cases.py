@@ -14,7 +14,7 @@ from alignsurvey.evaluation.groups import evaluate_groups
 from alignsurvey.evaluation.judging import judge, lm_judge
 from alignsurvey.evaluation.probes import reword
 from alignsurvey.models.adapters import lineage, trained_on
-from alignsurvey.prediction.batch_api import _files, in_batches
+from alignsurvey.prediction.batch_api import in_batches
 from alignsurvey.prediction.journal import Journal
 from alignsurvey.prediction.server import Server
 from alignsurvey.surveys.codebook import read_codebook
@@ -107,9 +107,9 @@ def test_a_file_of_requests_is_cut_by_its_size(monkeypatch):
     server = Server('m', 'http://127.0.0.1:1/v1', options=dict(extra_body=dict(top_k=-1)))
     batched = in_batches(server, per_file=3)
     requests = [(str(i), None, dict(messages=['x'*50], **server.options)) for i in range(7)]
-    assert [len(lines) for lines in _files(batched, requests)] == [3, 3, 1]
+    assert [len(lines) for lines in batch_api.request_files(batched, requests)] == [3, 3, 1]
     monkeypatch.setattr(batch_api, '_MOST_BYTES', 400)
-    files = list(_files(batched, requests))
+    files = list(batch_api.request_files(batched, requests))
     assert sum(map(len, files)) == 7 and all(len(b'\n'.join(lines)) <= 400 for lines in files)
     body = json.loads(files[0][0])['body']
     assert body['top_k'] == -1 and 'extra_body' not in body

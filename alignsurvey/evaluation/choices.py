@@ -20,7 +20,8 @@ from ..records.answers import cluster_draws, cluster_sums, clusters_of
 from ..records.answers import read_answers
 from ..prediction.forecasts import check_rule, read_forecast
 from ..prediction.baselines import baseline_predictions
-from .table import Resampling, checked_versus, holm_within, typed_scores, within_limits
+from .table import Resampling, checked_versus, holm_within
+from .table import typed_scores, within_limits
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c014
 _Part = namedtuple('_Part', 'rows weight x')    # records, their weights (n,), contributions (n, F)

@@ -119,10 +119,10 @@ def judge_scores(
     versus=None, # a predictor to compare the others with, turn by turn
     n_boot=2_000, # resamples of respondents
     seed=0, # of the resamples
-)->pd.DataFrame: # judge_naturalness …, judge_unrated, judge_alpha_…, judge_again_…, judge_first_…
-    """Mean ratings, unrated turns, agreement (ordinal alpha, between judges and between repeats) and order
-    effect, with 95 % intervals over respondents, in the columns of `evaluate`; differences with p
-    adjusted by Holm. Raises ValueError where `versus` is no predictor."""
+)->pd.DataFrame: # judge_naturalness …, judge_unrated, judge_alpha_…, _again_… and _first_…
+    """Mean ratings, unrated turns, agreement (ordinal alpha, between judges and between repeats)
+    and order effect, with 95 % intervals over respondents, in the columns of `evaluate`;
+    differences with p adjusted by Holm. Raises ValueError where `versus` is no predictor."""
     code, people = pd.factorize(judgements.respondent_id)
     draws = np.vstack(list(resamples(len(people), n_boot, seed)))
     given = judgements.assign(at=code)

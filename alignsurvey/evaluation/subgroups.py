@@ -241,7 +241,8 @@ def subgroup_excess(
     n_boot=1000, seed=0, alpha=.05, # resamples; seed; 1 minus the level of all intervals together
 )->pd.DataFrame: # a row a group, then each variable's gap; columns as in `COLUMNS`
     """How much worse than the group's own shares, in units of the metric and positive where worse;
-    in accuracy groups are not compared, since a group's one answer is unsure near a tie. Raises ValueError for an unknown variable or metric, and for predictors without probabilities
+    in accuracy groups are not compared, since a group's one answer is unsure near a tie. Raises
+    ValueError for an unknown variable or metric, and for predictors without probabilities
     that a metric needs."""
     m = subgroup_metric(metric)
     a = read_answers(records, strata=strata)

@@ -61,9 +61,8 @@ def specification_effects(
         return found
     columns, both = [], []
     for name in choices.index:
-        one = not isinstance(rivals, dict)
-        f = forecast(name, frames[name])
-        g = forecast('the rival' if one else f'the rival of {name}', rivals if one else rivals[name])
+        own = rivals[name] if isinstance(rivals, dict) else rivals
+        f, g = forecast(name, frames[name]), forecast(f'the rival of {name}', own)
         used = {of: mask & g.used[of] for of, mask in f.used.items()}
         columns.append(draws(f, used) - draws(g, used))
         both.append(int(used[m.over].sum()))
@@ -75,8 +74,8 @@ def _answered_notes(found):
     "Of each specification on which records it rests, where not on all."
     if found.both is None:
         return [None]*len(found.choices)
-    return [f'on {n:,} of {found.records:,} records that both answered' if n < found.records else None
-        for n in found.both]
+    total = f'of {found.records:,} records that both answered'
+    return [f'on {n:,} {total}' if n < found.records else None for n in found.both]
 
 def specification_table(
     found, # a `Multiverse`
@@ -191,9 +190,9 @@ def _explained_words(table):
     if told:
         return ('Of the variance between specifications, these choices explain more than chance: '
             f"{', '.join(told)}.")
-    first = table.iloc[0]
-    return ('No choice is shown to explain more of the variance between specifications than chance: '
-        f'at most {first.choice}, {first.value:.0%} ({first.ci_low:.0%} to {first.ci_high:.0%}).')
+    r = table.iloc[0]
+    return ('No choice is shown to explain more of the variance between specifications than '
+        f'chance: at most {r.choice}, {r.value:.0%} ({r.ci_low:.0%} to {r.ci_high:.0%}).')
 
 def multiverse_words(
     found, # a `Multiverse`

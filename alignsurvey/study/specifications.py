@@ -223,7 +223,8 @@ def keep_specifications(
     why = np.array([f'{name}: {said}' for name, said in failed.items()], str)
     kept = {k: v for k, v in found.clusters.items() if v is not None}
     with written_whole(study.folder/'specifications.npz') as part, open(part, 'wb') as out:
-        np.savez(out, draws=found.draws, both=found.both, records=found.records, names=np.array(found.choices.index, str), failed=why,
+        np.savez(out, draws=found.draws, both=found.both, records=found.records, failed=why,
+            names=np.array(found.choices.index, str),
             columns=np.array(found.choices.columns, str),
             choices=found.choices.to_numpy().astype(str), **kept)
 
