@@ -3658,6 +3658,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                          'alignsurvey/surveys/importers.py'),
                                                'alignsurvey.surveys.importers._renamed_sets': ( 'surveys/importers.html#_renamed_sets',
                                                                                                 'alignsurvey/surveys/importers.py'),
+                                               'alignsurvey.surveys.importers._with_names': ( 'surveys/importers.html#_with_names',
+                                                                                              'alignsurvey/surveys/importers.py'),
                                                'alignsurvey.surveys.importers.as_in_columns': ( 'surveys/importers.html#as_in_columns',
                                                                                                 'alignsurvey/surveys/importers.py'),
                                                'alignsurvey.surveys.importers.describe': ( 'surveys/importers.html#describe',

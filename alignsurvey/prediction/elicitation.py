@@ -100,6 +100,7 @@ def as_predictor(
 def _asker(lm, records, unseen, batch, max_tokens, per_token):
     """Who is asked. Raises ValueError where it has been trained on the records, or where their
     terms forbid to send them there."""
+    check_records(records)
     if not is_predictor(lm):
         from alignsurvey.models.adapters import check_unseen, trained_on
         check_unseen(trained_on(getattr(lm, 'adapter', None)), records, unseen)
@@ -135,7 +136,6 @@ def predict(
     (score); auto is score where it can, else sample. Raises ValueError at records without
     options, respondents whom the adapter was trained on, an unknown elicitation, a file that is no
     journal of these data; OSError where the journal can't be written."""
-    check_records(records)
     ask = _asker(lm, records, unseen, batch, max_tokens if share_prefixes else 0, per_token)
     elicitation = elicitation or usual_elicitation(records)
     elicitation = ask.elicitation() if elicitation == 'auto' else elicitation

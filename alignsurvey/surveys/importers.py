@@ -42,11 +42,21 @@ def read_metadata(
     if kind in _REFUSED:
         raise ValueError(f"{path.name}: {_REFUSED[kind]}")
     if kind in IMPORTERS:
-        return IMPORTERS[kind](path)
+        return _with_names(IMPORTERS[kind](path), path.name)
     if kind in READERS:
         return read_described(path)[1]
     raise ValueError(f"{path.name}: says nothing that is read here: "
         f"give {', '.join(IMPORTERS)}, or a labelled data file such as .sav")
+
+def _with_names(said, path):
+    "What has no name is noted and left out. Raises ValueError where nothing has one."
+    unnamed = [name for name in said.variables if not name.strip()]
+    for name in unnamed:
+        del said.variables[name]
+        said.unread.append('a question without a name')
+    if unnamed and not said.variables:
+        raise ValueError(f"{path}: none of its questions has a name: export it anew")
+    return said
 
 # %% ../../nbs/surveys/15_importers.ipynb #k010
 def read_described(
