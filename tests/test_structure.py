@@ -183,9 +183,9 @@ def test_boosting_learns_from_training_alone_and_takes_new_categories():
     y = rng.integers(0, 3, (300, 2))
     make = lambda a, b, names: make_records([dict(r, record_id=f'{a}-{i}', respondent_id=f'{a}-{i}', groups=dict(g=names[i % len(names)], h=None)) for i, r in enumerate(survey(y[a:b], k=3).to_list())])
     train, test = make(0, 200, ['x', 'y']), make(200, 300, ['x', 'z'])
-    one = baseline_predictions(train, test, boosting=True)['boosting']
+    one = baseline_predictions(train, test, names='boosting')['boosting']
     other = test.map(lambda r: dict(answer_index=0), load_from_cache_file=False)
-    assert one.equals(baseline_predictions(train, other, boosting=True)['boosting'])
-    few = baseline_predictions(train, test.select(range(5)), boosting=True)['boosting']
+    assert one.equals(baseline_predictions(train, other, names='boosting')['boosting'])
+    few = baseline_predictions(train, test.select(range(5)), names='boosting')['boosting']
     assert few.probs.tolist() == one.probs[:5].tolist()
     assert all(min(p) > 0 and sum(p) == pytest.approx(1) for p in one.probs)

@@ -529,13 +529,9 @@ def _asker(model, adapter, server, prices, batches, connection):
 # %% ../../nbs/cli/03_commands.ipynb #e45f88ad
 def _local(model, adapter):
     "A model on this machine; of several GPUs the one of this process."
-    import torch
     from alignsurvey.models.loading import load_model
-    device = None
-    if torch.cuda.is_available() and 'LOCAL_RANK' in os.environ:
-        device = f"cuda:{int(os.environ['LOCAL_RANK'])}"
     try:
-        return load_model(model, adapter=adapter, device=device)
+        return load_model(model, adapter=adapter)
     except FileNotFoundError as e:
         if adapter or '/' in model:
             raise

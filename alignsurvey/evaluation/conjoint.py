@@ -141,7 +141,7 @@ def rows(self:_Components, y, metric, about, margin=None):
     found = []
     for g, group in enumerate(self.groups):
         keep = (self.group == g) & ~np.isnan(y).any(0) & (self.a.weight > 0)
-        whole = None    # one fit serves all components of which no combination is barred
+        fits = {}
         for k, (name, level) in enumerate(self.later):
             row = dict(about, metric=metric, **self.named(name, group), question_id=level,
                 versus=self.levels[name][0])
@@ -150,11 +150,10 @@ def rows(self:_Components, y, metric, about, margin=None):
                 found.append(dict(row, note=f'suppressed: fewer than {self.min_n} respondents '
                     'at a level'))
                 continue
-            if self.barred[k]:
-                fit = self.fitted(y, told)
-            else:
-                fit = whole = whole or self.fitted(y, told)
-            found += self.tested(fit.get(k + 1), k, told, row, margin)
+            key = k if self.barred[k] else None    # one fit serves all that are not barred
+            if key not in fits:
+                fits[key] = self.fitted(y, told)
+            found += self.tested(fits[key].get(k + 1), k, told, row, margin)
     return found
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j010s

@@ -262,14 +262,19 @@ def plan_parts(
     own = np.cumsum(lengths - shared + (0 if extra is None else np.array(extra)[order]))
     parts, start = [], 0
     while start < len(order):
-        room = max_tokens - shared[start] + (own[start - 1] if start else 0)
-        stop = max(start + 1, np.searchsorted(own, room, 'right'))
-        if stop < len(order):
-            half = max(start + 1, np.searchsorted(own, room - max_tokens//2))
-            stop -= shared[half:stop + 1][::-1].argmin()
+        stop = _cut(own, shared, start, max_tokens)
         parts.append([order[i] for i in range(start, stop)])
         start = stop
     return parts
+
+def _cut(own, shared, start, max_tokens):
+    "Where a part ends: where it is full, or in its second half where least is shared."
+    room = max_tokens - shared[start] + (own[start - 1] if start else 0)
+    full = max(start + 1, np.searchsorted(own, room, 'right'))
+    if full >= len(own):
+        return full
+    half = max(start + 1, np.searchsorted(own, room - max_tokens//2))
+    return min(range(half, full + 1), key=lambda i: (shared[i], -i))
 
 # %% ../../nbs/models/05_prefix.ipynb #c026
 def shared_option_logprobs(

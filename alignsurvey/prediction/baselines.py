@@ -224,7 +224,6 @@ def baseline_predictions(
     test, # records to predict
     *,
     names=None, # None: all that are quick; a name: that one too; a list of names: these alone
-    boosting=False, # True: as names='boosting'
 )->dict: # name of a baseline -> predictions
     """Predictions that take no language model; where questions are new, one of those that say the
     same. Raises ValueError where a record is on both sides, or at an unknown name."""
@@ -235,7 +234,6 @@ def baseline_predictions(
         refuse_records(pd.Index(a.ids).isin(t.ids), a.ids,
             "is in both train and test: split again with split_records")
     unseen = _not_in_training(a, t)
-    names = 'boosting' if boosting else names
     chosen = chosen_baselines(names, t is not None, new_items=len(unseen) > 0)
     found, notes = _fit_questions(chosen, a, t, train, test)
     same = {}

@@ -564,14 +564,14 @@ def _hangs_together(s, ratio, far, terms):
     None."""
     tests = [r for r in (ratio, far) if r is not None]
     tests += [] if terms is None else list(terms.itertuples())
-    shown = _shown_together(*(r.p for r in tests))
+    shown = iter(_shown_together(*(r.p for r in tests)))    # in the order of the tests
     said = []
     if ratio is not None:
-        said.append(_variance_words(ratio, shown.pop(0), len(tests)))
+        said.append(_variance_words(ratio, next(shown), len(tests)))
     if far is not None:
-        said.append(_correlation_words(far, shown.pop(0), len(tests)))
+        said.append(_correlation_words(far, next(shown), len(tests)))
     if terms is not None:
-        said.append(_coefficient_words(s.formula, terms, shown))
+        said.append(_coefficient_words(s.formula, terms, list(shown)))
     return ' '.join(filter(None, said))
 
 # %% ../../nbs/reporting/05_sections.ipynb #c9c71868

@@ -75,9 +75,8 @@ def _in_blocks(questions, payloads, said):
         if _map(_map(block.get('Options')).get('LoopingOptions')):
             said.unread.append(f"block {_text(block.get('Description'))!r} is asked in a loop: "
                 "its columns have a number before their names")
-    rest = [i for i in questions if not blocks or (i not in order and str(i) not in thrown)]
-    return [questions[i] for i in dict.fromkeys([*order, *(rest if not order else [])])
-        if i in questions]
+    order = order or [i for i in questions if str(i) not in thrown]
+    return [questions[i] for i in dict.fromkeys(order) if i in questions]
 
 # %% ../../nbs/surveys/11_qualtrics.ipynb #k012
 def _add_question(said, q, lang):

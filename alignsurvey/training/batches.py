@@ -7,13 +7,14 @@ __all__ = ['SHARED', 'OPTIONS', 'TOKENS', 'PADDED', 'tokenised', 'respondents_of
            'collate_shared', 'collate_answers', 'Layout', 'layout_of']
 
 # %% ../../nbs/training/05_batches.ipynb #c002
+import math
 import numpy as np
 import pandas as pd
 import torch
 from dataclasses import dataclass
 from functools import partial
 from ..models.chat import answer_ids, record_ids
-from ..models.prefix import plan_parts, prefix_batch, read_logprobs
+from ..models.prefix import option_batch, plan_parts, read_logprobs
 from ..models.scoring import option_logprobs
 from .losses import answer_sequences, get_loss, loss_values, part_loss
 
@@ -119,15 +120,14 @@ def _piece(order, task):
     "What an epoch takes of a task: records, and the place of each in the epoch, 0 to 1."
     n = order.drawn[task]
     size = sum(map(len, order.blocks[task]))
-    first, start = divmod(order.epoch*n, size)
-    rows = []
-    for k in range(first, first + 1 + (start + n - 1)//size):
-        rows.extend(_pass(order, task, k))
-    rows = np.array(rows[start:start + n], dtype=int)
-    begins = np.flatnonzero(np.diff(order.who[rows], prepend=-1))    # the next respondent
+    start, end = order.epoch*n, (order.epoch + 1)*n
+    passes = range(start//size, math.ceil(end/size))
+    stream = [row for k in passes for row in _pass(order, task, k)]
+    rows = np.array(stream[start % size:][:n], dtype=int)
+    is_new = np.diff(order.who[rows], prepend=-1) != 0    # the next respondent
     rng = np.random.default_rng([order.seed, order.epoch, task, 1])
-    place = (begins + rng.random(len(begins)))/max(n, 1)
-    return rows, np.repeat(place, np.diff(np.r_[begins, n]))
+    place = (np.flatnonzero(is_new) + rng.random(is_new.sum()))/max(n, 1)
+    return rows, place[is_new.cumsum() - 1]
 
 # %% ../../nbs/training/05_batches.ipynb #c022
 def _counted(n):
@@ -170,22 +170,14 @@ def collate_shared(
 )->dict: # parts, and labels that count
     "The parts of a step: each a pass over prompts that share what they can."
     count = _count(rows, recipe)
+    prompts, options = ([r[name] for r in rows] for name in ('prompt', 'options'))
     parts = []
     for some in part_plan(rows, recipe):
-        some = [rows[i] for i in some]
-        parts.append(dict(prefix_batch=_pass_over(some), sizes=_sizes(some, recipe),
-            wanted=_wanted(some), count=count))
+        mine = [rows[i] for i in some]
+        batch = option_batch(prompts, options, some, 'cpu')
+        parts.append(dict(prefix_batch=batch, sizes=_sizes(mine, recipe), wanted=_wanted(mine),
+            count=count))
     return dict(parts=parts, labels=_counted(count))
-
-# %% ../../nbs/training/05_batches.ipynb #11fae661
-def _pass_over(rows):
-    "One pass over the prompts and answers of some rows."
-    sequences, starts = [], []
-    for r in rows:
-        for answer in r['options']:
-            sequences.append(r['prompt'] + answer)
-            starts.append(len(r['prompt']))
-    return prefix_batch(sequences, starts)
 
 # %% ../../nbs/training/05_batches.ipynb #b5400016
 def _collate_options(rows, recipe, fill):
