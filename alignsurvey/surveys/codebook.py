@@ -748,10 +748,14 @@ def draft(cls:Codebook,
     *,
     id:str='mysurvey', # short name of the survey
 )->Codebook: # to edit: every question is marked guessed
-    "A first codebook, from what a file says and from column names and values."
+    """A first codebook, from what a file says and from column names and values. Raises ValueError
+    naming file and question."""
     from alignsurvey.surveys.draft import draft_codebook    # few load a survey to draft one
     spec, guessed = draft_codebook(frame, notes, id=id)
-    book = read_codebook(spec, 'draft')
+    try:
+        book = read_codebook(spec, 'draft')
+    except ValueError as e:    # what a file says that can't stand in a codebook
+        raise ValueError(f"{getattr(notes, 'path', '') or id}: {e}") from None
     book.guessed = guessed
     return book
 

@@ -444,10 +444,7 @@ def _twin_survey(files, known):
     variables['pid'] = Variable('pid', role='id')
     about = dict(title=known.title, citation=known.citation, terms=known.terms)
     said = Metadata(files[0].name, variables, about)
-    try:
-        book = Codebook.draft(frame, said, id='twin2k500')
-    except ValueError as e:    # an answer that can be no option
-        raise ValueError(f"{files[0].name}: {e}") from None
+    book = Codebook.draft(frame, said, id='twin2k500')
     return Survey(frame[book.columns], book, files[0].name), len(other)
 
 # %% ../../nbs/tasks/13_published.ipynb #p036
