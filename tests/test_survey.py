@@ -25,7 +25,7 @@ def questions(draw):
     codes = draw(st.lists(CODES, min_size=4, max_size=7, unique_by=str))
     texts = draw(st.lists(WORDS.filter(is_one_line), min_size=len(codes), max_size=len(codes), unique_by=plain))
     k = draw(st.integers(2, len(codes) - 1))
-    return dict(question={'en': draw(WORDS), 'zh': draw(WORDS)}, scale=draw(st.sampled_from(['ordinal', 'nominal'])), options=dict(zip(codes[:k], texts)),
+    return dict(question={'en': draw(WORDS.filter(str.strip)), 'zh': draw(WORDS.filter(str.strip))}, scale=draw(st.sampled_from(['ordinal', 'nominal'])), options=dict(zip(codes[:k], texts)),
                 missing={c: draw(st.sampled_from(KINDS)) for c in codes[k:]}, blank=draw(st.sampled_from(KINDS)))
 
 
