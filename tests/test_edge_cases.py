@@ -296,3 +296,11 @@ def test_later_stages_leave_no_part_of_the_first_out(tmp_path):
     design = survey_design(frame, psu=['school', 'pupil'], fpc=['all_schools', 'all_pupils'])
     row = evaluate(records, said, baselines=False, n_boot=200, design=design).query("metric == 'share' and predictor == 'human'").iloc[0]
     assert row.ci_high - row.ci_low > .05
+
+
+@pytest.mark.parametrize('frame, said', [
+    (dict(id=['a', 'a'], q=[1, 2]), "'a' stands twice as respondent id"), (dict(id=[], q=[]), 'has no respondents'), (dict(q=[1]), "has no column 'id'"), (dict(id=['a', ' '], q=[1, 2]), 'is no respondent id')])
+def test_a_survey_made_of_a_frame_has_people_each_once(frame, said):
+    book = read_codebook(dict(id='t', respondent_id='id', items=dict(q=dict(question='Q?', options={1: 'a', 2: 'b'}))), 'b.yaml')
+    with pytest.raises(ValueError, match=said):
+        Survey(pd.DataFrame(frame), book, 't.csv').records(verbose=False)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Survey', 'whom', 'draft_survey', 'draft_codebook_of', 'coded', 'was_asked', 'profile', 'numeric', 'weights',
-           'check_survey', 'background']
+           'check_ids', 'check_survey', 'background']
 
 # %% ../../nbs/surveys/04_survey.ipynb #c002
 import dataclasses
@@ -298,15 +298,24 @@ def weights(
     return w
 
 # %% ../../nbs/surveys/04_survey.ipynb #c013a
-def _check_ids(survey):
-    "Raises ValueError at an id that is missing or stands twice."
+def check_ids(
+    survey:Survey, # a survey just read or made
+):
+    "Raises ValueError where there is nobody, or at an id that is missing or stands twice."
+    if not len(survey):
+        raise ValueError(f"{survey.path}: has no respondents: "
+            "check that the file is the one you meant")
     name = survey.codebook.design.get('respondent_id')
-    if name:
-        ids = survey.frame[name]
-        blank = ids.isna() | ids.map(lambda v: not str(v).strip())
-        _first_bad(survey, name, blank.to_numpy(bool), 'is no respondent id: fill it in')
-        _first_bad(survey, name, ids.duplicated().to_numpy(),
-            'stands twice as respondent id: make ids unique, or name another column')
+    if not name:
+        return
+    if name not in survey.frame:
+        raise ValueError(f"{survey.path}: has no column {name!r}, which {survey.codebook.path} "
+            "names as respondent_id: make it a column")
+    ids = survey.frame[name]
+    blank = ids.isna() | ids.map(lambda v: not str(v).strip())
+    _first_bad(survey, name, blank.to_numpy(bool), 'is no respondent id: fill it in')
+    _first_bad(survey, name, ids.duplicated().to_numpy(),
+        'stands twice as respondent id: make ids unique, or name another column')
 
 # %% ../../nbs/surveys/04_survey.ipynb #c013ab
 def check_survey(
@@ -316,10 +325,7 @@ def check_survey(
     if not survey.codebook.items:
         raise ValueError(f"{survey.codebook.path}: names no items: "
             "add at least one under `items:`")
-    if not len(survey):
-        raise ValueError(f"{survey.path}: has no respondents: "
-            "check that the file is the one you meant")
-    _check_ids(survey)
+    check_ids(survey)
     weights(survey)
     for name, q in survey.codebook.questions.items():
         if labels(q) or q.scale != 'numeric':

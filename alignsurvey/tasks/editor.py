@@ -29,6 +29,8 @@ def _pairs(text, what):
         if not found:
             raise ValueError(f"{what}: {line.strip()!r} has no =: write a code, =, and what it "
                 "means, one a line")
+        if code.strip() in pairs:
+            raise ValueError(f"{what}: code {code.strip()!r} stands twice: keep one")
         pairs[code.strip()] = said.strip()
     return pairs
 
@@ -78,6 +80,8 @@ def with_fields(
         part = 'items' if role == 'item' else role
         spec[part][name] = _entry(old, fields, lang, f'{book.path}: {name!r}', decided)
     elif role in _DESIGN:
+        if spec.get(role) not in (None, name):    # there is one of each
+            spec['other'][spec[role]] = 'spare_weight' if role == 'weight' else 'ignore'
         spec[role] = name
     else:
         spec['other'][name] = role
@@ -207,6 +211,9 @@ def _save(self:Editor):
         self.book.save(self.path, overwrite=self._saved)
         self._saved = True
         self._say(f'saved as {self.path}')
+    except FileExistsError:
+        self._say(f'{self.path} exists already: to replace it, run in a cell '
+            f'book.save({str(self.path)!r}, overwrite=True) with this codebook as book')
     except OSError as e:
         self._say(str(e))
 

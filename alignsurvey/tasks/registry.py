@@ -9,7 +9,7 @@ __all__ = ['TASKS', 'get_task', 'task_of', 'task_records', 'parse_answer', 'huma
 import warnings
 from fastcore.basics import patch
 from ..surveys.codebook import Codebook, in_lang, unread_parts
-from ..surveys.survey import Survey
+from ..surveys.survey import Survey, check_ids
 from ..surveys.interviews import Interviews
 from ..records.schema import FIELDS, SHARE_FORMS
 from ..parsing.options import WHY
@@ -114,6 +114,7 @@ def _survey_records(survey, name, given):
     "Records of a survey."
     task = _survey_task(name, given['level'])
     _check_arguments(task, given)
+    check_ids(survey)
     some = _with_told(sample_respondents(survey, given['respondents'], given['seed']), given)
     book = some.codebook
     variables = chosen_names(given['variables'], book.background, 'background variable', book.path)
