@@ -56,6 +56,7 @@ def one_try(lm, name, who, folder):
     folder = folder/name.replace(' ', '_')
     train, validation = variant(records, *who)
     if not (folder/'took.json').exists():
+        folder.mkdir(parents=True, exist_ok=True)
         told = with_offsets(train, validation, lm=lm) if training.get('loss') == 'residual' else (train, validation)
         start = time.perf_counter()
         if training or records or name == 'plain':

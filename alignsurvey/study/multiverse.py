@@ -135,7 +135,7 @@ def variance_explained(
     return table.sort_values('value', ascending=False, ignore_index=True)
 
 # %% ../../nbs/study/06_multiverse.ipynb #ve001
-def _by_chance(found, choice, share, turns=499):
+def _by_chance(found, choice, share, turns=199):
     "How often a choice whose values are dealt out anew explains as much."
     rng, choices, many = np.random.default_rng(0), found.choices, 0
     off = found.draws[0] - found.draws[0].mean()

@@ -301,7 +301,7 @@ def _counted_rows(file, known):
             if group in known.columns.values() or group in ('Refused', 'nan'):
                 continue
             if not isinstance(counts, dict) or not all(
-                    isinstance(n, (int, float)) and abs(n) < np.inf for n in counts.values()):
+                    isinstance(n, (int, float)) and abs(n) < 1e12 for n in counts.values()):
                 raise ValueError(f"{where}: {group!r} is {in_brief(counts)}: a dict of counts "
                     "is needed")
             shares = [counts.get(o, 0) for o in options]
