@@ -2,8 +2,7 @@
 
 General Social Survey 2018, the demo's six items, as many of its training respondents as give so many answers; 80 validation respondents, who are in no test. Each try is trained anew from
 the embedded model. Its log score stands beside that of plain fine-tuning and of the training shares; differences are paired, answer by answer, with intervals over respondents.
-Run: python benchmarks/factors.py [--size 250] [--tries 'plain' 'rank 32' ...] [--quick]. What is done lies under runs/factors, and it goes on there. Writes benchmarks/factors.json;
-the one that is there is of --tries plain 'learning rate 3e-4' 'learning rate 3e-3'."""
+Run: python benchmarks/factors.py [--size 250] [--tries 'plain' 'rank 32' ...] [--quick]. What is done lies under runs/factors, and it goes on there. Writes benchmarks/factors.json."""
 import json
 import time
 from pathlib import Path
@@ -15,6 +14,8 @@ from alignsurvey.study.study import ordered, study_records
 from alignsurvey.training.rival import beside_shares
 from learning_curve import OFFSET, PLAIN, demo_study_of, first_answers, log_scores, of, people, splits
 from options import Options
+
+TOLD = demo_study_of().settings['background']
 
 # name -> (the group that it stands in, what changes in training, what changes in the records)
 TRIES = {
@@ -32,6 +33,7 @@ TRIES = {
     'letters alone': ('prompt', {}, dict(answer_form='label')),
     'options as asked': ('prompt', {}, dict(order='flip')),
     'no background': ('prompt', {}, dict(background=[])),
+    'own answers told': ('prompt', {}, dict(background=[*TOLD, 'natenvir', 'natarms', 'natfare'])),
     'three orders averaged': ('asking', {}, {})}
 
 
