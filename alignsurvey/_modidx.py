@@ -4379,6 +4379,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                    'alignsurvey/tasks/registry.py'),
                                             'alignsurvey.tasks.registry._check_arguments': ( 'tasks/registry.html#_check_arguments',
                                                                                              'alignsurvey/tasks/registry.py'),
+                                            'alignsurvey.tasks.registry._hides': ( 'tasks/registry.html#_hides',
+                                                                                   'alignsurvey/tasks/registry.py'),
                                             'alignsurvey.tasks.registry._interview_records': ( 'tasks/registry.html#_interview_records',
                                                                                                'alignsurvey/tasks/registry.py'),
                                             'alignsurvey.tasks.registry._names': ( 'tasks/registry.html#_names',

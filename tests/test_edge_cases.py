@@ -304,3 +304,19 @@ def test_a_survey_made_of_a_frame_has_people_each_once(frame, said):
     book = read_codebook(dict(id='t', respondent_id='id', items=dict(q=dict(question='Q?', options={1: 'a', 2: 'b'}))), 'b.yaml')
     with pytest.raises(ValueError, match=said):
         Survey(pd.DataFrame(frame), book, 't.csv').records(verbose=False)
+
+
+def test_what_is_told_is_named_where_it_is_not_all():
+    from alignsurvey.all import Interviews
+    from alignsurvey.surveys.bundled import data_folder
+    folder = data_folder('invented_interviews')
+    people = Survey.load('invented_interviews')
+    talks = Interviews.load(folder/'turns_en.jsonl', people)
+    assert talks.records('role', verbose=False)['told'][0] == []
+    assert 'told' not in talks.records('interview', verbose=False).column_names
+    profile = dict(id='t', background=dict(sex=dict(question='Sex?', options={1: 'f', 2: 'm'}), age=dict(question='Age?', options={1: 'young', 2: 'old'})),
+        items=dict(buy=dict(question='A phone for {price}. Buy it?', options={1: 'yes', 2: 'no'})),
+        sets=dict(phones=dict(kind='conjoint', columns=['buy'], attributes=dict(price=dict(columns=['p'], levels={1: '100 euros', 2: '400 euros'})))))
+    shop = Survey(pd.DataFrame(dict(sex=['1', '2'], age=['1', '2'], buy=['1', '2'], p=['1', '2'])), read_codebook(profile, 'shop.yaml'), 's.csv')
+    assert shop.records(variables=['sex'], verbose=False)['told'][0] == ['sex', 'price']
+    assert 'told' not in shop.records(verbose=False).column_names

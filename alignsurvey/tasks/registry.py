@@ -129,12 +129,17 @@ def _survey_records(survey, name, given):
     names = {*variables, *made.unique('question_id')}
     names |= {arm for arm, form in book.forms.items() if form in names}
     _say_unread(book, names, given['strict'])
-    told = [] if 'attributes' in task.takes else variables    # what it predicts it can't be told
-    if not grouped and {*told} != {*survey.codebook.background}:
+    if not grouped and (_hides(task) or {*variables} != {*survey.codebook.background}):
+        shown = dict.fromkeys(part for parts in book.profiles.values() for part in parts)
+        told = [] if _hides(task) else [*variables, *shown]
         made = _with_fields(made, {'told': [told]*len(made)})
     return _with_terms(_with_more(made, book, ask.lang), book)
 
 # %% ../../nbs/tasks/09_registry.ipynb #g008t
+def _hides(task):
+    "Whether a task asks for the background, and so tells none of it."
+    return 'attributes' in task.takes
+
 def _with_told(survey, given):
     "The survey with the items that are told and not asked in its background."
     items = survey.codebook.items
@@ -209,7 +214,7 @@ def _interview_records(talks, name, given):
     if not len(made):
         also = ' and attributes' if 'attributes' in task.takes else ''
         raise ValueError(f"{talks.id}: has nothing to make {name} records of: check speakers{also}")
-    made = _with_fields(made, {'told': [[]]*len(made)})    # the dialogue is all that is told
+    made = _with_fields(made, {'told': [[]]*len(made)} if _hides(task) else {})
     return _with_terms(made, talks.survey.codebook) if talks.survey else made
 
 # %% ../../nbs/tasks/09_registry.ipynb #g010n
