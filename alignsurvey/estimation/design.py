@@ -369,6 +369,7 @@ def _values(design, x):
             "give one each, in the frame's order")
     return np.asarray(_in_order(design, x)), getattr(x, 'name', None) or 'values'
 
+# %% ../../nbs/estimation/03_design.ipynb #sp006x
 def _in_order(design, x):
     """Values in the frame's order: a Series in another order is put into it. Raises ValueError
     where its index says that it is of others."""

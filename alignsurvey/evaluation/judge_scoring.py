@@ -36,6 +36,7 @@ def _agreement(rows, draws):
     at = rows.groupby('record_id')['at'].first()[table.columns]
     return krippendorff_alpha(table.to_numpy(), weight=draws[:, at])
 
+# %% ../../nbs/evaluation/09_judge_scoring.ipynb #sp010x
 def _repeats(rows, draws):
     "The same over repeats, each judge's rating of a turn being a unit of its own."
     table = rows.pivot_table(index='repeat', columns=['record_id', 'judge'], values='score')

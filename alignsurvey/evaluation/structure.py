@@ -269,6 +269,7 @@ def _item_spreads(a, f, j, at, draws):
     unit = 1 if x is None else np.ptp(x)**2    # of a scale from 0 to 1
     return human/unit, model/unit
 
+# %% ../../nbs/evaluation/11_structure.ipynb #sp011x
 def _ratio(human, model):
     "Of two variances in each draw; NaN where people do not vary, 0 where the model alone does not."
     with np.errstate(invalid='ignore', divide='ignore'):

@@ -267,6 +267,7 @@ def plan_parts(
         start = stop
     return parts
 
+# %% ../../nbs/models/05_prefix.ipynb #sp001x
 def _cut(own, shared, start, max_tokens):
     "Where a part ends: where it is full, or in its second half where least is shared."
     room = max_tokens - shared[start] + (own[start - 1] if start else 0)

@@ -175,6 +175,7 @@ def _told(records):
     return [g if told is None else {k: v for k, v in g.items() if k in told}
         for g, told in zip(groups, records['told'][:])]
 
+# %% ../../nbs/prediction/12_baselines.ipynb #sp004x
 def _background(train, test):
     "Background that both sides tell, as categories of training; others are missing."
     known, new = (pd.DataFrame(_told(r)) for r in (train, test))

@@ -99,6 +99,7 @@ def _line(server, key, body):
     line = dict(custom_id=key, method='POST', url=_URL, body=body)
     return json.dumps(line, ensure_ascii=False).encode()
 
+# %% ../../nbs/prediction/07_batch_api.ipynb #sp009x
 def request_files(
     server, # a `Batched`
     requests, # (key, record, body) of each, as from `Server.requests`

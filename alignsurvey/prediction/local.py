@@ -82,6 +82,7 @@ def written_answers(
         tokens = len(prompt) + int((reply != pad).sum())
         yield dict(read_reply(text.strip(), record, cut=_is_cut(lm, reply, how)), tokens=tokens)
 
+# %% ../../nbs/prediction/04_local.ipynb #sp005x
 def _is_cut(lm, reply, how):
     "Whether a reply ends where it has as many tokens as it may have, and not by itself."
     if len(reply) < how['max_new_tokens']:

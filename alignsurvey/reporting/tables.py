@@ -81,6 +81,7 @@ def _known_names(scores, metrics):
             raise ValueError(f"metrics names {name!r}: use some of {there}")
     return names
 
+# %% ../../nbs/reporting/01_tables.ipynb #sp008x
 def score_table(
     scores, # frame from `evaluate`
     metrics=None, # names of metrics; default the main ones and any of the user's own

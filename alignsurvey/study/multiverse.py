@@ -77,6 +77,7 @@ def _answered_notes(found):
     total = f'of {found.records:,} records that both answered'
     return [f'on {n:,} {total}' if n < found.records else None for n in found.both]
 
+# %% ../../nbs/study/06_multiverse.ipynb #sp002x
 def specification_table(
     found, # a `Multiverse`
 )->pd.DataFrame: # choices, value, ci_low, ci_high, p, p_adj (Holm), note; best first
@@ -194,6 +195,7 @@ def _explained_words(table):
     return ('No choice is shown to explain more of the variance between specifications than '
         f'chance: at most {r.choice}, {r.value:.0%} ({r.ci_low:.0%} to {r.ci_high:.0%}).')
 
+# %% ../../nbs/study/06_multiverse.ipynb #sp003x
 def multiverse_words(
     found, # a `Multiverse`
     model, # name of the predictor

@@ -48,6 +48,7 @@ def read_metadata(
     raise ValueError(f"{path.name}: says nothing that is read here: "
         f"give {', '.join(IMPORTERS)}, or a labelled data file such as .sav")
 
+# %% ../../nbs/surveys/15_importers.ipynb #sp007x
 def _with_names(said, path):
     "What has no name is noted and left out. Raises ValueError where nothing has one."
     unnamed = [name for name in said.variables if not name.strip()]

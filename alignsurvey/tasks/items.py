@@ -150,6 +150,7 @@ def with_told(
     items = {n: q for n, q in book.items.items() if n not in names}
     return Survey(survey.frame, replace(book, items=items, background=background), survey.path)
 
+# %% ../../nbs/tasks/02_items.ipynb #sp000x
 def _check_told(book, name):
     "Raises ValueError where an item's answers can't be told."
     kinds = [s['kind'] for s in book.sets.values() if name in s['columns']]
