@@ -13,7 +13,7 @@ from ..estimation.bootstrap import cluster_interval
 from ..surveys.codebook import labels
 from ..surveys.survey import coded
 from ..records.answers import clusters_of, read_answers
-from ..prediction.forecasts import read_forecast
+from ..prediction.forecasts import read_forecast, used_by_both
 from .choices import noise_floor_draws, replicates
 from .scoring import evaluate
 from .table import typed_scores
@@ -127,7 +127,7 @@ def relative_gain(
     for name, f in forecasts.items():
         if name == base:
             continue
-        both = {of: mask & forecasts[base].used[of] for of, mask in f.used.items()}
+        both = used_by_both(f, forecasts[base])
         used = both['answered']
         started = replicates(a, forecasts[base], metrics, both, n_boot, seed)
         ended = replicates(a, f, metrics, both, n_boot, seed)

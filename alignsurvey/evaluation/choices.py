@@ -18,9 +18,9 @@ from ..estimation.design import kish_n
 from ..records.splits import check_leakage
 from ..records.answers import cluster_draws, cluster_sums, clusters_of
 from ..records.answers import read_answers
-from ..prediction.forecasts import check_rule, read_forecast
+from ..prediction.forecasts import read_forecast, used_by_both
 from ..prediction.baselines import baseline_predictions
-from .table import Resampling, checked_versus, holm_within
+from .table import Resampling, both_answered, checked_versus, holm_within
 from .table import typed_scores, within_limits
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c014
@@ -412,20 +412,14 @@ def _difference_rows(a, f, g, own, again, alpha, test):
     "Rows of one predictor minus another; `again` draws metrics anew on other records."
     def limits(m, question, d, rows, note):
         return _interval(a, d, rows, note, alpha, test=test)
-    used = {k: f.used[k] & g.used[k] for k in f.used}
+    used = used_by_both(f, g)
     same = all((f.used[k] == g.used[k]).all() for k in ('judged', 'answered'))
     if same:
         gap = _minus(own[f.name], own[g.name])
     else:
         gap = _minus(again(f, used), again(g, used))
-    notes = {m: _both_answered(used[m.over]) for m, _ in gap}
+    notes = {m: both_answered(used[m.over]) for m, _ in gap}
     return _score_rows(a, gap, used, {**f.about, 'versus': g.name}, notes, limits)
-
-def _both_answered(used):
-    "What to note of a difference that rests on some of the records."
-    if used.all():
-        return ''
-    return f'on {used.sum():,} of {len(used):,} records that both answered'
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c029xs0
 def _minus(x, y):
@@ -579,7 +573,7 @@ def score_choices(
     a = read_answers(records, strata=strata)
     how = Resampling(n_boot, seed, alpha)
     versus = checked_versus(versus, frames)
-    _check_settings(metrics or {}, failure_rule, how)
+    _check_settings(metrics or {}, how)
     scored = [m for m in known_metrics() if m.record]
     scored += [record_metric(name, score) for name, score in (metrics or {}).items()]
     forecasts = {n: read_forecast(n, frame, a, failure_rule) for n, frame in frames.items()}
@@ -617,9 +611,8 @@ def _metric_rows(a, forecasts, metrics, versus, models, how):
     return rows
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c034m2s0
-def _check_settings(metrics, failure_rule, how):
+def _check_settings(metrics, how):
     "Refuse settings that no score can be made with."
-    check_rule(failure_rule)
     if how.n_boot < 100:
         raise ValueError(f"n_boot is {how.n_boot}: give at least 100 resamples")
     if not 0 < how.alpha < 1:

@@ -16,7 +16,8 @@ from ..records.answers import cluster_draws, read_units
 from ..tasks.registry import get_task, option_of, parse_answer
 from ..prediction.forecasts import check_predictions, check_rule
 from ..metrics.catalogue import METRICS
-from .table import Resampling, checked_versus, typed_scores, within_limits
+from .table import Resampling, both_answered, checked_versus, typed_scores
+from .table import within_limits
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #c007
 def _read(text, record):
@@ -237,9 +238,7 @@ def _differences(scored, versus, metrics, sample):
                 if other == name:
                     continue
                 gap = (x[m] - scored[other][1][m]).to_numpy(float)
-                both, note = np.count_nonzero(~np.isnan(gap)), None
-                if both < len(gap):
-                    note = f'on {both:,} of {len(gap):,} records that both answered'
+                note = both_answered(~np.isnan(gap)) or None
                 pairs.append(({**about, 'metric': m, 'versus': other, 'note': note}, gap))
     out = _score_rows(pairs, sample, test=True)
     for m in metrics:

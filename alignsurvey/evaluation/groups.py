@@ -14,7 +14,7 @@ from ..estimation.bootstrap import chance_limit, cluster_interval, small_sample
 from ..estimation.partial_pooling import cell_shares, multilevel_counts
 from ..estimation.tests import holm
 from ..records.answers import read_answers
-from ..prediction.forecasts import check_predictions, read_forecast
+from ..prediction.forecasts import check_predictions, check_rule, read_forecast
 from .table import Resampling, checked_versus, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c007x1
@@ -439,6 +439,7 @@ def evaluate_groups(
     and remedy."""
     _check_groups(records, min_n)
     frames = _group_frames(records, predictions, predictors) | _baselines(records, train, baselines)
+    check_rule(failure_rule)
     if not frames:
         raise ValueError("there is no predictor: pass predictions, predictors or baselines=True")
     versus = checked_versus(versus, frames)

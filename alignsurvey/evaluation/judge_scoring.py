@@ -30,19 +30,13 @@ def _mean(turns, draws):
     return np.divide(total[:, 0], total[:, 1], out=empty, where=total[:, 1] > 0)
 
 # %% ../../nbs/evaluation/09_judge_scoring.ipynb #c035a
-def _agreement(rows, draws):
-    "Ordinal alpha over judges, each by the mean of its repeats, in the sample and in each draw."
-    table = rows.pivot_table(index='judge', columns='record_id', values='score')
-    at = rows.groupby('record_id')['at'].first()[table.columns]
+def _agreement(rows, draws, raters, units):
+    "Ordinal alpha in the sample and in each draw; what a rater says of a unit twice is averaged."
+    table = rows.pivot_table(index=raters, columns=units, values='score')
+    at = rows.groupby(units)['at'].first()[table.columns]
     return krippendorff_alpha(table.to_numpy(), weight=draws[:, at])
 
 # %% ../../nbs/evaluation/09_judge_scoring.ipynb #sp010x
-def _repeats(rows, draws):
-    "The same over repeats, each judge's rating of a turn being a unit of its own."
-    table = rows.pivot_table(index='repeat', columns=['record_id', 'judge'], values='score')
-    at = rows.groupby('record_id')['at'].first()[table.columns.get_level_values(0)]
-    return krippendorff_alpha(table.to_numpy(), weight=draws[:, at])
-
 def _order_effect(rows, draws):
     "By how much the rating is higher where the model's answer was shown first."
     human, model = (_mean(_by_turn(rows[rows['first'] == who]), draws)
@@ -66,9 +60,10 @@ def _dimension_rows(rows, dimension, predictor, draws, note):
         found.append(('judge', _mean(turns, draws), turns))
     even = turns.assign(weight=1.)    # agreement knows no weights
     if one.judge.nunique() > 1:
-        found.append(('judge_alpha', _agreement(one, draws), even))
+        found.append(('judge_alpha', _agreement(one, draws, 'judge', 'record_id'), even))
     if one['repeat'].nunique() > 1:
-        found.append(('judge_again', _repeats(one, draws), even))
+        again = _agreement(one, draws, 'repeat', ['record_id', 'judge'])
+        found.append(('judge_again', again, even))
     if one['first'].nunique() > 1:
         found.append(('judge_first', _order_effect(one, draws), turns))
     return [_score_row(f'{kind}_{dimension}', predictor, values, behind, note=note)

@@ -114,7 +114,6 @@ def evaluate(
         check_records(train, 'train')
     task = _one_task(records)
     predictions = _named(predictions)
-    versus = [versus] if isinstance(versus, str) else versus
     learn = dict(train=train, predictors=predictors, baselines=baselines)
     models = models or [*predictions, *(predictors or {})] or None
     how = dict(versus=versus, failure_rule=failure_rule, n_boot=n_boot, seed=seed, alpha=alpha)

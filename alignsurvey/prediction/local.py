@@ -15,7 +15,7 @@ from itertools import chain, repeat
 from tqdm.auto import tqdm
 from ..parsing.cleaning import THINKING_TAGS
 from ..models.chat import option_ids, prompt_ids, record_ids
-from ..models.loading import LM, adapter_files, load_model, weights_hash
+from ..models.loading import LM, adapter_files, load_model, random_kept, weights_hash
 from ..models.scoring import add_offset, option_logprobs, padded_batch
 from ..models.prefix import can_share, grow_trie, plan_parts
 from ..models.prefix import shared_generate, shared_option_logprobs
@@ -116,8 +116,7 @@ def drawn_answers(
     many = []
     for record in batch:
         many.extend([record]*draws)
-    devices = [lm.device] if lm.device.type == 'cuda' else []
-    with torch.random.fork_rng(devices=devices):
+    with random_kept(lm.device):
         torch.manual_seed(seed)
         replies = list(written_answers(lm, many, max_tokens, how))
     for i, record in enumerate(batch):

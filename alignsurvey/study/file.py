@@ -19,7 +19,7 @@ from ..files.writing import no_overwrite, write_text
 from ..metrics.catalogue import METRICS
 from ..records.orders import ORDERS
 from ..surveys.codebook import labels
-from ..tasks.items import TOGETHER
+from ..tasks.items import TOGETHER, set_columns
 from ..tasks.registry import Survey, get_task
 from ..tasks.task import LEVELS
 from ..prediction.baselines import BASELINES, chosen_baselines
@@ -491,7 +491,7 @@ def study_text(
 )->str: # YAML with comments
     "A study of six items at most, to be changed."
     book = survey.codebook
-    parts = {c for s in book.sets.values() if s['kind'] in TOGETHER for c in s['columns']}
+    parts = set_columns(book, *TOGETHER)
     closed = [n for n, q in book.items.items()
         if labels(q) and q.wording != 'mixed' and n not in parts]
     asked, told = (', '.join(map(_quoted, names[:6])) for names in (closed, [*book.background]))

@@ -16,9 +16,9 @@ from ..metrics.catalogue import METRICS, is_lower_better, metric_name
 from ..estimation.bootstrap import chance_p, cluster_interval, small_sample
 from ..estimation.tests import holm, is_shown
 from ..records.answers import clusters_of, read_answers
-from ..prediction.forecasts import read_forecast
+from ..prediction.forecasts import read_forecast, used_by_both
 from ..evaluation.choices import replicates
-from ..evaluation.table import literal_text
+from ..evaluation.table import both_answered, literal_text
 from ..reporting.plots import MODEL, OTHER
 
 # %% ../../nbs/study/06_multiverse.ipynb #c007
@@ -29,8 +29,7 @@ class Multiverse:
     draws: np.ndarray     # difference to the rival in the sample, then in each resample, (1 + B, S)
     clusters: dict        # weight and stratum behind it, as from `clusters_of`
     metric: str           # in which it is
-    both: object = None   # records that a specification and its rival both answered, (S,)
-    records: int = None   # that there are
+    notes: tuple = ()     # of each specification, '' where there is nothing to note
 
 # %% ../../nbs/study/06_multiverse.ipynb #c007e
 def specification_effects(
@@ -59,31 +58,27 @@ def specification_effects(
             raise ValueError(f"{f.name}: has no finite {metric_name(metric)}: choose another "
                 "metric, such as brier")
         return found
-    columns, both = [], []
+    one = None if isinstance(rivals, dict) else forecast('the rival', rivals)
+    known, columns, notes = {}, [], []    # of one rival, its draws by the records that count
     for name in choices.index:
-        own = rivals[name] if isinstance(rivals, dict) else rivals
-        f, g = forecast(name, frames[name]), forecast(f'the rival of {name}', own)
-        used = {of: mask & g.used[of] for of, mask in f.used.items()}
-        columns.append(draws(f, used) - draws(g, used))
-        both.append(int(used[m.over].sum()))
+        f, g = forecast(name, frames[name]), one or forecast(f'the rival of {name}', rivals[name])
+        used = used_by_both(f, g)
+        key = g.name, used[m.over].tobytes()
+        if key not in known:
+            known[key] = draws(g, used)
+        columns.append(draws(f, used) - known[key])
+        notes.append(both_answered(used[m.over]))
     return Multiverse(choices, np.stack(columns, 1), clusters_of(a, slice(None)), metric,
-        np.array(both), len(a.y))
-
-# %% ../../nbs/study/06_multiverse.ipynb #c009
-def _answered_notes(found):
-    "Of each specification on which records it rests, where not on all."
-    if found.both is None:
-        return [None]*len(found.choices)
-    total = f'of {found.records:,} records that both answered'
-    return [f'on {n:,} {total}' if n < found.records else None for n in found.both]
+        tuple(notes))
 
 # %% ../../nbs/study/06_multiverse.ipynb #sp002x
 def specification_table(
     found, # a `Multiverse`
 )->pd.DataFrame: # choices, value, ci_low, ci_high, p, p_adj (Holm), note; best first
     "Each specification with its interval."
-    rows = [cluster_interval(d, test=True, note=note, **found.clusters)
-        for d, note in zip(found.draws.T, _answered_notes(found))]
+    notes = found.notes or [None]*len(found.choices)
+    rows = [cluster_interval(d, test=True, note=note or None, **found.clusters)
+        for d, note in zip(found.draws.T, notes)]
     table = found.choices.assign(value=found.draws[0], **pd.DataFrame(rows, found.choices.index))
     table['p_adj'] = holm(table.p.astype(float))
     return table.sort_values('value', ascending=is_lower_better(found.metric))
@@ -200,6 +195,8 @@ def multiverse_words(
     found, # a `Multiverse`
     model, # name of the predictor
     rival, # name of its rival
+    *,
+    explained=None, # from `variance_explained`, where it is at hand
 )->str:
     "One paragraph, each claim of which follows from a number."
     table, n = specification_table(found), len(found.choices)
@@ -217,5 +214,6 @@ def multiverse_words(
         verdict = 'some differ' if is_shown(p) else 'no difference is shown in any'
         said.append(f'Together: {verdict} (joint test, p = {p:.3g}).')
     if found.choices.shape[1] and n > 2:
-        said.append(_explained_words(variance_explained(found)))
+        explained = variance_explained(found) if explained is None else explained
+        said.append(_explained_words(explained))
     return ' '.join(said)

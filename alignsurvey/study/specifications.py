@@ -223,7 +223,7 @@ def keep_specifications(
     why = np.array([f'{name}: {said}' for name, said in failed.items()], str)
     kept = {k: v for k, v in found.clusters.items() if v is not None}
     with written_whole(study.folder/'specifications.npz') as part, open(part, 'wb') as out:
-        np.savez(out, draws=found.draws, both=found.both, records=found.records, failed=why,
+        np.savez(out, draws=found.draws, notes=np.array(found.notes, str), failed=why,
             names=np.array(found.choices.index, str),
             columns=np.array(found.choices.columns, str),
             choices=found.choices.to_numpy().astype(str), **kept)
@@ -239,7 +239,7 @@ def read_specifications(
         choices = pd.DataFrame(kept['choices'], index=kept['names'], columns=kept['columns'])
         clusters = {k: kept[k][()] for k in ('weight', 'stratum', 'df') if k in kept}
         found = Multiverse(choices, kept['draws'], clusters, study.settings['primary']['metric'],
-            kept['both'], int(kept['records']))
+            tuple(map(str, kept['notes'])))
         return found, tuple(map(str, kept['failed']))
 
 # %% ../../nbs/study/05_specifications.ipynb #c017
@@ -252,11 +252,12 @@ def specification_section(
     table = specification_table(found)
     numbers = ['value', 'ci_low', 'ci_high', 'p', 'p_adj']
     shown = table.assign(**table[numbers].round(4)).drop(columns='note')
-    explained = variance_explained(found).round(3)
+    explained = variance_explained(found)
     alt = f'Difference of {len(table)} specifications to {rival}, with their choices below'
     words = [f'Failed: {said}' for said in failed]
-    return Section('Specifications', multiverse_words(found, model, rival), tuple(words),
-        tables=(('specifications', shown.reset_index(drop=True)), ('choices', explained)),
+    said = multiverse_words(found, model, rival, explained=explained)
+    return Section('Specifications', said, tuple(words),
+        tables=(('specifications', shown.reset_index(drop=True)), ('choices', explained.round(3))),
         plots=(('specifications', alt, plot_specifications(found, rival), table),),
         question='Does it hold however the question is put?', methods=_METHODS,
         settles='wording')

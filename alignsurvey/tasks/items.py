@@ -6,7 +6,7 @@
 __all__ = ['DESIGN_FIELDS', 'CHUNK', 'TOGETHER', 'asked_scale', 'question_text', 'refuse_profile', 'fill_in', 'item_fields',
            'respondent_columns', 'take_rows', 'prompt_heads', 'with_told', 'make_id', 'all_columns', 'item_columns',
            'record_table', 'sorted_table', 'individual_tables', 'account', 'chosen_names', 'coded_answers',
-           'sample_respondents', 'as_dataset']
+           'set_columns', 'sample_respondents', 'as_dataset']
 
 # %% ../../nbs/tasks/02_items.ipynb #c002
 import tempfile
@@ -272,7 +272,7 @@ def account(
     if skipped:
         said += f'; {skipped} items not asked for or without options'
     for kind, what in TOGETHER.items():
-        columns = _of_sets(survey.codebook, kind) - set(answers)
+        columns = set_columns(survey.codebook, kind) - set(answers)
         if columns:
             said += f'; {len(columns)} {what}'
     return (f'{whom(survey.codebook)}: {made:,} records of {len(survey):,} respondents '
@@ -306,7 +306,7 @@ def coded_answers(
             raise ValueError(f"{book.path}: item {name!r} is {_without_options(book.items[name])}")
     names = chosen_names(items, closed, 'item with options', book.path)
     if items is None:
-        names = [n for n in names if n not in _of_sets(book, *TOGETHER)]
+        names = [n for n in names if n not in set_columns(book, *TOGETHER)]
     return {n: coded(survey, n) for n in names}
 
 def _wordings(book, items):
@@ -326,7 +326,10 @@ TOGETHER = dict(    # kinds of sets whose columns are one answer together
     multiple="options of sets, of which one may choose several: ask with task 'multiple', "
         'or name them in items')
 
-def _of_sets(book, *kinds):
+def set_columns(
+    book, # a codebook
+    *kinds, # of its sets
+)->set:
     "Columns of sets of these kinds."
     sets = [s['columns'] for s in book.sets.values() if s['kind'] in kinds]
     return {column for columns in sets for column in columns}

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from importlib import import_module
 from accelerate.utils import send_to_device
 from datasets import Dataset
-from ..models.loading import LM, adapter_files, memory_in_use
+from ..models.loading import LM, adapter_files, memory_in_use, random_kept
 from ..models.prefix import can_share, shared_attention
 from ..models.adapters import check_policy, stage_start
 from .losses import needs_offset
@@ -153,11 +153,10 @@ def _pass(model, part, recipe, layout):
 def _trial(model, rows, recipe, shared):
     "Counts, seconds and bytes of a pass over the first few rows."
     training = model.training
-    devices = [model.device] if model.device.type == 'cuda' else []
     half = torch.autocast(model.device.type, torch.bfloat16,
         enabled=model.dtype == torch.bfloat16)
     sharing = shared_attention(model) if shared else nullcontext()
-    with torch.random.fork_rng(devices=devices), sharing, half:
+    with random_kept(model.device), sharing, half:
         model.train()
         try:
             return _growing_pass(model, rows, recipe, shared)
@@ -250,8 +249,7 @@ def estimate_training(
     start = stage_start(lm, policy)
     model = start.model
     if not start.adapter:
-        devices = [lm.device] if lm.device.type == 'cuda' else []
-        with torch.random.fork_rng(devices=devices):
+        with random_kept(lm.device):
             model = get_peft_model(model, lora_config(recipe))
     try:
         return estimate_run(model, rows, order, recipe, shared)

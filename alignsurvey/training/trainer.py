@@ -22,7 +22,7 @@ from pathlib import Path
 from datasets import Dataset
 from ..metrics.distances import total_variation, wasserstein
 from ..records.schema import SHARE_FORMS, offset_hash, offset_of, records_hash
-from ..models.loading import LM, load_model
+from ..models.loading import LM, load_model, random_kept
 from ..models.scoring import add_offset, option_logprobs
 from ..models.prefix import shared_attention, shared_option_logprobs
 from ..models.adapters import adapter_hash, check_unseen, keep_merged, lineage, read_card
@@ -283,8 +283,7 @@ def validation_score(
         model.eval().config.use_cache = True
         now = dataclasses.replace(lm, model=model, adapter=f'step {step}')
         try:
-            devices = [lm.device] if lm.device.type == 'cuda' else []
-            with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            with torch.no_grad(), random_kept(lm.device):
                 found = float(validate(now))
         finally:
             model.train(training).config.use_cache = cached
