@@ -18,7 +18,7 @@ def study(cli, tmp_path_factory):
 def test_kill_and_resume(cli, study):
     "What was answered before kill -9 is not asked again, and the end is the same as without it."
     ask = ['predict', 'splits/test.jsonl', '--batch', '2']
-    run = subprocess.Popen([sys.executable, '-m', 'alignsurvey.cli', *ask, 'killed.jsonl'], cwd=study, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen([sys.executable, '-m', 'alignsurvey', *ask, 'killed.jsonl'], cwd=study, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     count = lambda: dict(sqlite3.connect(study/'killed.sqlite').execute('select key, answer from answers')) if (study/'killed.sqlite').exists() else {}
     until = time.time() + 120
     while time.time() < until and run.poll() is None:
@@ -137,7 +137,7 @@ def seconds_of_processor(code):
 @pytest.mark.timing
 @pytest.mark.parametrize('line, times', [
     ('import alignsurvey.surveys.survey', 3),
-    ("import runpy, sys; sys.argv = ['alignsurvey', '--help']; runpy.run_module('alignsurvey.cli', run_name='__main__')", 1)])
+    ("import runpy, sys; sys.argv = ['alignsurvey', '--help']; runpy.run_module('alignsurvey', run_name='__main__')", 1)])
 def test_start_up(line, times):
     "Quick to import and to ask for help, without torch: measured by what pandas alone takes, on any machine."
     pandas, _ = seconds_of_processor('import pandas')

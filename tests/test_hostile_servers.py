@@ -260,7 +260,7 @@ def test_status_counts_records_and_not_prompts(tmp_path):
 def test_an_interrupted_run_says_what_it_kept_and_how_to_go_on(tmp_path):
     write_records(prompts(200), tmp_path/'r.jsonl')
     with stub(latency=.2) as (url, saw):
-        run = subprocess.Popen([sys.executable, '-m', 'alignsurvey.cli', 'predict', tmp_path/'r.jsonl', tmp_path/'p.jsonl', '--model', 'm', '--server', url, '--concurrency', '4'],
+        run = subprocess.Popen([sys.executable, '-m', 'alignsurvey', 'predict', tmp_path/'r.jsonl', tmp_path/'p.jsonl', '--model', 'm', '--server', url, '--concurrency', '4'],
             stderr=subprocess.PIPE, text=True, env=dict(os.environ, TQDM_DISABLE='1'))
         while saw()['kinds'].get('ok', 0) < 20: time.sleep(.05)
         run.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ ASK = ['benchmark', '--rehearse', '--size', '.01']
 def rehearsed(cli, tmp_path_factory):
     "A rehearsal whose processes were all killed when the surveys were made, and which went on."
     folder = tmp_path_factory.mktemp('rehearsal')
-    run = subprocess.Popen([sys.executable, '-m', 'alignsurvey.cli', *ASK], cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen([sys.executable, '-m', 'alignsurvey', *ASK], cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     out, until = folder/'runs'/'benchmark', time.time() + 120
     while not (out/'steps'/'surveys.json').exists() and time.time() < until and run.poll() is None:
         time.sleep(.05)

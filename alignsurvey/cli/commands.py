@@ -356,7 +356,7 @@ def config(name: argument(str, 'ddp (the whole model on every GPU), fsdp (spread
         'slurm (a script for sbatch)')):
     """Say where a configuration for training on several GPUs lies.
 
-    Example: accelerate launch --config_file $(alignsurvey config ddp) -m alignsurvey.cli train
+    Example: accelerate launch --config_file $(alignsurvey config ddp) -m alignsurvey train
     splits/train.jsonl adapter"""
     from alignsurvey.training.processes import launch_config
     print(launch_config(name))

@@ -12,6 +12,7 @@ import datetime
 import re
 import struct
 import tempfile
+import warnings
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -196,10 +197,14 @@ def _pyreadstat(path, **how):
     read = readers.get(kind, pyreadstat.read_sav)
     if kind not in ('.por', '.xpt'):
         how['user_missing'] = True
-    try:
-        return read(path, **how)
-    except OverflowError:
-        return read(path, disable_datetime_conversion=True, **how)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', 'column .* is duplicated')
+        try:
+            return read(path, **how)
+        except OverflowError:
+            return read(path, disable_datetime_conversion=True, **how)
+        except UserWarning as e:
+            raise ValueError(str(e).partition(',')[0]) from None
 
 # %% ../../nbs/files/01_tables.ipynb #c017
 def _decoded(path, columns, encoding):
@@ -272,8 +277,22 @@ def labelled_table(
     if frame.shape[1] and len(frame) < (meta.number_rows or 0):
         raise ValueError('expected number of rows')
     kinds = meta.readstat_variable_types
+    if path.suffix.lower() == '.dta':
+        _check_whole_numbers(frame, kinds)
     marked = {c for c in frame if meta.missing_user_values.get(c) and kinds[c] != 'string'}
     return _tidy_frame(frame, marked), _file_notes(meta, encoding)
+
+# %% ../../nbs/files/01_tables.ipynb #t018n
+# stored as -> a number that no variable of Stata can have
+_NEVER = {'int8': -2**7, 'int16': -2**15, 'int32': -2**31}
+
+def _check_whole_numbers(frame, kinds):
+    "Raises ValueError at the smallest number of a type, which readers take for a code or for nothing."
+    for column in frame:
+        wrong = (frame[column] == _NEVER[kinds[column]]) if kinds[column] in _NEVER else pd.Series(False)
+        if wrong.any():
+            raise ValueError(f'row {wrong.argmax() + 1}, column {column!r} holds '
+                f'{_NEVER[kinds[column]]}, which no file of Stata can')
 
 # %% ../../nbs/files/01_tables.ipynb #c018b
 def _add_catalog(meta, path, encoding):
@@ -457,6 +476,8 @@ def _check_whole(path):
         _check_formats(path)
     if kind == '.dta' and _head(path).startswith(b'<stata_dta>'):
         _check_long_texts(path)
+    elif kind == '.dta' and _head(path)[0] in _SINCE_8:
+        _check_length(path)
 
 # %% ../../nbs/files/01_tables.ipynb #c021b
 def _lacks_end(path, size):
@@ -504,9 +525,11 @@ def _check_long_texts(path):
     while part(at, 3) == b'GSO':
         kind = at + 3 + column + row
         of = number(at + 3, column) < 256**fit[0] and number(kind - row, row) < 256**fit[1]
-        if number(kind, 1) not in (129, 130) or not of:
+        last = kind + 4 + number(kind + 1, 4)
+        ends = {129: True, 130: part(last, 1) == b'\0'}    # of bytes, and of characters
+        if not (of and ends.get(number(kind, 1))):
             break
-        at = kind + 5 + number(kind + 1, 4)
+        at = last + 1
     if part(at, 8) != b'</strls>' or (at > first and _lacks_texts(path)):
         raise ValueError('its long texts are damaged')
 
@@ -519,6 +542,27 @@ def _lacks_texts(path):
     except Exception:    # pandas does not read all formats that pyreadstat does
         pass
     return False
+
+# %% ../../nbs/files/01_tables.ipynb #t021j
+# format of Stata 8 to 12 -> bytes of a variable before its cells: type, name, order, format, list, label
+_SINCE_8 = {113: 1 + 33 + 2 + 12 + 33 + 81, 114: 1 + 33 + 2 + 49 + 33 + 81, 115: 1 + 33 + 2 + 49 + 33 + 81}
+_BYTES = {251: 1, 252: 2, 253: 4, 254: 4, 255: 8}    # type -> bytes of a cell; others are texts
+
+def _check_length(path):
+    "Raises ValueError where the parts of a .dta file of format 113 to 115 don't add up to its length."
+    raw = path.read_bytes()
+    order = '>' if raw[1] == 1 else '<'
+    number = lambda at: int.from_bytes(raw[at:at + 4], 'big' if order == '>' else 'little')
+    columns, rows = struct.unpack_from(order + 'Hi', raw, 4)
+    at = 109 + _SINCE_8[raw[0]]*columns + 2
+    while raw[at:at + 1] not in (b'', b'\0'):    # notes and other characteristics
+        at += 5 + number(at + 1)
+    fits = raw[at:at + 5] == bytes(5)
+    at += 5 + rows*sum(_BYTES.get(kind, kind) for kind in raw[109:109 + columns])
+    while fits and at < len(raw):
+        at += 40 + number(at)    # a list of labels: its length, name and entries
+    if not (fits and at == len(raw)):
+        raise ValueError('its parts do not add up to its length')
 
 # %% ../../nbs/files/01_tables.ipynb #t022
 def _reason(path, error):
