@@ -7,6 +7,7 @@ __all__ = ['Overwrite', 'Seed', 'argument', 'option', 'new_path', 'read_names', 
            'read_object', 'read_where', 'read_named', 'check_count', 'read_margin', 'read_shard', 'run_plugins']
 
 # %% ../../nbs/cli/01_arguments.ipynb #c002
+import csv
 import json
 import math
 import os
@@ -52,10 +53,10 @@ def new_path(
 
 # %% ../../nbs/cli/01_arguments.ipynb #c008
 def read_names(
-    text, # names with commas between them, or None
+    text, # names with commas between them, one that holds a comma in double quotes; or None
 )->list: # or None
     "Names of items, variables or predictors."
-    return [t.strip() for t in text.split(',')] if text else None
+    return [t.strip() for t in next(csv.reader([text]))] if text else None
 
 # %% ../../nbs/cli/01_arguments.ipynb #bfb8cf73
 def read_prices(

@@ -61,9 +61,19 @@ def _warnings_said(command):
         yield
 
 # %% ../../nbs/cli/03_commands.ipynb #66c29909
+class _Once(typer.core.TyperCommand):
+    "A command that refuses a list of names in two places, where the last would count alone."
+    def parse_args(self, ctx, args):
+        for flag in self.params:
+            given = [a for a in args if a.partition('=')[0] in flag.opts]
+            if len(given) > 1 and 'with commas' in (getattr(flag, 'help', '') or ''):
+                ctx.fail(f'{flag.opts[0]} is given {len(given)} times: give it once, several '
+                    'names with commas between them')
+        return super().parse_args(ctx, args)
+
 def _command(f):
     "Register a command."
-    return app.command()(_said_once(f))
+    return app.command(cls=_Once)(_said_once(f))
 
 # %% ../../nbs/cli/03_commands.ipynb #c007b
 def _version(asked):
@@ -160,8 +170,11 @@ def _tell_all(asked, there):
 
 def _order_asked(order, shuffle):
     "The order of the options as it was typed."
+    from alignsurvey.records.orders import ORDERS
     if order and shuffle is not None:
         raise ValueError('--order and --shuffle say the same thing: give one of them')
+    if order and order not in ORDERS:
+        raise ValueError(f"--order {order}: use {', '.join(ORDERS)}")
     if shuffle is None:
         return order
     return 'shuffle' if shuffle else 'keep'
@@ -754,12 +767,22 @@ def report(
         raise FileNotFoundError(f"{scores}: no such file: write it with `alignsurvey evaluate`")
     test, named = _named_predictions(records, predictions)
     table = read_sheet(scores)
+    _check_scored(table, test, scores)
     from alignsurvey.reporting.page import report
     from alignsurvey.reporting.run_cards import model_facts, run_card
     from alignsurvey.surveys.survey import Survey
     card = model_facts(named) | run_card(test, scores=scores.name)
     print(report(table, out, records=test, models=read_names(models) or (),
         survey=Survey.load(survey) if survey else None, card=card, overwrite=overwrite))
+
+# %% ../../nbs/cli/03_commands.ipynb #c024c
+def _check_scored(scores, records, path):
+    "Raises ValueError where scores can't be of these records."
+    items = set(scores.question_id.dropna().astype(str))
+    one_by_one = 'level' not in records.column_names or 'group' not in records.unique('level')
+    if not items <= {*records.unique('question_id')} or one_by_one and scores.n.max() > len(records):
+        raise ValueError(f"{path}: holds scores of other records than --records: give the records "
+            "that were scored")
 
 # %% ../../nbs/cli/03_commands.ipynb #st02
 @_command

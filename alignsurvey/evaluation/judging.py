@@ -17,7 +17,7 @@ from contextlib import closing
 from tqdm.auto import tqdm
 from ..parsing.cleaning import clean_reply
 from ..prediction.elicitation import as_predictor
-from ..prediction.journal import Journal
+from ..prediction.journal import Journal, taking_turns
 from ..prediction.server import connect
 
 # %% ../../nbs/evaluation/08_judging.ipynb #c007
@@ -254,12 +254,16 @@ def judge(
     Raises ValueError at records that are not there or no free turns, or whose terms forbid to send
     them to a judge elsewhere, and ConnectionError where a judge never answers."""
     judges = ask if isinstance(ask, dict) else {getattr(ask, '__name__', 'judge'): ask}
+    if journal and '<lambda>' in judges:
+        raise ValueError("ask: a journal keeps replies under the judge's name, and a lambda has "
+            "none: give a dict such as {'my judge': ask}")
     for one in judges.values():
         if hasattr(one, 'check_terms'):
             one.check_terms(records)
     turns = _turns(records, predictions, lang)
     questions = _questions(turns, judges, repeats, seed, lang)
-    replies = _replies(questions, judges, lang, Journal(journal or ':memory:'), workers)
+    with closing(Journal(journal or ':memory:')) as log, taking_turns(journal):
+        replies = _replies(questions, judges, lang, log, workers)
     rows = []
     for question, given in zip(questions, replies):
         rows.extend(_rows(question, given))
@@ -310,16 +314,17 @@ def _questions(turns, judges, repeats, seed, lang):
             for repeat in range(repeats):
                 orders = _orders(turn['record_id'], repeat, seed)
                 question = dict(turn, judge=judge, repeat=repeat, **orders)
-                questions.append(dict(question, **_prompt_and_key(question, lang)))
+                settings = getattr(judges[judge], 'settings', None)
+                questions.append(dict(question, **_prompt_and_key(question, lang, settings)))
     return questions
 
-def _prompt_and_key(question, lang):
+def _prompt_and_key(question, lang, settings):
     "What the judge is asked, and the key of its replies; nothing where there is nothing to rate."
     if question['gap']:
         return dict(prompt=None, key=None)
     prompt = judge_prompt(question['record'], question['text'], lang=lang,
         order=question['order'], first=question['first'])
-    content = json.dumps([question['judge'], question['repeat'], prompt])
+    content = json.dumps([question['judge'], question['repeat'], prompt, *[settings]*bool(settings)])
     return dict(prompt=prompt, key=hashlib.sha256(content.encode()).hexdigest())
 
 # %% ../../nbs/evaluation/08_judging.ipynb #09a2x3
@@ -368,23 +373,22 @@ def _replies(questions, judges, lang, log, workers):
     asked = [q for q in questions if q['prompt']]
     kept = log.known({q['key'] for q in asked}, kind=list)
     known = {k: replies for k, replies in kept.items() if isinstance(replies, list)}
-    new = [q for q in asked if q['key'] not in known]
+    new = list({q['key']: q for q in asked if q['key'] not in known}.values())
     answered = {q['judge'] for q in asked if q['key'] in known}
     failed = {}
     def call(q):
         return _asked(judges[q['judge']], q['prompt'], lang or q['record']['lang'])
     coming = _as_they_come(call, new, workers)
-    with closing(log):
-        for question, replies in tqdm(coming, total=len(new), desc='judge'):
-            judge = question['judge']
-            if isinstance(replies[-1], Exception):
-                failed.setdefault(judge, []).append(replies[-1])
-                n_asked = sum(q['judge'] == judge for q in new)
-                _stop_if_deaf(judge, failed[judge], answered, n_asked)
-            else:
-                answered.add(judge)
-                log.add({question['key']: [r if isinstance(r, str) else '' for r in replies]})
-            known[question['key']] = replies
+    for question, replies in tqdm(coming, total=len(new), desc='judge'):
+        judge = question['judge']
+        if isinstance(replies[-1], Exception):
+            failed.setdefault(judge, []).append(replies[-1])
+            n_asked = sum(q['judge'] == judge for q in new)
+            _stop_if_deaf(judge, failed[judge], answered, n_asked)
+        else:
+            answered.add(judge)
+            log.add({question['key']: [r if isinstance(r, str) else '' for r in replies]})
+        known[question['key']] = replies
     return [known[q['key']] if q['prompt'] else [] for q in questions]
 
 # %% ../../nbs/evaluation/08_judging.ipynb #c019x1
@@ -435,6 +439,7 @@ def _writer(predictor, name, max_new_tokens):
     def ask(prompt):
         return predictor.write([prompt], max_new_tokens=max_new_tokens)[0]
     ask.__name__ = name
+    ask.settings = getattr(predictor, 'options', None)    # of a server's requests
     if hasattr(predictor, 'check_terms'):
         ask.check_terms = predictor.check_terms
     return ask

@@ -284,7 +284,11 @@ def check_csv(
     path = Path(path)
     _check_text(path, encoding)
     with open(path, encoding='utf-8-sig' if encoding == 'utf-8' else encoding, newline='') as f:
-        delimiter = _delimiter(f.readline())
+        first = f.readline()
+        if re.fullmatch(r'"?sep=.?"?\s*', first):
+            raise FileFault(f"{path.name}: begins with {first.strip()}, which is for Excel alone: "
+                "delete that line")
+        delimiter = _delimiter(first)
         f.seek(0)
         rows = csv.reader(f, delimiter=delimiter, strict=True)
         header, i = None, 0

@@ -515,13 +515,16 @@ def _check_formats(path):
 _NUMBERS = {b'117': (4, 4, 4, 4), b'118': (4, 8, 2, 6), b'119': (4, 8, 3, 5)}
 
 def _check_long_texts(path):
-    "Raises ValueError where long texts of a .dta file would be read as blanks."
+    "Raises ValueError where a .dta file's table or long texts are not where, or what, it says."
     raw = np.memmap(path, mode='r')
     part = lambda at, n: bytes(raw[at:at + n])
     order = 'little' if part(52, 3) == b'LSF' else 'big'
     number = lambda at, n: int.from_bytes(part(at, n), order)
     column, row, *fit = _NUMBERS.get(part(28, 3), (4, 8, 3, 6))
-    first = at = number(part(0, 512).find(b'<map>') + 5 + 80, 8) + len(b'<strls>')
+    places = part(0, 512).find(b'<map>') + 5    # eight bytes for each part of the file
+    if part(number(places + 72, 8), 6) != b'<data>':
+        raise ValueError('its table is not where it says')
+    first = at = number(places + 80, 8) + len(b'<strls>')
     while part(at, 3) == b'GSO':
         kind = at + 3 + column + row
         of = number(at + 3, column) < 256**fit[0] and number(kind - row, row) < 256**fit[1]

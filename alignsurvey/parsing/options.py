@@ -34,6 +34,8 @@ WHY = dict(    # reason -> status, and what the reply does
     option_without_share=('unparsed', 'leaves out an option'),
     option_twice=('unparsed', 'gives an option two shares'),
     sum_not_100=('unparsed', 'its shares do not add up to 100 %, or to 1'),
+    other_text=('unparsed', 'its log probabilities are not those of its text, as where it thought '
+        'first'),
     too_long=('unparsed', 'goes on for more than 10,000 characters after its reasoning'))
 
 # %% ../../nbs/parsing/04_options.ipynb #c010

@@ -19,10 +19,19 @@ from ..records.schema import answer_texts
 from .predictions import read_reply
 
 # %% ../../nbs/prediction/05_completions.ipynb #c007
+_UNREADABLE = '\ufffd'    # stands for part of a character, where a server does not tell which
+
+def _bytes(text):
+    "UTF-8, with the bytes of half a character as they came."
+    return text.encode('utf-8', 'surrogateescape')
+
 def _reached(said, texts):
     "Options that the beginning of a reply can become, or else those that it has named."
     said = said.lstrip()
-    begun = [k for k, forms in enumerate(texts) if any(form.startswith(said) for form in forms)]
+    if _UNREADABLE in said:
+        return list(range(len(texts)))
+    begun = [k for k, forms in enumerate(texts)
+        if any(_bytes(form).startswith(_bytes(said)) for form in forms)]
     if begun:
         return begun
     return [k for k, forms in enumerate(texts) if any(_is_named(form, said) for form in forms)]
@@ -43,12 +52,13 @@ def option_mass(
     said, p = '', 1.
     for step in steps:
         taken = step['token']
-        pairs = [*step['top'], (taken, step['logprob'])]
-        listed = {token: p*math.exp(logprob) for token, logprob in pairs}
+        if _UNREADABLE in taken:
+            return np.zeros((2, len(texts)))
+        listed = {token: p*listed for token, listed in _listed(step).items()}
         # a blank tells nothing
         reached = {t: _reached(said + t, texts) for t in listed if (said + t).strip()}
         _share_out(mass, left, possible, taken, listed, reached, p)
-        said += taken
+        said = _bytes(said + taken).decode('utf-8', 'surrogateescape')
         p = listed[taken]
         possible = set(reached.get(taken, possible))
         if len(possible) < 2:
@@ -57,6 +67,15 @@ def option_mass(
     if len(ended) == 1:
         mass[ended] += p
     return mass, left
+
+# %% ../../nbs/prediction/05_completions.ipynb #c007x5
+def _listed(step):
+    "Token -> probability at one place of a reply; tokens that are written alike are one."
+    listed = {}
+    for token, logprob in step['top']:
+        listed[token] = listed.get(token, 0.) + math.exp(logprob)
+    listed.setdefault(step['token'], math.exp(step['logprob']))
+    return listed
 
 # %% ../../nbs/prediction/05_completions.ipynb #c007x3
 def _share_out(mass, left, possible, taken, listed, reached, p):
@@ -152,10 +171,10 @@ def _status_fault(e):
     wait, said = _retry_after(headers), _said(e)
     if status < 400:
         return Fault('stop', f'http_{status}', said=_sent_on(status, headers))
-    if status < 500 and is_filtered(text):
-        return Fault('refused', 'content_filter')
     if status == 429 and 'insufficient_quota' not in text:
         return Fault('busy', 'rate_limit', wait, said)
+    if status in (400, 403) and is_filtered(text):
+        return Fault('refused', 'content_filter')
     if status in (401, 402, 403, 404, 429):
         return Fault('stop', f'http_{status}', said=said)
     if status in (408, 409) or status >= 500 and status != 501:
@@ -274,7 +293,7 @@ def read_completion(
         raise Fault('silent', 'not_json', billed=True)
     try:
         return _parts_of(reply)
-    except (AttributeError, KeyError, TypeError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise Fault('error', 'odd_reply', billed=True) from None
 
 # %% ../../nbs/prediction/05_completions.ipynb #c013x1
@@ -317,8 +336,14 @@ def _steps(places):
 
 def _step(place):
     "One token of a reply, and pairs of token and log probability, the likeliest first."
-    top = [(t['token'], t['logprob']) for t in place.get('top_logprobs') or ()]
-    return dict(token=place['token'], logprob=place['logprob'], top=top)
+    top = [(_token(t), t['logprob']) for t in place.get('top_logprobs') or ()]
+    return dict(token=_token(place), logprob=place['logprob'], top=top)
+
+def _token(told):
+    "A token's text; part of a character, by itself no text, is told by its bytes."
+    if isinstance(told.get('bytes'), list):
+        return bytes(told['bytes']).decode('utf-8', 'surrogateescape')
+    return _UNREADABLE if told['token'].startswith('bytes:') else told['token']
 
 def _whole(text):
     "Half a character, which some servers send, can't be written to disk."
@@ -343,4 +368,20 @@ def as_prediction(
         return dict(score_labels(said.labels), **billed)
     if not said.steps or not said.steps[0]['top']:
         raise Fault('error', 'no_logprobs', billed=True)
+    why = _unlike(said)
+    if why:
+        return dict(billed, text=text, status='unparsed', why=why)
     return dict(score_steps(said.steps, record), text=text, **billed)
+
+# %% ../../nbs/prediction/05_completions.ipynb #c013x9
+def _unlike(said):
+    "Why the log probabilities of a reply are not those of its text, or None where they are."
+    text = _readable(said.text)
+    written = _readable(b''.join(_bytes(step['token']) for step in said.steps).decode(errors='replace'))
+    if not said.text.strip():
+        return 'truncated' if said.cut else 'empty'
+    return None if text.startswith(written) or written.startswith(text) else 'other_text'
+
+def _readable(text):
+    "Text up to the first character that is not whole."
+    return text.partition(_UNREADABLE)[0].strip()

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 from ..files.strict import in_one_line, read_json
 from ..files.writing import write_json, written_whole
 from .elicitation import as_predictor, predict
-from .runs import write_run
+from .runs import read_run_card, write_run
+from ..records.schema import records_hash
 
 # %% ../../nbs/prediction/18_partitions.ipynb #c007
 def write_partitions(
@@ -103,6 +104,7 @@ def _ask_partition(lm, path, to, how):
         return 'taken'
     try:
         if to.exists() and not journal.exists():
+            _check_records(path, to)
             return 'done'
         found = predict(lm, read_partition(path), journal=journal, **how)
         write_run(found, to, journal, path, overwrite=True)
@@ -114,6 +116,14 @@ def _ask_partition(lm, path, to, how):
     finally:
         lock.release()
 
+# %% ../../nbs/prediction/18_partitions.ipynb #c012x
+def _check_records(path, to):
+    "Raises ValueError where a partition that is done is of other records than those that are there."
+    records = read_partition(path, ['record_id', 'instruction', 'input', 'output'])
+    if read_run_card(to)['records_hash'] != records_hash(records):
+        raise ValueError(f"{to}: was asked of other records than {path} holds now: delete it, or "
+            "give these predictions a folder of their own")
+
 # %% ../../nbs/prediction/18_partitions.ipynb #c013
 _FREE = ('batch', 'max_tokens', 'share_prefixes')    # decide no answer
 
@@ -121,7 +131,8 @@ def _check_same(lm, out, how):
     "Raises ValueError where a folder is of another run; the first process says of which."
     ask = as_predictor(lm)
     card = ask.card()
-    about = {field: card[field] for field in ('model', *getattr(ask, 'identity', ()))}
+    fields = ('model', 'options', *getattr(ask, 'identity', ()))
+    about = {field: card[field] for field in fields if field in card}
     about |= {key: value for key, value in how.items() if key not in _FREE}
     about = json.loads(json.dumps(about))
     path = out/'asked.json'

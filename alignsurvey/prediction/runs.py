@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import numpy as np
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from ..files.strict import read_json
 from ..files.writing import no_overwrite, write_json
@@ -94,6 +94,7 @@ def write_run(
     ending."""
     check_ending(out)
     no_overwrite(Path(out), overwrite)
+    _check_card(Path(out))
     with closing(Journal(journal)) as log:
         runs = log.runs()
         run = predictions.attrs.get('run')
@@ -104,8 +105,19 @@ def write_run(
     card |= dict(run=run, predictions=Path(out).name,
         statuses=predictions.status.value_counts().to_dict(),
         predictions_hash=predictions_hash(predictions))
+    written = write_predictions(predictions, out, overwrite=overwrite)
     write_json(_card_path(out), card, end='\n')
-    return write_predictions(predictions, out, overwrite=overwrite)
+    return written
+
+# %% ../../nbs/prediction/09_runs.ipynb #c008-2
+def _check_card(out):
+    "Raises FileExistsError where the card beside a file of predictions is another file's."
+    path = _card_path(out)
+    with suppress(FileNotFoundError, ValueError):
+        other = out.with_name(read_run_card(path)['predictions'])
+        if other.name != out.name and other.exists():
+            raise FileExistsError(f"{path}: is the card of {other.name}: choose another name "
+                f"than {out.name}")
 
 # %% ../../nbs/prediction/09_runs.ipynb #c008b
 def read_run_card(
@@ -175,7 +187,14 @@ def reproduce(
     differences = _other_identity(lm, card)
     again = predict(lm, data, journal=journal, **card['settings'])
     differences.extend(compare_predictions(first, again))
+    differences.extend(_other_file(first, card))
     return dict(differences=differences, changed=_other_versions(card['versions'], versions()))
+
+# %% ../../nbs/prediction/09_runs.ipynb #c011a-3
+def _other_file(first, card):
+    "A sentence where predictions are not those that their card tells of."
+    if card.get('predictions_hash', kept := predictions_hash(first)) != kept:
+        yield 'the file of predictions was changed, or is another one, since its card was written'
 
 # %% ../../nbs/prediction/09_runs.ipynb #c011b
 def _records_of(card, file):
@@ -227,13 +246,21 @@ def join_parts(
     no_overwrite(out, overwrite)
     parts = _parts_beside(out)
     for part in parts:
-        if not _card_path(part).exists():
+        if not _is_finished(part):
             raise ValueError(f"{part}: this part is not finished: run its `alignsurvey predict` "
                 "again, which goes on where it stopped")
     journal = out.with_suffix('.sqlite')
     run = join_journals(parts, journal)
     records_file = read_run_card(parts[0])['records_file']
     return write_run(read_run(journal, run), out, journal, records_file, overwrite=overwrite)
+
+# %% ../../nbs/prediction/09_runs.ipynb #c014b-2
+def _is_finished(part):
+    "Whether the run that a part's journal began last is the one whose predictions were written."
+    if not _card_path(part).exists():
+        return False
+    with closing(Journal(part)) as log:
+        return read_run_card(part).get('run') == list(log.runs())[-1]
 
 # %% ../../nbs/prediction/09_runs.ipynb #c014b-1
 def _parts_beside(out):

@@ -8,6 +8,7 @@ __all__ = ['ALPACA', 'export_records']
 # %% ../../nbs/records/06_llamafactory.ipynb #c002
 import re
 from pathlib import Path
+from filelock import FileLock
 from ..files.rows import INFO_FILES, read_rows
 from ..files.writing import no_overwrite, write_json
 from .reading import write_records
@@ -38,6 +39,14 @@ def export_records(
     _check_name(name)
     folder = Path(folder)
     info, path = folder/'dataset_info.json', folder/f'{name}.json'
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder/'dataset_info.lock'):    # others may be writing theirs
+        _add_entry(records, info, path, overwrite)
+    return path
+
+def _add_entry(records, info, path, overwrite):
+    "Write records, and their entry beside those that are there."
+    name = path.stem
     entries = dict(next(iter(read_rows(info)), {})) if info.exists() else {}
     if name in entries and not overwrite:
         raise FileExistsError(f"{info}: has an entry {name!r} already: "
@@ -47,4 +56,3 @@ def export_records(
     entry = {name: dict(file_name=path.name, **ALPACA)}
     # ASCII alone: LLaMA-Factory opens it in the system's encoding
     write_json(info, {**entries, **entry}, indent=2, ensure_ascii=True, end='\n')
-    return path

@@ -9,6 +9,7 @@ __all__ = ['ORDERS', 'reorder']
 import itertools
 import math
 import random
+import re
 from .schema import SHARE_FORMS, answer_texts, check_records, option_block
 from .schema import share_text
 
@@ -56,11 +57,13 @@ def _is_turned(r, seed):
 
 # %% ../../nbs/records/04_orders.ipynb #c029c
 def _shown_in(r, block):
-    "The field whose text shows the options."
-    for field in ('input', 'instruction'):
-        if block in (r[field] or ''):
-            return field
-    raise ValueError(f"{r['record_id']!r}: its prompt does not show its options as lettered lines: "
+    "The field whose text shows the options, and where: the only lines that are this block."
+    lines = re.compile(rf'^{re.escape(block)}$', re.M)
+    shown = [(f, m) for f in ('input', 'instruction') for m in lines.finditer(r[f] or '')]
+    if len(shown) == 1:
+        return shown[0]
+    how = 'shows its options more than once' if shown else 'does not show its options'
+    raise ValueError(f"{r['record_id']!r}: its prompt {how} as lettered lines: "
         "it can't be reordered")
 
 # %% ../../nbs/records/04_orders.ipynb #c029cb
@@ -70,8 +73,8 @@ def _rewrite(r, order):
         return values and [values[i] for i in order]
 
     old, options = option_block(r['options']), moved(r['options'])
-    field = _shown_in(r, old)
-    head, tail = r[field].rsplit(old, 1)
+    field, place = _shown_in(r, old)
+    head, tail = r[field][:place.start()], r[field][place.end():]
     at = None if r['answer_index'] is None else order.index(r['answer_index'])
     target, output = moved(r['target']), r['output']
     if at is not None:

@@ -15,6 +15,7 @@ import jinja2
 import matplotlib.pyplot as plt
 import pandas as pd
 from markupsafe import Markup, escape
+from ..evaluation.scoring import check_source
 from ..files.writing import no_overwrite, written_whole
 from ..metrics.catalogue import metric_name
 from ..records.schema import share_lines
@@ -278,9 +279,10 @@ def report(
     overwrite=False, # replace a file that is there
 )->Path:
     """Write a self-contained HTML report. Raises FileExistsError, or ValueError where scores hold
-    none of `models`."""
+    none of `models` or records are from another survey."""
     path = Path(path)
     no_overwrite(path, overwrite)
+    check_source(survey, records)
     known = scores.predictor.unique()
     for m in models:
         if m not in known:

@@ -57,6 +57,9 @@ def _furthest(scores, predictor, most):
     "Items by how far apart the shares are."
     far = scores[(scores.metric == 'total_variation') & (scores.predictor == predictor)]
     far = far[far.versus.isna() & far.question_id.notna()]
+    if far.empty:
+        known = ', '.join(scores.predictor.unique())
+        raise ValueError(f"scores hold no shares of {predictor!r}: they hold {known}")
     return far.sort_values('value', ascending=False).question_id.tolist()[:most]
 
 # %% ../../nbs/reporting/02_plots.ipynb #9ab5557c

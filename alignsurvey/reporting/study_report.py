@@ -14,7 +14,7 @@ from ..files.writing import no_overwrite, written_whole
 from ..records.answers import read_answers
 from ..prediction.forecasts import read_forecast
 from ..prediction.baselines import BASELINES, baseline_predictions
-from ..evaluation.scoring import evaluate, known_choices, only_rows
+from ..evaluation.scoring import check_source, evaluate, known_choices, only_rows
 from .page import PAGE_STYLE, describe_records, exhibits, html_table
 from .page import page_warnings, png_text
 from .paper import write_figures, write_tables
@@ -255,7 +255,9 @@ def full_report(
     """Write the full report. Raises FileExistsError, or ValueError for records of groups, names
     without predictions, and what `evaluate` refuses."""
     folder = Path(folder)
-    no_overwrite(folder/'report.html', overwrite)
+    for name in ('report.html', 'scores.csv', 'numbers'):
+        no_overwrite(folder/name, overwrite)
+    check_source(survey, records)
     boot = dict(n_boot=n_boot, seed=seed, strata=strata if design is None else design)
     study = _study(records, predictions, train, models, by, failure_rule, boot,
         validation=validation, margin=margin, formula=formula, data=data, min_n=min_n)

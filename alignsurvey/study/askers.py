@@ -204,6 +204,7 @@ def tuned(
     file = folder/'study.json'
     if file.exists() and read_json(file) == made:
         return load_model(lm.name, adapter=folder)
+    file.unlink(missing_ok=True)    # what it tells is no longer so
     trained = sft(lm, train, folder, overwrite=True, validate=validate, **settings)
     write_json(file, made)
     return trained

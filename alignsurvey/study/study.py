@@ -48,6 +48,8 @@ class Study:
     ): # a `Study`
         """Read a study and the survey that it names. Raises FileNotFoundError, or `FileFault`
         naming file, key and remedy."""
+        if not isinstance(path, (str, Path)):
+            raise ValueError(f"a {type(path).__name__} is no file: give the path of a study.yaml")
         path = Path(path)
         settings = read_study(path)
         survey = _survey(settings, path)

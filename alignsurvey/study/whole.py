@@ -39,9 +39,14 @@ def plan(
 def _tell_all(study):
     "Warn where more respondents are to be drawn than there are."
     asked, there = study.settings['sample'], len(study.survey)
-    if asked is not None and asked > there:
+    if asked != _drawn(study) and asked > there:
         warnings.warn(f"{study.path.name}: sample is {asked:,}, and the survey has {there:,} "
             "respondents: all are taken")
+
+def _drawn(study):
+    "How many respondents are drawn, or None where all are taken."
+    asked = study.settings['sample']
+    return asked if asked is None or asked < len(study.survey) else None
 
 # %% ../../nbs/study/07_whole.ipynb #c007l
 def plan_lines(
@@ -147,7 +152,8 @@ def report(self:Study)->Path: # report/report.html
     lock, run = read_lock(self), _run_facts(self, frames, splits)
     varied = [specification_section(self)] if self.settings['vary'] else []
     probed = [traces_section(*read_probes(self))] if self.settings['probes'] else []
-    known = Known(self.settings, self.survey.codebook.about, splits, frames, run['versions'],
+    settings = self.settings | dict(sample=_drawn(self))
+    known = Known(settings, self.survey.codebook.about, splits, frames, run['versions'],
         run['started'], lock, primary_finding(self), probed[0].finding if probed else None)
     write_statements(known, self.folder/'report')
     sections = [*varied, *probed, deviation_section(lock, run), statement_section(known)]

@@ -155,6 +155,8 @@ def _what_was_read(sources):
 
 def _sources(codebook):
     "Descriptions among what was given as a codebook; none where it is a codebook."
+    if isinstance(codebook, dict):
+        raise ValueError("codebook is a dict: give a file of it, or what read_codebook makes of it")
     is_list = isinstance(codebook, (list, tuple))
     paths = [Path(c) for c in (codebook if is_list else [codebook]) if isinstance(c, (str, Path))]
     if is_list or not paths:

@@ -89,6 +89,8 @@ def begin(
             "give it one")
     told = self.year.format(year=year) if year else ''
     opening = _part(self, 'opening', level)
+    if not background:    # nor its heading
+        opening = re.sub(r'^.*[:：]\n\{background\}', '', opening, flags=re.M)
     return opening.format(year=told, topic=topic, background=background, history=history)
 
 # %% ../../nbs/tasks/01_task.ipynb #t005c
