@@ -117,6 +117,14 @@ def test_an_option_that_nobody_chose_is_a_no(tmp_path):
     assert list(got.values()) == ['yes', 'no', 'no', 'no']
 
 
+@pytest.mark.parametrize('texts, role', [(('Voted', 'Signed'), 'ignore'), (('Voted',), None)])
+def test_several_choices_in_one_cell_are_set_aside(texts, role, tmp_path):
+    book = told(tmp_path, qsf(tmp_path, dict(TICKS, **choices(*texts)), dict(LIKE, **choices('A lot', 'Some'))),
+        answers(Q2=['1', '"1,2"', '2'], Like=[1, 2]))
+    assert book.other.get('Q2') == role and 'Like' in book.items
+    assert any(s.startswith('Q2: ') and 'columns of their own' in s for s in book.unread) == (role == 'ignore')
+
+
 LIKE = dict(DataExportTag='Like', QuestionType='MC', Selector='SAVR', QuestionText='How much do you like ${lm://Field/1}?')
 
 

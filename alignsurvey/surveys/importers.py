@@ -151,7 +151,7 @@ def _set_aside(said, columns, new):
     aside = {column: why for column, why in said.aside.items() if column in columns}
     asked = {new[name] for name in said.variables if name in new}
     for name, s in said.sets.items():
-        is_raw = name in new and new[name] not in asked
+        is_raw = name in new and new[name] not in asked and len(s['columns']) > 1
         if is_raw and s['kind'] in ('multiple', 'ranking'):
             has_all = all(column in new for column in s['columns'])
             remedy = '' if has_all else ': export its options as columns of their own'
