@@ -24,7 +24,17 @@ def _below(element, name):
 
 def _text(element):
     "All text within an element, cleaned."
-    return clean_wording(' '.join(element.itertext()))
+    return clean_wording(_words(element))
+
+_WITHIN = set('emph hi em i b u strong span sub sup'.split())    # words of a sentence, no block
+
+def _words(element):
+    "All text within an element, with a blank around each block of it."
+    parts = [element.text or '']
+    for part in element:
+        gap = '' if _name(part) in _WITHIN else ' '
+        parts += [gap, _words(part), gap, part.tail or '']
+    return ''.join(parts)
 
 # %% ../../nbs/surveys/09_ddi.ipynb #k009
 _LANG = '{http://www.w3.org/XML/1998/namespace}lang'
@@ -67,6 +77,8 @@ def read_ddi(
         raise ValueError(f"{name}: none of its variables has a name: ask the archive for another "
             "copy")
     _note_doubles(said, elements)
+    for book in books:
+        _add_sets(said, book, elements)
     return said
 
 # %% ../../nbs/surveys/09_ddi.ipynb #k012
@@ -118,19 +130,30 @@ def _question(element, said, column):
         own = clean_wording(q.text or '')
         if not asked and own:
             question[_lang(q, default)] = own
-    intro = [e for q in _children(element, 'qstn') for e in _children(q, 'preQTxt')]
     if any(has_placeholder(' '.join(e.itertext())) for e in asked):
         said.unread.append(f"{column}: words that were filled in for each respondent")
     after = [e for q in _children(element, 'qstn') for e in _children(q, 'postQTxt')]
     if after:
         said.unread.append(f"{column}: text after the question (postQTxt)")
-    return question, _by_lang(intro, default)
+    said_in = _by_lang(asked, default) or question
+    return question, _lead_in(element, said, column, said_in)
 
 def _plain_label(text, column):
     "A label without the name in brackets that some archives put before it."
     head, bracket, rest = text.partition(']')
     is_name = bracket and head.strip('[ ').lower() == column.lower()
     return rest.strip() if is_name and rest.strip() else text
+
+# %% ../../nbs/surveys/09_ddi.ipynb #k014l
+def _lead_in(element, said, column, languages):
+    "Lead-in in the languages of the question."
+    parts = [e for q in _children(element, 'qstn') for e in _children(q, 'preQTxt')]
+    texts = _by_lang(parts, _lang(element, 'en'))
+    for lang in texts:
+        if lang not in languages:
+            said.unread.append(f"{column}: a lead-in in {lang!r} to a question that is asked in "
+                f"{', '.join(map(repr, languages)) or 'no language'}")
+    return {lang: text for lang, text in texts.items() if lang in languages}
 
 # %% ../../nbs/surveys/09_ddi.ipynb #k015
 def _categories(element, said, column):
@@ -208,3 +231,31 @@ def _note_doubles(said, elements):
     if twice:
         shown = ', '.join(twice[:3]) + (', …' if len(twice) > 3 else '')
         said.unread.append(f"{len(twice)} names stand several times; the first is taken: {shown}")
+
+# %% ../../nbs/surveys/09_ddi.ipynb #k017s
+def _add_sets(said, book, elements):
+    "Groups of variables that are one question with several answers."
+    names = {e.get('ID'): (e.get('name') or '').strip() for e in elements if e.get('ID')}
+    for group in _below(book, 'varGrp'):
+        if (group.get('type') or '').lower() != 'multipleresp':
+            continue
+        parts = [names.get(v) or v for v in (group.get('var') or '').split()]
+        columns = [c for c in dict.fromkeys(parts) if c in said.variables]
+        name = group.get('name') or group.get('ID') or ''
+        kind = _set_kind([said.variables[c] for c in columns])
+        if not kind or not name or len(columns) < len(set(parts)):
+            said.unread.append(f"{name or 'a group'}: several answers to a question, whose "
+                "variables are not described")
+            continue
+        texts = _children(group, 'txt') or _children(group, 'labl')
+        question = _by_lang(texts, _lang(group, 'en')) or {'en': name}
+        said.sets[name] = dict(kind=kind, columns=columns, question=question)
+
+def _set_kind(variables):
+    "multiple where each has two options, mentions where all have the same; empty elsewhere."
+    lists = [[c for c in v.options if not v.is_missing(c)] for v in variables]
+    if len(lists) < 2:
+        return ''
+    if all(len(codes) < 3 for codes in lists):
+        return 'multiple'
+    return 'mentions' if all(codes == lists[0] for codes in lists) else ''

@@ -9,11 +9,13 @@ __all__ = ['IMPORTERS', 'read_metadata', 'read_described', 'as_in_columns', 'des
 import dataclasses
 import re
 from pathlib import Path
-from ..files.tables import READERS, read_table
+from ..files.tables import READERS, code_text, read_table
 from .ddi import read_ddi
 from .limesurvey import read_lss
-from .metadata import Metadata, Variable, from_notes, merged
-from .qualtrics import qualtrics_header, read_qsf, without_header
+from .metadata import Metadata, Variable, clean_wording, from_notes, merged
+from .metadata import plain_text
+from .qualtrics import qualtrics_header, read_qsf, unfit_responses
+from .qualtrics import without_header
 from .spss import read_spss, sav_sets
 from .xlsform import read_xlsform
 
@@ -75,6 +77,9 @@ def read_described(
         frame = without_header(frame)
         said.variables = {c: Variable(c, question={'en': text} if text else {})
             for c, text in header.items()}
+    status = said.variables.get('Status')
+    if status and 'Response Type' in status.question.values():
+        said.unread += unfit_responses(frame)
     return frame, said, notes
 
 # %% ../../nbs/surveys/15_importers.ipynb #k013
@@ -83,34 +88,75 @@ def as_in_columns(
     columns, # names of the columns of a data file
 )->Metadata: # the same under the names of the columns; what has no column is noted
     "Give variables the names that the data have."
-    names = {c: c for c in map(str, columns)}
-    plain = {}
-    for c in names:
-        plain.setdefault(_plain(c), []).append(c)
-    new = {}
-    for name in said.variables:
-        alike = plain.get(_plain(name), [])
-        new[name] = name if name in names else alike[0] if len(alike) == 1 else None
-    gone = [name for name, found in new.items() if found is None]
+    columns = list(map(str, columns))
+    new = _columns_found([*said.variables, *said.sets], said.also, columns)
+    gone = [name for name in said.variables if name not in new and name not in said.loops]
     unread = list(said.unread)
     if gone:
         shown = ', '.join(gone[:3]) + (', …' if len(gone) > 3 else '')
         unread.append(f"{len(gone)} variables that are described have no column: {shown}")
-    variables = {found: dataclasses.replace(said.variables[name], name=found)
-        for name, found in new.items() if found}
+    variables = {new[name]: dataclasses.replace(v, name=new[name])
+        for name, v in said.variables.items() if name in new}
+    aside = _set_aside(said, columns, new)
+    unread += [f'{column}: {why}' for column, why in aside.items()]
+    variables |= {column: Variable(column, role='ignore') for column in aside}
     return Metadata(said.path, variables, said.about, _renamed_sets(said.sets, new), unread)
-
-def _plain(name):
-    return re.sub(r'[\W_]', '', name).lower()
 
 def _renamed_sets(sets, new):
     "Sets under the columns' names, as far as there are columns."
     renamed = {}
     for name, s in sets.items():
-        columns = [new.get(c, c) for c in s['columns']]
+        columns = [new.get(c) for c in s['columns']]
         if all(columns):
             renamed[name] = {**s, 'columns': columns}
     return renamed
+
+# %% ../../nbs/surveys/15_importers.ipynb #k013a
+def _columns_found(names, also, columns):
+    "Name -> its column, in the spelling that finds more columns, else in the other."
+    own, other = {n: n for n in names}, {n: also[n] for n in names if n in also}
+    found, usual = _alike(other, columns), _alike({n: n for n in other}, columns)
+    if found and len(found) >= len(usual):
+        own, other = {**own, **other}, {n: n for n in other}
+    found = _alike(own, columns)
+    rest = {n: spelling for n, spelling in other.items() if n not in found}
+    taken = set(found.values())
+    return found | _alike(rest, [c for c in columns if c not in taken])
+
+def _alike(spelled, columns):
+    "Name -> the column spelled as it is, else the only one that differs in its signs."
+    found, taken = {}, set()
+    for same in str, _apart, _plain:
+        free = {}
+        for column in columns:
+            if column not in taken:
+                free.setdefault(same(column), []).append(column)
+        for name, spelling in spelled.items():
+            fit = free.get(same(spelling), [])
+            if name not in found and len(fit) == 1:
+                found[name] = fit[0]
+        taken = set(found.values())
+    return found
+
+def _apart(name):
+    "A name in small letters, whatever stands between its parts; an underscore is part of one."
+    return re.sub(r'[^\w]', '/', name.lower())
+
+def _plain(name):
+    return re.sub(r'[\W_]', '', name).lower()
+
+# %% ../../nbs/surveys/15_importers.ipynb #k013b
+def _set_aside(said, columns, new):
+    "Columns of a source that are no question, and why: what a format adds, and raw answers."
+    aside = {column: why for column, why in said.aside.items() if column in columns}
+    asked = {new[name] for name in said.variables if name in new}
+    for name, s in said.sets.items():
+        is_raw = name in new and new[name] not in asked and len(s['columns']) > 1
+        if is_raw and s['kind'] in ('multiple', 'ranking'):
+            has_all = all(column in new for column in s['columns'])
+            remedy = '' if has_all else ': export its options as columns of their own'
+            aside[new[name]] = f"holds several answers in one cell and is set aside{remedy}"
+    return aside
 
 # %% ../../nbs/surveys/15_importers.ipynb #k016
 def describe(
@@ -119,9 +165,58 @@ def describe(
     sources, # paths of descriptions, the one that wins first
 )->Metadata:
     "One description of a table out of several sources."
-    read = [as_in_columns(read_metadata(path), frame.columns) for path in sources]
-    for source, path in zip(read, sources):
-        if not source.variables:
+    frame, read, turns = frame.rename(columns=str), [], []
+    for path in sources:
+        said = _for_answers(read_metadata(path), frame)
+        found, asked = as_in_columns(said, frame.columns), _in_turns(said, frame.columns)
+        if not found.variables and not asked.variables:
             raise ValueError(f"{Path(path).name}: describes none of the columns "
                 f"{', '.join(map(str, list(frame.columns)[:5]))}, …: is it of another survey?")
-    return merged([*read, own])
+        read.append(_ticked_in_words(found, frame))
+        turns.append(_ticked_in_words(asked, frame))
+    return merged([*read, own, *turns])
+
+# %% ../../nbs/surveys/15_importers.ipynb #k016b
+def _in_turns(said, columns):
+    "What was asked in a loop, under the column of each turn."
+    turns, asked = {}, Metadata()
+    for column in map(str, columns):
+        turn = re.fullmatch(r'(\d+)_(.+)', column)
+        if turn:
+            turns.setdefault(turn[1], {})[turn[2]] = column
+    looped = {name: said.variables[name] for name in said.loops if name in said.variables}
+    sets = {n: s for n, s in said.sets.items() if set(s['columns']) <= set(looped)}
+    for number, names in turns.items() if looped else ():
+        found = as_in_columns(Metadata(variables=looped, sets=sets), names)
+        for name, variable in found.variables.items():
+            asked.variables[names[name]] = dataclasses.replace(variable, name=names[name])
+        for name, s in found.sets.items():
+            asked.sets[f'{number}_{name}'] = {**s, 'columns': [names[c] for c in s['columns']]}
+    return asked
+
+# %% ../../nbs/surveys/15_importers.ipynb #k016d
+def _for_answers(said, frame):
+    "A description without a text whose column holds ticks, where a tick has nearly its name."
+    ticks = {_plain(c) for s in said.sets.values() for c in s['columns']}
+    texts = [name for name, v in said.variables.items() if v.scale == 'open' and name in frame]
+    wrong = [n for n in texts if _plain(n) in ticks and _holds(frame[n]) <= {'0', '1'}]
+    kept = {name: v for name, v in said.variables.items() if name not in wrong}
+    return dataclasses.replace(said, variables=kept)
+
+def _holds(column):
+    "The different answers of a column as text; blanks are none."
+    return {code_text(v) for v in column.dropna().unique() if str(v).strip()}
+
+# %% ../../nbs/surveys/15_importers.ipynb #k016e
+def _ticked_in_words(said, frame):
+    "A description whose ticks stand under the words of their options, where the data hold these."
+    new = {}
+    for s in said.sets.values():
+        for column in s['columns'] if s['kind'] == 'multiple' else ():
+            variable, held = said.variables[column], _holds(frame[column])
+            words = {plain_text(text) for text in variable.question.values()}
+            if len(held) == 1 and {plain_text(clean_wording(v)) for v in held} <= words:
+                ticked = variable.options.get('1') or {'en': 'ticked'}
+                options = {**dict.fromkeys(held, ticked), '0': {'en': 'not ticked'}}
+                new[column] = dataclasses.replace(variable, options=options)
+    return dataclasses.replace(said, variables={**said.variables, **new})

@@ -181,6 +181,7 @@ def _add_array(said, tag, intro, rows, parts, kind, qid, survey, common):
                 survey.texts.get(p.get('qid'), {})), '0') for p in across}
         elif kind == '1':
             columns = {f'{base}_{i}': (text, str(i)) for i in (0, 1)}
+            said.also |= {f'{base}_{i}': f'{base}_{i + 1}' for i in (0, 1)}    # Q1[SQ001][2]
         for column, (words, scale_id) in columns.items():
             options, _ = _options(qid, {}, survey, kind, scale_id)
             said.variables[column] = Variable(column, question=words, intro=intro,

@@ -49,6 +49,9 @@ class Metadata:
     about: dict = field(default_factory=dict)      # title, citation, …
     sets: dict = field(default_factory=dict)       # name -> kind, question and columns
     unread: list = field(default_factory=list)     # a sentence for each thing not understood
+    also: dict = field(default_factory=dict)       # name -> how other exports spell it
+    aside: dict = field(default_factory=dict)      # column that is no question -> what it is
+    loops: list = field(default_factory=list)      # variables asked in turns: 1_x, 2_x for x
 
 # %% ../../nbs/surveys/06_metadata.ipynb #k010
 _HIDDEN = re.compile(r'<(script|style)\b[^>]*>.{0,20000}?</\1\s*>|<!--.{0,20000}?-->', re.I | re.S)

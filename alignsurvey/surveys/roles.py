@@ -141,7 +141,20 @@ _LENGTH = re.compile(r'\b(?:length|duration|mode|language|date|time|start|end|nu
     r'id|identification|code) (?:of|for) (?:the )?(?:interview|interviewer|questionnaire|survey)\b|'
     r'\binterview(?:er)?\'?s? (?:length|duration|mode|date|time|number|id|identifier|code|gender|'
     r'sex|age|start|end|language)|^study number|^edition\b|edition number|^ip address|'
-    r'\bcollection (?:mode|language|date)', re.I)
+    r'^response type$|\bcollection (?:mode|language|date)', re.I)
+
+# %% ../../nbs/surveys/07_roles.ipynb #k017p
+# what KoboToolbox and ODK Central add to a table; their names are matched as they are
+_ADDED = re.compile(r'_(?:index|parent_index|parent_table_name|submission_\w+|validation_status|'
+    r'notes|status|submitted_by|tags|attachments|geolocation)|_+version_+|'
+    r'(?:.+[/:-])?(?:instanceID|instanceName)|SubmitterID|SubmitterName|AttachmentsPresent|'
+    r'AttachmentsExpected|ReviewState|FormVersion|SET-OF-.+')
+_RESPONSES = {'IP Address', 'Survey Preview', 'Survey Test'}    # of Qualtrics, under Status
+
+def _is_platforms(name, column):
+    "Whether a platform added this column to what was answered."
+    says_how = name.lower() == 'status' and bool(_RESPONSES & set(column.dropna().unique()))
+    return says_how or bool(_ADDED.fullmatch(name))
 
 # %% ../../nbs/surveys/07_roles.ipynb #k018
 _ID = re.compile(r'(?:^|_)id$|^(?:case|resp|respondent|respond|person|pers|serial|household|hh|'
@@ -246,6 +259,8 @@ def _left_behind(name, column, wording):
         if is_named and not set(words_of(wording)) & _OPINION:
             return 'date', 'its name', True
     compact = ''.join(words)
+    if _is_platforms(name, column):
+        return 'paradata', 'the platform adds it', True
     if compact in _PARADATA or (set(words) & _PARADATA and len(words) < 4):
         return 'paradata', 'its name', True
     if _LENGTH.search(heading) or _LENGTH.search(' '.join(words)):

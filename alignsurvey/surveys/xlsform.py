@@ -100,13 +100,15 @@ def read_xlsform(
     default = _language(settings.get(('default_language', ''), ''))
     title = settings.get(('form_title', ''), '')
     said = Metadata(name, about={'title': title} if title else {})
-    lists = _choices(sheets.get('choices', []), default)
+    lists, groups = _choices(sheets.get('choices', []), default), []
     for row in rows:
         kind = ' '.join(row.get(('type', ''), '').lower().replace('_', ' ').split())
-        if kind == 'begin repeat':
-            said.unread.append(f"{row.get(('name', ''), '')}: a repeated group, "
-                "whose answers are in a table of their own")
+        _step(said, groups, kind, row.get(('name', ''), ''))
+        known = {*said.variables, *said.sets}
         _add_question(said, kind, row, lists, default)
+        path = '/'.join(filter(None, groups))
+        new = [name for name in (*said.variables, *said.sets) if name not in known] if path else ()
+        said.also |= {name: f'{path}/{name}' for name in new}
     if not said.variables:
         raise ValueError(f"{name}: its sheet `survey` asks nothing: give the form's questions")
     return said
@@ -118,6 +120,19 @@ def _language(text):
     if code or said in ('', 'default'):
         return code[1] if code else 'en'
     return _LANGUAGES.get(said, said[:2])
+
+# %% ../../nbs/surveys/14_xlsform.ipynb #k013s
+def _step(said, groups, kind, name):
+    "Into a group, or out of one; of a repeated group, what it leaves in the table is noted."
+    if kind == 'begin repeat':
+        said.unread.append(f"{name}: a repeated group, whose answers are in a table of their own")
+        count = '/'.join([*filter(None, groups), f'{name}_count'])
+        said.aside |= dict.fromkeys([f'{name}_count', count],
+            'says how often a group was repeated, and is set aside')
+    if kind in ('begin group', 'begin repeat'):
+        groups.append(name)
+    elif kind in ('end group', 'end repeat') and groups:
+        groups.pop()
 
 # %% ../../nbs/surveys/14_xlsform.ipynb #k014
 _META = set('start end today deviceid subscriberid simserial phonenumber username email audit '
@@ -174,11 +189,16 @@ def _add_select(said, name, question, typed, which, lists, common, row):
             pin_last=('other',) if has_other else (), **common)
         return
     columns = []
+    has_text = which == 'many' and has_other    # in the column media_other; its tick, media/other
     for code, label in options.items():
-        column = f'{name}_{code}'
+        column = f'{name}/{code}' if has_text else f'{name}_{code}'
         said.variables[column] = Variable(column, question=label, intro=question, family=name,
             **common, **(dict(options=_TICKED) if which == 'many' else dict(scale='numeric')))
         columns.append(column)
+    if has_text:
+        text = f'{name}_other'
+        said.variables[text] = Variable(text, question=options['other'], intro=question,
+            scale='open', **common)
     if columns:
         kind = 'multiple' if which == 'many' else 'ranking'
         said.sets[name] = dict(kind=kind, columns=columns, question=question)

@@ -136,8 +136,9 @@ def asked_pairs(
     book, pairs = survey.codebook, [[] for _ in range(len(survey))]
     for j, (name, (index, _)) in enumerate(answers.items()):
         q = book.items[name]
-        intro = in_lang(q.intro, lang) if q.intro else ''
-        question = in_lang(q.question, lang, f'{book.path}: {name!r}')
+        where = f'{book.path}: {name!r}'
+        intro = in_lang(q.intro, lang, f'{where}: intro') if q.intro else ''
+        question = in_lang(q.question, lang, where)
         words = labels(q, lang)
         for i in np.flatnonzero(index >= 0):
             pairs[i].append((j, intro, question, words[index[i]]))

@@ -35,9 +35,9 @@ def question_text(
     lang, # en or zh
     where, # for a message: codebook and item
 )->str:
-    """An item as it is asked, after its lead-in. Raises ValueError where it has no wording in
-    this language."""
-    intro = in_lang(question.intro, lang) if question.intro else ''
+    """An item as it is asked, after its lead-in. Raises ValueError where one of them has no
+    wording in this language."""
+    intro = in_lang(question.intro, lang, f'{where}: intro') if question.intro else ''
     return f"{intro} {in_lang(question.question, lang, where)}".strip()
 
 # %% ../../nbs/tasks/02_items.ipynb #i004d
@@ -124,11 +124,12 @@ def prompt_heads(
     told, said = np.full(len(survey), '', dtype=object), ''
     for name in ask.variables:
         q, has = book.background[name], words[name].notna().to_numpy()
-        intro = in_lang(q.intro, lang) if q.intro else ''
+        where = f'{book.path}: {name!r}'
+        intro = in_lang(q.intro, lang, f'{where}: intro') if q.intro else ''
         if intro and intro != said:    # once for items that share it
             told += f'{intro}\n'
         said = intro
-        asked = in_lang(q.question, lang, f'{book.path}: {name!r}')
+        asked = in_lang(q.question, lang, where)
         gap = ' ' if asked.endswith(('?', '？')) else ': '
         told[has] += asked + gap + words[name].to_numpy()[has] + '\n'
     year = book.about.get('year')

@@ -11,7 +11,7 @@ import re
 import pandas as pd
 import pyarrow as pa
 from ..surveys.codebook import KINDS, Question, in_lang
-from ..surveys.metadata import without_code
+from ..surveys.metadata import clean_wording, plain_text, without_code
 from ..surveys.survey import Survey
 from ..files.tables import code_text
 from .items import chosen_names, coded_answers, individual_tables
@@ -31,7 +31,7 @@ def _called(codes, book, columns):
         options = book.questions[c].options
         for code in [*options, *codes[c].dropna().unique()]:
             texts = [without_code(code, t).strip() for t in options.get(code, {}).values()]
-            called.setdefault(code, set()).update(texts or [code])
+            called.setdefault(_as_tick(code, book.questions[c]), set()).update(texts or [code])
     return called
 
 # %% ../../nbs/tasks/12_multiple.ipynb #m009t
@@ -50,6 +50,36 @@ def _ticked_code(called, where):
     codes = ', '.join(list(says)[:5])
     raise ValueError(f"{where}: neither labels nor codes ({codes}) say that an option was ticked: "
         "write the code under ticked, such as ticked: 1")
+
+# %% ../../nbs/tasks/12_multiple.ipynb #m009v
+def _ticks(answered, said, book, where):
+    "Codes, own words of an option turned into a tick; the code of a tick, `said` or found."
+    coded = {}
+    for c in answered:
+        codes = answered[c].dropna().unique()
+        coded[c] = answered[c].map({x: _as_tick(x, book.questions[c], said or '1') for x in codes})
+    coded = pd.DataFrame(coded, index=answered.index)
+    ticked = said or _ticked_code(_called(coded, book, coded.columns), where)
+    if not said:
+        _check_ticks(coded, ticked, book, where)
+    return coded, ticked
+
+def _as_tick(code, question, tick='1'):
+    "A code; a tick where it is the option's own words, as some platforms write one."
+    words = {plain_text(text) for text in question.question.values()}
+    return tick if plain_text(clean_wording(code)) in words else code
+
+def _check_ticks(answered, ticked, book, where):
+    "Raises ValueError at an option that nobody ticked, whose cells hold what may be a tick."
+    has = (answered == ticked).any()
+    known = {code for c in has.index[has] for code in answered[c].dropna()}
+    for c in has.index[~has]:
+        called = _called(answered, book, [c])
+        for code in sorted(set(answered[c].dropna()) - known):
+            if not all(_NO.match(text) for text in called[code]):
+                raise ValueError(f"{where}: column {c!r}: neither labels nor codes ({code}) say "
+                    "that an option was ticked: export numbers instead of texts, or write the "
+                    "code under ticked, such as ticked: 1")
 
 # %% ../../nbs/tasks/12_multiple.ipynb #m009w
 def _why_missing(codes, book, columns):
@@ -82,14 +112,14 @@ def set_choices(
         chose = {o: (answered == o[len(name) + 1:]).any(axis=1) for o in options}
     else:
         options = {c: book.questions[c].question for c in columns if c not in s.get('missing', ())}
-        ticked = s.get('ticked') or _ticked_code(_called(answered, book, columns), where)
+        answered, ticked = _ticks(answered, s.get('ticked'), book, where)
         chose = {c: answered[c] == ticked for c in options}
     if len(options) < 2:
         raise ValueError(f"{where}: has fewer than two options: list them, or ask it as an item")
     told = pd.DataFrame(chose)
     found = _with_missing(told.astype(int).astype(object).where(has, None), why, has)
     for c, kind in s.get('missing', {}).items():    # ticked, and no option beside it
-        found[(codes[c] == ticked) & ~told.any(axis=1)] = kind
+        found[(answered[c] == ticked) & ~told.any(axis=1)] = kind
     return options, found
 
 # %% ../../nbs/tasks/12_multiple.ipynb #m013
