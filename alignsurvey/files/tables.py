@@ -287,12 +287,14 @@ def labelled_table(
 _NEVER = {'int8': -2**7, 'int16': -2**15, 'int32': -2**31}
 
 def _check_whole_numbers(frame, kinds):
-    "Raises ValueError at the smallest number of a type, which readers take for a code or for nothing."
+    """Raises ValueError at the smallest number of a type, which readers take for a code or for
+    nothing."""
     for column in frame:
-        wrong = (frame[column] == _NEVER[kinds[column]]) if kinds[column] in _NEVER else pd.Series(False)
+        never = _NEVER.get(kinds[column])
+        wrong = (frame[column] == never).to_numpy(bool) if never else np.zeros(1, bool)
         if wrong.any():
-            raise ValueError(f'row {wrong.argmax() + 1}, column {column!r} holds '
-                f'{_NEVER[kinds[column]]}, which no file of Stata can')
+            raise ValueError(f'row {wrong.argmax() + 1}, column {column!r} holds {never}, which '
+                'no file of Stata can')
 
 # %% ../../nbs/files/01_tables.ipynb #c018b
 def _add_catalog(meta, path, encoding):
@@ -515,16 +517,13 @@ def _check_formats(path):
 _NUMBERS = {b'117': (4, 4, 4, 4), b'118': (4, 8, 2, 6), b'119': (4, 8, 3, 5)}
 
 def _check_long_texts(path):
-    "Raises ValueError where a .dta file's table or long texts are not where, or what, it says."
+    "Raises ValueError where long texts of a .dta file would be read as blanks."
     raw = np.memmap(path, mode='r')
     part = lambda at, n: bytes(raw[at:at + n])
     order = 'little' if part(52, 3) == b'LSF' else 'big'
     number = lambda at, n: int.from_bytes(part(at, n), order)
     column, row, *fit = _NUMBERS.get(part(28, 3), (4, 8, 3, 6))
-    places = part(0, 512).find(b'<map>') + 5    # eight bytes for each part of the file
-    if part(number(places + 72, 8), 6) != b'<data>':
-        raise ValueError('its table is not where it says')
-    first = at = number(places + 80, 8) + len(b'<strls>')
+    first = at = number(part(0, 512).find(b'<map>') + 5 + 80, 8) + len(b'<strls>')
     while part(at, 3) == b'GSO':
         kind = at + 3 + column + row
         of = number(at + 3, column) < 256**fit[0] and number(kind - row, row) < 256**fit[1]
@@ -547,12 +546,13 @@ def _lacks_texts(path):
     return False
 
 # %% ../../nbs/files/01_tables.ipynb #t021j
-# format of Stata 8 to 12 -> bytes of a variable before its cells: type, name, order, format, list, label
-_SINCE_8 = {113: 1 + 33 + 2 + 12 + 33 + 81, 114: 1 + 33 + 2 + 49 + 33 + 81, 115: 1 + 33 + 2 + 49 + 33 + 81}
+# format of Stata 8 to 12 -> bytes before the cells that a variable takes: for its type, name, place
+# in the order of rows, format, list of labels and own label
+_SINCE_8 = {113: 1 + 33 + 2 + 12 + 33 + 81, **dict.fromkeys((114, 115), 1 + 33 + 2 + 49 + 33 + 81)}
 _BYTES = {251: 1, 252: 2, 253: 4, 254: 4, 255: 8}    # type -> bytes of a cell; others are texts
 
 def _check_length(path):
-    "Raises ValueError where the parts of a .dta file of format 113 to 115 don't add up to its length."
+    "Raises ValueError where the parts of a file of format 113 to 115 don't add up to its length."
     raw = path.read_bytes()
     order = '>' if raw[1] == 1 else '<'
     number = lambda at: int.from_bytes(raw[at:at + 4], 'big' if order == '>' else 'little')
