@@ -1,8 +1,15 @@
 "Files that say two things at once: each is read as the one that was meant, or refused in one sentence."
+import re
+import zipfile
+
+import openpyxl
 import pandas as pd
 import pytest
 
+from alignsurvey.all import Survey
 from alignsurvey.files.tables import read_table
+from alignsurvey.surveys.codebook import Codebook
+from alignsurvey.surveys.sheets import read_sheets
 
 
 def table(folder, text, columns=None):
@@ -46,3 +53,123 @@ def test_codes_of_17_digits_stay_apart_where_one_is_blank(tmp_path, blank):
     read = table(tmp_path, f'id,q\n90071992547409931,1\n90071992547409932,2\n{blank},2\n')
     assert read.id.tolist()[:2] == ['90071992547409931', '90071992547409932']
     assert read.id.isna()[2]
+
+
+# --- spreadsheets
+
+def codebook(folder, change):
+    "A codebook as a spreadsheet, changed as a script would."
+    (folder/'c.yaml').write_text(
+        "id: t\nitems: {q: {question: 'Roads?', scale: nominal, options: {1: 'no', 2: 'yes', 3: maybe}}}")
+    path = Codebook.load(folder/'c.yaml').save(folder/'c.xlsx')
+    book = openpyxl.load_workbook(path)
+    change(book)
+    book.save(path)
+    return path
+
+
+def set_cell(sheet, row, column, value):
+    "A change of one cell, by the name of its column; its place."
+    def change(book):
+        names = {cell.value: cell.column for cell in book[sheet][1]}
+        cell = book[sheet].cell(row, names[column])
+        cell.number_format = 'General'
+        cell.value = value
+        change.place = cell.coordinate
+    return change
+
+
+@pytest.mark.parametrize('sheet, row, column, formula', [
+    ('lists', 2, 'code', '=1'), ('lists', 2, 'label:en', '="y"&"es"'), ('lists', 4, 'code', '=3'),
+    ('questions', 2, 'role', '=B1'), ('questions', 2, 'question:en', '=HYPERLINK("x", "Roads?")')])
+def test_a_formula_without_a_value_is_no_empty_cell(tmp_path, sheet, row, column, formula):
+    change = set_cell(sheet, row, column, formula)
+    with pytest.raises(ValueError) as e:
+        Codebook.load(codebook(tmp_path, change))
+    assert str(e.value) == (f"c.xlsx: sheet {sheet!r}, cell {change.place} holds a formula without a value: "
+        "open the file in a spreadsheet program and save it, or write the value")
+
+
+def with_value(path, formula, cell):
+    "A file as a spreadsheet program saves it: with the formula's value beside it."
+    parts = {}
+    with zipfile.ZipFile(path) as z:
+        parts = {name: z.read(name) for name in z.namelist()}
+    for name, raw in parts.items():
+        parts[name] = re.sub(rb'<c r="(\w+)"[^>]*><f>' + re.escape(formula.encode()) + rb'</f><v ?/?>(?:</v>)?</c>', cell, raw)
+    with zipfile.ZipFile(path, 'w') as z:
+        for name, raw in parts.items():
+            z.writestr(name, raw)
+    return path
+
+
+@pytest.mark.parametrize('cell, label', [
+    (rb'<c r="\1" t="str"><f>1+1</f><v>nope</v></c>', 'nope'),
+    (rb'<c r="\1"><f>1+1</f><v>2</v></c>', '2'),
+    (rb'<c r="\1" t="str"><f>1+1</f><v></v></c>', '')])
+def test_a_formula_with_its_value_is_that_value_empty_text_too(tmp_path, cell, label):
+    book = openpyxl.Workbook()
+    book.active['A1'], book.active['B1'], book.active['C1'] = 'a', '=1+1', 'c'
+    book.save(tmp_path/'x.xlsx')
+    sheets = read_sheets(with_value(tmp_path/'x.xlsx', '1+1', cell))
+    assert sheets == {'Sheet': [['a', label, 'c']]}
+
+
+@pytest.mark.parametrize('place, said', [
+    ('A50001', "sheet 'Sheet' has 50,001 rows"), ('B60000', "sheet 'Sheet' has 60,000 rows"),
+    ('KO1', "sheet 'Sheet' has more than 300 columns")])
+def test_a_sheet_is_read_whole_or_not(tmp_path, place, said):
+    book = openpyxl.Workbook()
+    book.active['A1'], book.active[place] = 'a', 'b'
+    book.save(tmp_path/'x.xlsx')
+    with pytest.raises(ValueError, match=re.escape(said)) as e:
+        read_sheets(tmp_path/'x.xlsx')
+    assert str(e.value).startswith('x.xlsx: ') and ' are read: ' in str(e.value)
+
+
+def test_an_empty_row_far_down_is_no_row(tmp_path):
+    book = openpyxl.Workbook()
+    book.active['A1'] = 'a'
+    book.active['A60000'].font = openpyxl.styles.Font(bold=True)
+    book.save(tmp_path/'x.xlsx')
+    assert read_sheets(tmp_path/'x.xlsx') == {'Sheet': [['a']]}
+
+
+# --- row names of .parquet files
+
+BOOK = """id: t
+items: {q: {question: 'Roads?', scale: nominal, options: {1: 'yes', 2: 'no'}}}
+"""
+
+
+def people(folder, index):
+    "Four respondents in a .parquet file, by who they are in the records."
+    pd.DataFrame({'q': [1, 2, 1, 2]}, index=index).to_parquet(folder/'x.parquet')
+    (folder/'codebook.yaml').write_text(BOOK)
+    return Survey.load(folder/'x.parquet').records('response')['respondent_id'][:]
+
+
+@pytest.mark.parametrize('index', [[0, 1, 0, 1], [3, 1, 0, 2], list('abcd'), [.5, 1.5, 2.5, 3.5],
+    pd.to_datetime(['2020-01-01']*4), pd.MultiIndex.from_tuples([(1, 2), (1, 3), (2, 1), (2, 2)])])
+def test_names_of_rows_that_have_no_name_are_nobody(tmp_path, index):
+    assert people(tmp_path, index) == ['1', '2', '3', '4']
+
+
+def test_a_name_of_rows_is_a_column(tmp_path):
+    index = pd.Index(list('abca'), name='id')
+    pd.DataFrame({'q': [1, 2, 1, 2]}, index=index).to_parquet(tmp_path/'x.parquet')
+    for columns in (['id', 'q'], ['id'], None):
+        assert read_table(tmp_path/'x.parquet', columns)[0].id.tolist() == list('abca')
+    (tmp_path/'codebook.yaml').write_text(BOOK + 'respondent_id: id\n')
+    with pytest.raises(ValueError, match="row 5, column 'id': 'a' stands twice as respondent id"):
+        Survey.load(tmp_path/'x.parquet')
+
+
+@pytest.mark.parametrize('index', [[0, 0, 1], list('abc'), [.5, 1.5, 2.5]])
+def test_a_frame_whose_rows_are_not_counted_needs_an_id(tmp_path, index):
+    people(tmp_path, None)
+    book = Codebook.load(tmp_path/'codebook.yaml')
+    survey = Survey(pd.DataFrame({'q': [1, 2, 1]}, index=index), book)
+    for use in (lambda: survey.records('response'), survey.design):
+        with pytest.raises(ValueError, match=r'survey: .*frame.reset_index\(drop=True\), or name a column as respondent_id'):
+            use()

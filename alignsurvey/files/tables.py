@@ -390,8 +390,9 @@ def _zeros_in(how):
 
 def _has_code(column, long):
     "Whether a text among these says more than the number that it looks like."
-    form = r'\s*(?:[-+]?0\d|\d+[eE]\d+\s*$)'
-    return column.str.match(form).any() or (long and column.str.match(r'\s*[-+]?\d{16,}\s*$').any())
+    forms = r'[-+]?0\d.*', r'\d+[eE]\d+', r'[-+]?\d{16,}'
+    texts = column.str.strip()
+    return any(texts.str.fullmatch(form).any() for form in forms[:2 + long])
 
 
 # %% ../../nbs/files/01_tables.ipynb #t019q2
@@ -413,7 +414,7 @@ def _check_thousands(path, columns, how):
     "Raises `FileFault` at a point that stands between thousands, or may do so."
     if how['sep'] != ';' or not _holds(path, how, re.compile(r'\.\d{3}(?!\d)')):
         return
-    cells = pd.read_csv(path, dtype=str, **how).apply(lambda column: column.str.strip())
+    cells = pd.read_csv(path, dtype=str, **how).apply(lambda texts: texts.str.strip())
     numbers = [c for c in cells if _are_numbers(cells[c].dropna())]
     commas = next((c for c in numbers if cells[c].str.contains(',').any()), None)
     for c in numbers if commas else ():
@@ -457,7 +458,15 @@ def _read_parquet(path, columns, encoding):
             "rename one, or leave it out")
     if columns is not None:
         columns = [c for c in columns if c in there]
-    return _tidy_frame(pd.read_parquet(path, columns=columns)), FileNotes()
+    return _tidy_frame(_without_index(pd.read_parquet(path, columns=columns))), FileNotes()
+
+def _without_index(frame):
+    "A frame whose rows are only counted: names of rows are a column where they have a name."
+    names = [n for n in frame.index.names if n is not None]
+    unnamed = [i for i, n in enumerate(frame.index.names) if n is None]
+    if isinstance(frame.index, pd.RangeIndex) or not names:
+        return frame.reset_index(drop=True)
+    return frame.reset_index(level=unnamed, drop=True).reset_index()
 
 def _check_room(path, meta):
     "Raises `FileFault` where a file of few bytes would unfold into gigabytes."
