@@ -394,11 +394,11 @@ def push(
     """Upload an adapter or merged model with a card filled from its run.
 
     Example: alignsurvey push adapter owner/gss-adapter --survey gss2018 --scores scores.csv"""
-    from alignsurvey.files.sheets import read_sheet
+    from alignsurvey.evaluation.table import read_scores
     from alignsurvey.reporting.model_card import push
     from alignsurvey.surveys.survey import Survey
     about = Survey.load(survey) if survey else data
-    table = read_sheet(scores) if scores else None
+    table = read_scores(scores) if scores else None
     print(push(folder, repo, data=about, scores=table, licence=licence, private=not public))
 
 # %% ../../nbs/cli/03_commands.ipynb #c019t
@@ -749,11 +749,11 @@ def report(
         raise ValueError('--scores and --records go together: give both, or neither in the folder '
             'of a study')
     new_path(out, overwrite)
-    from alignsurvey.files.sheets import read_sheet
+    from alignsurvey.evaluation.table import read_scores
     if not scores.exists():
         raise FileNotFoundError(f"{scores}: no such file: write it with `alignsurvey evaluate`")
     test, named = _named_predictions(records, predictions)
-    table = read_sheet(scores)
+    table = read_scores(scores)
     from alignsurvey.reporting.page import report
     from alignsurvey.reporting.run_cards import model_facts, run_card
     from alignsurvey.surveys.survey import Survey

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LABELLED', 'READERS', 'code_text', 'code_order', 'plain_number', 'FileNotes', 'guess_encoding', 'labelled_table',
-           'hand_over', 'read_table']
+           'hand_over', 'holds_codes', 'read_table']
 
 # %% ../../nbs/files/01_tables.ipynb #c002
 import dataclasses
@@ -376,7 +376,7 @@ def _with_codes(path, frame, how):
     if not looked:
         return frame
     text = pd.read_csv(path, usecols=lambda c: c in looked, dtype=str, **how)
-    codes = [c for c in text if _has_code(text[c], c in long)]
+    codes = [c for c in text if holds_codes(text[c], long=c in long)]
     return frame.assign(**{c: text[c].str.strip() for c in codes})
 
 
@@ -388,10 +388,15 @@ def _zeros_in(how):
     ends = rf'[{re.escape(how["sep"])}"\n ]'
     return re.compile(rf'0(?:(?<={ends}0)|(?<={ends}[-+]0))\d')    # a literal first is fast
 
-def _has_code(column, long):
-    "Whether a text among these says more than the number that it looks like."
+# %% ../../nbs/files/01_tables.ipynb #t019q5
+def holds_codes(
+    texts:pd.Series, # what stands in a column that looks like numbers
+    *,
+    long=True, # whether a whole number of 16 digits or more is one
+)->bool:
+    "Whether a text among these says more than the number that it looks like, as 01 and 1E1 do."
     forms = r'[-+]?0\d.*', r'\d+[eE]\d+', r'[-+]?\d{16,}'
-    texts = column.str.strip()
+    texts = texts.str.strip()
     return any(texts.str.fullmatch(form).any() for form in forms[:2 + long])
 
 
