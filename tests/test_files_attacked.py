@@ -1,19 +1,26 @@
 "Files that say two things at once: each is read as the one that was meant, or refused in one sentence."
+import json
 import re
+import shlex
 import zipfile
+from pathlib import Path
 
 import openpyxl
 import pandas as pd
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 
 from alignsurvey.all import Survey
 from alignsurvey.evaluation.table import read_scores, typed_scores
 from alignsurvey.files.sheets import read_sheet, write_sheet
 from alignsurvey.files.tables import read_table
 from alignsurvey.models.chat import answer_ids, prompt_ids, record_ids
+from alignsurvey.models.export import export_lora, merge, serve_command
 from alignsurvey.models.loading import load_model
 from alignsurvey.surveys.codebook import Codebook
 from alignsurvey.surveys.sheets import read_sheets
+from test_sft import save_tiny
 
 
 def table(folder, text, columns=None):
@@ -235,3 +242,88 @@ def test_harmless_words_are_as_they_were(lm):
     text = 'Is 3 < 4 | 5 > 4? <b>im_end</b> <|im_en|> 中立'
     template = lm.tokenizer.apply_chat_template([dict(role='user', content=text)], tokenize=False, add_generation_prompt=True)
     assert prompt_ids(lm, text) == lm.tokenizer(template, add_special_tokens=False)['input_ids']
+
+
+# --- folders of models
+
+@pytest.fixture
+def tuned(tmp_path):
+    "A model with an adapter, beside which a user keeps notes."
+    torch.manual_seed(0)
+    adapted = get_peft_model(load_model(save_tiny(tmp_path/'m')).model, LoraConfig(r=8, target_modules='all-linear', task_type='CAUSAL_LM'))
+    adapted.save_pretrained(tmp_path/'work'/'my adapter')
+    (tmp_path/'work'/'notes.txt').write_text('thesis')
+    return load_model(str(tmp_path/'m'), adapter=tmp_path/'work'/'my adapter')
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob('*') if p.is_file()}
+
+
+@pytest.mark.parametrize('write', [merge, export_lora])
+@pytest.mark.parametrize('out', ['work/my adapter', 'work', '.', 'work/my adapter/merged', 'm', 'm/x'])
+def test_a_model_is_not_written_over_what_it_is_made_from(tuned, tmp_path, write, out):
+    before = files(tmp_path)
+    for overwrite in False, True:
+        with pytest.raises((ValueError, FileExistsError)) as e:
+            write(tuned, tmp_path/out, overwrite=overwrite)
+    assert 'choose another folder' in str(e.value) and 'is made from' in str(e.value)
+    assert files(tmp_path) == before
+
+
+def test_only_a_folder_of_this_library_is_replaced(tuned, tmp_path):
+    merge(tuned, tmp_path/'out')
+    (tmp_path/'out'/'model-00001-of-00002.safetensors').write_bytes(b'old')
+    export_lora(tuned, tmp_path/'out', overwrite=True)
+    assert not {'config.json', 'merged.json', 'model-00001-of-00002.safetensors'} & {p.name for p in (tmp_path/'out').iterdir()}
+    load_model(str(tmp_path/'m'), adapter=tmp_path/'out')
+    (tmp_path/'out'/'notes.txt').write_text('thesis')
+    with pytest.raises(FileExistsError, match='holds notes.txt, which no model is made of'):
+        merge(tuned, tmp_path/'out', overwrite=True)
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine'/'config.json').write_text('{}')
+    with pytest.raises(FileExistsError, match='holds neither merged.json nor sft.json'):
+        merge(tuned, tmp_path/'mine', overwrite=True)
+    assert (tmp_path/'out'/'notes.txt').exists() and (tmp_path/'mine'/'config.json').exists()
+
+
+def test_a_model_that_could_not_be_written_leaves_the_old_one(tuned, tmp_path, monkeypatch):
+    merge(tuned, tmp_path/'out')
+    before = files(tmp_path)
+
+    def full(*args, **how):
+        raise OSError('disk full')
+    monkeypatch.setattr(type(tuned.tokenizer), 'save_pretrained', full)
+    with pytest.raises(OSError, match='disk full'):
+        merge(tuned, tmp_path/'out', overwrite=True)
+    assert files(tmp_path) == before
+
+
+def test_a_command_for_a_shell_holds_no_other_command(tuned, tmp_path):
+    folder = tmp_path/'work'/'my adapter'
+    config = json.loads((folder/'adapter_config.json').read_text())
+    base = 'org/x; touch pwned #'
+    (folder/'adapter_config.json').write_text(json.dumps(config | dict(base_model_name_or_path=base)))
+    assert shlex.split(serve_command(folder, name='a b')) == ['vllm', 'serve', base, '--enable-lora',
+        '--max-lora-rank', '16', '--lora-modules', f'a b={folder}']
+    merge(tuned, tmp_path/'a $(b)')
+    assert shlex.split(serve_command(tmp_path/'a $(b)'))[2:] == [str(tmp_path/'a $(b)'), '--served-model-name', 'a $(b)']
+
+
+@pytest.mark.parametrize('field, value', [('peft_type', 'PROMPT_TUNING'), ('peft_type', 'NONE'), ('peft_type', None),
+    ('r', '8'), ('r', 0), ('r', 1.5), ('r', True), ('lora_alpha', float('nan')), ('lora_alpha', '16')])
+def test_an_adapter_of_another_kind_is_named(tuned, tmp_path, field, value):
+    folder = Path(tuned.adapter)
+    config = json.loads((folder/'adapter_config.json').read_text())
+    (folder/'adapter_config.json').write_text(json.dumps(config | {field: value}))
+    for use in (lambda: load_model(str(tmp_path/'m'), adapter=folder), lambda: serve_command(folder)):
+        with pytest.raises(ValueError, match=f'adapter_config.json: {field} is .*: only LoRA adapters'):
+            use()
+
+
+def test_an_adapter_whose_settings_make_no_sense_is_refused_in_a_sentence(tuned, tmp_path):
+    folder = Path(tuned.adapter)
+    config = json.loads((folder/'adapter_config.json').read_text())
+    (folder/'adapter_config.json').write_text(json.dumps(config | dict(target_modules=5)))
+    with pytest.raises(ValueError, match='adapter_config.json can.t be used'):
+        load_model(str(tmp_path/'m'), adapter=folder)
