@@ -1135,6 +1135,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                         'alignsurvey/files/apart.py'),
                                          'alignsurvey.files.apart._limited.__init__': ( 'files/apart.html#_limited.__init__',
                                                                                         'alignsurvey/files/apart.py'),
+                                         'alignsurvey.files.apart.apart_env': ('files/apart.html#apart_env', 'alignsurvey/files/apart.py'),
                                          'alignsurvey.files.apart.run_apart': ('files/apart.html#run_apart', 'alignsurvey/files/apart.py'),
                                          'alignsurvey.files.apart.serve': ('files/apart.html#serve', 'alignsurvey/files/apart.py')},
             'alignsurvey.files.hub': {'alignsurvey.files.hub.fetch_dataset': ('files/hub.html#fetch_dataset', 'alignsurvey/files/hub.py')},

