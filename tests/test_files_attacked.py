@@ -6,14 +6,18 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
 import openpyxl
 import pandas as pd
 import pyreadstat
 import pytest
 import torch
+from docx import Document
 from peft import LoraConfig, get_peft_model
 
 from alignsurvey.all import Survey
@@ -25,6 +29,8 @@ from alignsurvey.models.chat import answer_ids, prompt_ids, record_ids
 from alignsurvey.models.embedded import packaged_gguf
 from alignsurvey.models.export import export_lora, merge, serve_command
 from alignsurvey.models.loading import load_model
+from alignsurvey.reporting.paper import table_latex, write_figures, write_tables
+from alignsurvey.reporting.sections import Section
 from alignsurvey.surveys.codebook import Codebook
 from alignsurvey.surveys.sheets import read_sheets
 from test_sft import save_tiny
@@ -376,3 +382,32 @@ def test_a_child_finds_what_its_parent_does_and_nothing_in_the_folder_it_stands_
     paths = apart_env()['PYTHONPATH'].split(os.pathsep)
     assert str(tmp_path) not in paths and '' not in paths and str(ROOT) in paths
     assert paths[:2] == [p for p in sys.path if p and Path(p).resolve() != tmp_path][:2]
+
+
+# --- what a journal takes
+
+def test_a_caption_in_latex_is_what_was_said():
+    said = r'50 % & #1_a ~ ^ {x} \y $'
+    made = table_latex(pd.DataFrame({'a_b': ['c_d']}), said)
+    caption = made.split(r'\caption{')[1].split('\n')[0]
+    assert caption == (r'50 \% \& \#1\_a \textasciitilde{} \textasciicircum{} \{x\} '
+        r'\textbackslash{}y \$}')
+    assert r'a\_b' in made and r'c\_d' in made
+
+
+def test_characters_that_no_xml_holds_are_left_out_of_figures_and_documents(tmp_path):
+    option = 'a\ufffeb\x0bc\x00<d> é 中'
+    fig, ax = plt.subplots()
+    ax.set_yticks([0], [option])
+    ax.set_title(option)
+    table = pd.DataFrame({option: [option]})
+    section = Section('One', tables=[('shares', table)], plots=[('shares', '', fig, '')])
+    for kind in 'none', 'path':
+        with plt.rc_context({'svg.fonttype': kind}), warnings.catch_warnings(action='ignore'):    # of fonts that lack them
+            write_figures([section], tmp_path)
+        ElementTree.parse(tmp_path/'shares.svg')
+        if kind == 'none':
+            assert 'abc&lt;d&gt; é 中' in (tmp_path/'shares.svg').read_text(encoding='utf-8')
+    write_tables([section], tmp_path)
+    assert Document(tmp_path/'tables.docx').tables[0].cell(0, 0).text == 'abc<d> é 中'
+    plt.close(fig)

@@ -40,7 +40,6 @@ def read_scores(
     Raises as `read_sheet` does."""
     return read_sheet(path, text=[c for c in COLUMNS if c not in (*NUMBERS, 'n')])
 
-
 # %% ../../nbs/evaluation/01_table.ipynb #hw01
 def holm_within(
     table, # with a column p, NaN where nothing was tested; its column p_adj is written

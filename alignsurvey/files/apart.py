@@ -26,7 +26,6 @@ def apart_env(
     every = dict.fromkeys([*paths, own])
     return dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, every)))
 
-
 # %% ../../nbs/files/07_apart.ipynb #a002
 _lock = threading.Lock()    # one call at a time
 _children = {}              # process id of whom it serves -> the process

@@ -88,7 +88,6 @@ def read_sheet(
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path.name}: is empty: write it again") from None
 
-
 # %% ../../nbs/files/06_sheets.ipynb #p008b
 def _typed(path, text, how):
     "The cells of a file: numbers where nothing is lost by it."
@@ -98,4 +97,3 @@ def _typed(path, text, how):
         if holds_codes(cells[c], long=frame[c].dtype.kind != 'i'):
             frame[c] = cells[c]
     return frame
-

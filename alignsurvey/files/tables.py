@@ -379,7 +379,6 @@ def _with_codes(path, frame, how):
     codes = [c for c in text if holds_codes(text[c], long=c in long)]
     return frame.assign(**{c: text[c].str.strip() for c in codes})
 
-
 # %% ../../nbs/files/01_tables.ipynb #t019q1
 _POWERS = re.compile(r'[eE](?<=\d[eE])\d')
 
@@ -399,7 +398,6 @@ def holds_codes(
     texts = texts.str.strip()
     return any(texts.str.fullmatch(form).any() for form in forms[:2 + long])
 
-
 # %% ../../nbs/files/01_tables.ipynb #t019q2
 def _holds(path, how, form):
     "Whether a form of a few characters is somewhere in a file."
@@ -410,7 +408,6 @@ def _holds(path, how, form):
                 return True
             before = block[-6:]
     return False
-
 
 # %% ../../nbs/files/01_tables.ipynb #t019q3
 _PARTED = re.compile(r'[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?')    # 1.500 or 1.500,25
@@ -433,7 +430,6 @@ def _check_thousands(path, columns, how):
 
 def _are_numbers(texts):
     return all(_NUMBER.fullmatch(t) or _PARTED.fullmatch(t) for t in texts.unique() if t)
-
 
 # %% ../../nbs/files/01_tables.ipynb #t019r
 def _csv_table(path, columns, encoding):

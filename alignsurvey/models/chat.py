@@ -41,7 +41,6 @@ def _as_words(tokenizer, text):
         text = text.replace(mark, f'{mark[0]} {mark[1:]}')
     return text
 
-
 # %% ../../nbs/models/02_chat.ipynb #b3c00003
 def chat_ids(
     tokenizer, # with a chat template

@@ -69,7 +69,6 @@ def new_folder(
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
-
 # %% ../../nbs/models/07_export.ipynb #b4200003a
 def _check_apart(out, sources):
     "Raises ValueError where a folder holds a source, or lies in one."
@@ -87,7 +86,6 @@ def _swap(new, out):
         file.unlink()
     for file in new.iterdir():
         file.replace(out/file.name)
-
 
 # %% ../../nbs/models/07_export.ipynb #b4200003b
 # what `merge` and `export_lora` write
@@ -109,7 +107,6 @@ def _check_ours(out, overwrite):
     else:
         return
     raise FileExistsError(f"{out}: holds {said}: choose another folder, or empty it yourself")
-
 
 # %% ../../nbs/models/07_export.ipynb #b4200005
 def public_name(

@@ -321,4 +321,3 @@ def lora_config(
                 "only LoRA adapters are loaded, with r above 0 and a number as lora_alpha: "
                 "correct it, or give another adapter")
     return config
-
