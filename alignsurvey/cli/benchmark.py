@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tqdm.auto import tqdm
 from zlib import crc32
+from ..files.apart import apart_env
 from ..files.sheets import write_sheet
 from ..files.strict import read_json
 from ..files.writing import write_json
@@ -342,8 +343,8 @@ def _start(out, step):
     "A process for a step; those that ask show no bars of their own."
     quiet = {'TQDM_DISABLE': '1'} if step.startswith('ask') else {}
     run = 'import sys; from alignsurvey.cli.benchmark import rehearse_step; '
-    return subprocess.Popen([sys.executable, '-c', f'{run}rehearse_step(*sys.argv[1:])',
-        str(out), step], env=dict(os.environ, **quiet))
+    return subprocess.Popen([sys.executable, '-P', '-c', f'{run}rehearse_step(*sys.argv[1:])',
+        str(out), step], env=dict(apart_env(), **quiet))
 
 def _ended(out, processes):
     "Wait for processes. Raises ValueError where one did not do its step."

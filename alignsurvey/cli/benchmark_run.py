@@ -23,6 +23,7 @@ from ..surveys.survey import Survey
 from ..records.reading import join_records, read_records, write_records
 from ..records.splits import check_leakage
 from ..tasks.corpus import foundation
+from ..evaluation.table import read_scores
 from ..reporting.page import PAGE_STYLE, html_table
 from ..reporting.tables import number_text, overall
 from ..study.askers import interviews_beside, tuned
@@ -312,7 +313,7 @@ def run_benchmark(
 # %% ../../nbs/cli/06_benchmark_run.ipynb #r022
 def _scores(one):
     "What a study found."
-    return read_sheet(one.path.parent/'scores.csv')
+    return read_scores(one.path.parent/'scores.csv')
 
 def _row(one):
     "A part's row in the table."

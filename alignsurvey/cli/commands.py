@@ -407,11 +407,11 @@ def push(
     """Upload an adapter or merged model with a card filled from its run.
 
     Example: alignsurvey push adapter owner/gss-adapter --survey gss2018 --scores scores.csv"""
-    from alignsurvey.files.sheets import read_sheet
+    from alignsurvey.evaluation.table import read_scores
     from alignsurvey.reporting.model_card import push
     from alignsurvey.surveys.survey import Survey
     about = Survey.load(survey) if survey else data
-    table = read_sheet(scores) if scores else None
+    table = read_scores(scores) if scores else None
     print(push(folder, repo, data=about, scores=table, licence=licence, private=not public))
 
 # %% ../../nbs/cli/03_commands.ipynb #c019t
@@ -762,11 +762,11 @@ def report(
         raise ValueError('--scores and --records go together: give both, or neither in the folder '
             'of a study')
     new_path(out, overwrite)
-    from alignsurvey.files.sheets import read_sheet
+    from alignsurvey.evaluation.table import read_scores
     if not scores.exists():
         raise FileNotFoundError(f"{scores}: no such file: write it with `alignsurvey evaluate`")
     test, named = _named_predictions(records, predictions)
-    table = read_sheet(scores)
+    table = read_scores(scores)
     _check_scored(table, test, scores)
     from alignsurvey.reporting.page import report
     from alignsurvey.reporting.run_cards import model_facts, run_card
@@ -778,9 +778,10 @@ def report(
 # %% ../../nbs/cli/03_commands.ipynb #c024c
 def _check_scored(scores, records, path):
     "Raises ValueError where scores can't be of these records."
-    items = set(scores.question_id.dropna().astype(str))
-    one_by_one = 'level' not in records.column_names or 'group' not in records.unique('level')
-    if not items <= {*records.unique('question_id')} or one_by_one and scores.n.max() > len(records):
+    items = set(scores.question_id.dropna())
+    grouped = 'level' in records.column_names and 'group' in records.unique('level')
+    too_many = not grouped and scores.n.max() > len(records)
+    if too_many or not items <= set(records.unique('question_id')):
         raise ValueError(f"{path}: holds scores of other records than --records: give the records "
             "that were scored")
 

@@ -9,7 +9,7 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    table=['COLUMNS', 'holm_within', 'typed_scores'],
+    table=['COLUMNS', 'holm_within', 'read_scores', 'typed_scores'],
     groups=['aggregate', 'evaluate_groups'],
     free_answers=['read_replies', 'evaluate_values'],
     scoring=['evaluate'],

@@ -15,5 +15,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     strict=['FileFault', 'read_text', 'read_json', 'parse_json', 'parse_yaml', 'yaml_text',
         'check_csv', 'in_brief', 'in_one_line'],
     sheets=['write_sheet', 'read_sheet'],
-    apart=['run_apart'],
+    apart=['run_apart', 'apart_env'],
     hub=['fetch_dataset']))

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 import pandas as pd
 from .strict import check_csv
+from .tables import holds_codes
 from .writing import written_whole
 
 # %% ../../nbs/files/06_sheets.ipynb #p004
@@ -70,6 +71,8 @@ def _holds_return(frame, index):
 # %% ../../nbs/files/06_sheets.ipynb #p008
 def read_sheet(
     path, # .csv file that `write_sheet` wrote, without names of rows
+    *,
+    text=(), # names of columns that hold text, also where all of it looks like numbers
 )->pd.DataFrame:
     """A table as it was written; only an empty cell is blank. Raises FileNotFoundError, or
     ValueError naming file, row or column."""
@@ -77,11 +80,20 @@ def read_sheet(
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file: check the path")
     try:
-        between = check_csv(path)
-        frame = pd.read_csv(path, sep=between, keep_default_na=False, na_values=[''])
+        how = dict(sep=check_csv(path), keep_default_na=False, na_values=[''])
+        return _changed(_typed(path, set(text), how), _as_written)
     except UnicodeDecodeError as e:
         raise ValueError(f"{path.name}: byte {e.start:,} is not UTF-8 text: "
             "save the file as UTF-8") from None
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path.name}: is empty: write it again") from None
-    return _changed(frame, _as_written)
+
+# %% ../../nbs/files/06_sheets.ipynb #p008b
+def _typed(path, text, how):
+    "The cells of a file: numbers where nothing is lost by it."
+    frame = pd.read_csv(path, dtype=dict.fromkeys(text, 'str'), **how)
+    cells = pd.read_csv(path, dtype='str', **how)
+    for c in frame.columns[[kind.kind in 'iufO' for kind in frame.dtypes]]:
+        if holds_codes(cells[c], long=frame[c].dtype.kind != 'i'):
+            frame[c] = cells[c]
+    return frame

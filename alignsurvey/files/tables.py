@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LABELLED', 'READERS', 'code_text', 'code_order', 'plain_number', 'FileNotes', 'guess_encoding', 'labelled_table',
-           'hand_over', 'read_table']
+           'hand_over', 'holds_codes', 'read_table']
 
 # %% ../../nbs/files/01_tables.ipynb #c002
 import dataclasses
@@ -345,6 +345,7 @@ def _read_csv(path, columns, encoding):
 
 # %% ../../nbs/files/01_tables.ipynb #t019p
 _NUMBER = re.compile(r'[-+]?(?:0|[1-9]\d*)(?:[.,]\d+)?(?:[eE][-+]?\d+)?')
+_POWER = re.compile(r'\d+[eE]\d+')    # a code; numbers are written 1e+05 or 1.5E5
 _THOUSANDS = re.compile(r'[-+]?[1-9]\d{0,2},\d{3}')
 
 def _as_numbers(column, commas):
@@ -357,6 +358,8 @@ def _as_numbers(column, commas):
     texts = [text.strip() for text in column.dropna().unique() if text.strip()]
     if not texts or not all(_NUMBER.fullmatch(t) and len(t) < 16 for t in texts):
         return column
+    if any(map(_POWER.fullmatch, texts)):
+        return column.str.strip()
     parted = [t for t in texts if ',' in t]
     points = any('.' in t for t in texts)
     if parted and (points or not commas or all(map(_THOUSANDS.fullmatch, parted))):
@@ -364,33 +367,79 @@ def _as_numbers(column, commas):
     return pd.to_numeric(column.str.strip().str.replace(',', '.'), errors='coerce')
 
 # %% ../../nbs/files/01_tables.ipynb #t019q
-def _with_zeros(path, frame, how):
-    "The table, where 01 stands in a column as the text that it is in the file, and not as 1."
+def _with_codes(path, frame, how):
+    "The table, where 01, 1E1 and codes too long for a float stand as the text that they are."
     numbers = [c for c in frame if frame[c].dtype.kind in 'iuf']
-    if not numbers or not _has_zeros(path, how):
+    floats = [c for c in numbers if frame[c].dtype.kind == 'f']
+    long = [c for c in floats if frame[c].abs().max() >= 2**53]
+    zeros = numbers if numbers and _holds(path, how, _zeros_in(how)) else []
+    powers = floats if floats and _holds(path, how, _POWERS) else []
+    looked = set(zeros) | set(powers) | set(long)
+    if not looked:
         return frame
-    text = pd.read_csv(path, usecols=lambda c: c in numbers, dtype=str, **how)
-    zeros = [c for c in numbers if text[c].str.match(r'\s*[-+]?0\d').any()]
-    return frame.assign(**{c: text[c].str.strip() for c in zeros})
+    text = pd.read_csv(path, usecols=lambda c: c in looked, dtype=str, **how)
+    codes = [c for c in text if holds_codes(text[c], long=c in long)]
+    return frame.assign(**{c: text[c].str.strip() for c in codes})
 
-def _has_zeros(path, how):
-    "Whether a cell of a file begins with a zero and another digit."
+# %% ../../nbs/files/01_tables.ipynb #t019q1
+_POWERS = re.compile(r'[eE](?<=\d[eE])\d')
+
+def _zeros_in(how):
+    "What finds a cell that begins with a zero and another digit."
     ends = rf'[{re.escape(how["sep"])}"\n ]'
-    begins = re.compile(rf'0(?:(?<={ends}0)|(?<={ends}[-+]0))\d')    # a literal first is fast
+    return re.compile(rf'0(?:(?<={ends}0)|(?<={ends}[-+]0))\d')    # a literal first is fast
+
+# %% ../../nbs/files/01_tables.ipynb #t019q5
+def holds_codes(
+    texts:pd.Series, # what stands in a column that looks like numbers
+    *,
+    long=True, # whether a whole number of 16 digits or more is one
+)->bool:
+    "Whether a text among these says more than the number that it looks like, as 01 and 1E1 do."
+    forms = r'[-+]?0\d.*', r'\d+[eE]\d+', r'[-+]?\d{16,}'
+    texts = texts.str.strip()
+    return any(texts.str.fullmatch(form).any() for form in forms[:2 + long])
+
+# %% ../../nbs/files/01_tables.ipynb #t019q2
+def _holds(path, how, form):
+    "Whether a form of a few characters is somewhere in a file."
     with open(path, encoding=how['encoding']) as f:
         before = '\n'
         while block := f.read(1 << 20):
-            if begins.search(before + block):
+            if form.search(before + block):
                 return True
-            before = block[-3:]
+            before = block[-6:]
     return False
+
+# %% ../../nbs/files/01_tables.ipynb #t019q3
+_PARTED = re.compile(r'[-+]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?')    # 1.500 or 1.500,25
+
+def _check_thousands(path, columns, how):
+    "Raises `FileFault` at a point that stands between thousands, or may do so."
+    if how['sep'] != ';' or not _holds(path, how, re.compile(r'\.\d{3}(?!\d)')):
+        return
+    cells = pd.read_csv(path, dtype=str, **how).apply(lambda texts: texts.str.strip())
+    numbers = [c for c in cells if _are_numbers(cells[c].dropna())]
+    commas = next((c for c in numbers if cells[c].str.contains(',').any()), None)
+    for c in numbers if commas else ():
+        pointed = cells[c].dropna()
+        pointed = pointed[pointed.str.contains('.', regex=False)]
+        parted = len(pointed) and pointed.str.fullmatch(_PARTED.pattern).all()
+        if parted and (columns is None or c in columns):
+            raise FileFault(f"{path.name}: row {pointed.index[0] + 2}, column {c!r}: "
+                f"{pointed.iloc[0]} may be in thousands, as column {commas!r} has decimal commas: "
+                "write numbers without thousands separators")
+
+def _are_numbers(texts):
+    return all(_NUMBER.fullmatch(t) or _PARTED.fullmatch(t) for t in texts.unique() if t)
 
 # %% ../../nbs/files/01_tables.ipynb #t019r
 def _csv_table(path, columns, encoding):
     how = dict(sep=check_csv(path, encoding), encoding=encoding, keep_default_na=False,
         na_values=[''], low_memory=False)
     wanted = None if columns is None else lambda c: c in columns
-    frame = _with_zeros(path, pd.read_csv(path, usecols=wanted, **how), how)
+    _check_thousands(path, columns, how)
+    frame = _with_codes(path, pd.read_csv(path, usecols=wanted, **how), how)
     read, commas = {}, []
     for c, column in frame.items():
         read[c] = _as_numbers(column, how['sep'] == ';')
@@ -412,7 +461,15 @@ def _read_parquet(path, columns, encoding):
             "rename one, or leave it out")
     if columns is not None:
         columns = [c for c in columns if c in there]
-    return _tidy_frame(pd.read_parquet(path, columns=columns)), FileNotes()
+    return _tidy_frame(_without_index(pd.read_parquet(path, columns=columns))), FileNotes()
+
+def _without_index(frame):
+    "A frame whose rows are only counted: names of rows are a column where they have a name."
+    names = [n for n in frame.index.names if n is not None]
+    unnamed = [i for i, n in enumerate(frame.index.names) if n is None]
+    if isinstance(frame.index, pd.RangeIndex) or not names:
+        return frame.reset_index(drop=True)
+    return frame.reset_index(level=unnamed, drop=True).reset_index()
 
 def _check_room(path, meta):
     "Raises `FileFault` where a file of few bytes would unfold into gigabytes."

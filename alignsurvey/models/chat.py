@@ -25,8 +25,21 @@ def render_chat(
     messages, # dicts of role and content
     **kw, # what the template takes, such as add_generation_prompt
 )->str:
-    "A chat as text, as the template writes it."
+    "A chat as text, as the template writes it; what is said in it opens and ends no turn."
+    messages = [{**m, 'content': _as_words(tokenizer, m['content'])} for m in messages]
     return tokenizer.apply_chat_template(messages, tokenize=False, **kw)
+
+# %% ../../nbs/models/02_chat.ipynb #f46325c1
+def _as_words(tokenizer, text):
+    "A text with a blank in what the tokenizer would take for a control token."
+    special = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+    found = [mark for mark in special if len(mark) > 1 and mark in text]
+    if found:
+        warnings.warn(f"a text holds {found[0]}, a control token of the model: it is shown to the "
+            f"model as the words {found[0][0]} {found[0][1:]}, and opens or ends no turn")
+    for mark in found:
+        text = text.replace(mark, f'{mark[0]} {mark[1:]}')
+    return text
 
 # %% ../../nbs/models/02_chat.ipynb #b3c00003
 def chat_ids(
@@ -66,7 +79,7 @@ def record_ids(
         raise ValueError(f"{lm.name}: its chat template can't write these turns ({e}): leave the "
             f"{turns[0]['role']} turn out, or take another model") from None
     for turn in turns[:-1]:
-        if turn['content'].strip() not in asked:
+        if _as_words(lm.tokenizer, turn['content']).strip() not in asked:
             raise ValueError(f"{lm.name}: its chat template leaves out a {turn['role']} turn: "
                 "leave it out yourself, or take another model")
     return chat_ids(lm.tokenizer, asked)

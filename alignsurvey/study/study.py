@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 import pandas as pd
-from ..files.sheets import read_sheet, write_sheet
+from ..files.sheets import write_sheet
 from ..files.strict import FileFault
 from ..surveys.bundled import find_data
 from ..records.orders import reorder
@@ -21,6 +21,7 @@ from ..tasks.registry import Survey, get_task, task_records
 from ..prediction.predictions import read_predictions
 from ..prediction.runs import read_run_card, write_run
 from ..evaluation.scoring import declared_design, evaluate, known_choices
+from ..evaluation.table import read_scores
 from ..estimation.tests import is_shown
 from ..metrics.catalogue import is_lower_better, metric_name
 from ..reporting.page import report
@@ -64,7 +65,7 @@ class Study:
     def scores(self): # frame as from `evaluate`
         if not (self.folder/'scores.csv').exists():
             raise FileNotFoundError(f"{self.folder/'scores.csv'}: no such file: run the study")
-        return read_sheet(self.folder/'scores.csv')
+        return read_scores(self.folder/'scores.csv')
 
     def splits(self):
         "Its records, split, as from `study_splits`."

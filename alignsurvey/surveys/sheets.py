@@ -7,11 +7,10 @@ __all__ = ['MAX_ROWS', 'MAX_COLUMNS', 'read_sheets', 'write_sheets']
 
 # %% ../../nbs/surveys/13_sheets.ipynb #k003
 import io
-import itertools
 import re
 import zipfile
 from pathlib import Path
-from ..files.strict import in_one_line
+from ..files.strict import FileFault, in_one_line
 from ..files.tables import code_text
 from ..files.writing import written_whole
 from .metadata import MAX_BYTES, read_bytes
@@ -62,19 +61,24 @@ def _read_xlsx(raw, name):
     import openpyxl
     _check_zip(raw, name)
     try:
-        book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
-        return {sheet.title: _rows(sheet) for sheet in book.worksheets}
+        book, formulas = (openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=only)
+            for only in (True, False))
+        for sheet in book.worksheets:
+            _check_formulas(sheet, formulas[sheet.title], name)
+        return {sheet.title: _rows(sheet, name) for sheet in book.worksheets}
+    except FileFault:
+        raise
     except Exception as e:    # whatever it stumbles over, the user gets one sentence
         raise ValueError(f"{name}: is no readable .xlsx file: {_said(e)}; save it again") from None
 
-def _rows(sheet):
-    rows = sheet.iter_rows(max_row=MAX_ROWS, max_col=MAX_COLUMNS, values_only=True)
-    return _trimmed([[_cell(value) for value in row] for row in rows])
+# %% ../../nbs/surveys/13_sheets.ipynb #k008a
+_LAST = 2**20    # the last row that a spreadsheet can have
 
-def _trimmed(rows):
-    "Rows without empty cells at their ends, and without empty rows at the end."
-    rows = [row[:max((i for i, cell in enumerate(row, 1) if cell), default=0)] for row in rows]
-    return rows[:max((i for i, row in enumerate(rows, 1) if row), default=0)]
+def _rows(sheet, name):
+    "A sheet's rows as text."
+    rows = sheet.iter_rows(max_row=_LAST, max_col=MAX_COLUMNS + 1, values_only=True)
+    filled = (row if row.count(None) < len(row) else () for row in rows)
+    return _whole(([_cell(value) for value in row] for row in filled), name, sheet.title)
 
 def _cell(value):
     "A cell as text; a whole number without its decimals."
@@ -84,6 +88,32 @@ def _cell(value):
         return str(value).upper()
     return _unescaped(code_text(value))
 
+# %% ../../nbs/surveys/13_sheets.ipynb #k008b
+def _whole(rows, name, title):
+    "Rows without what is empty at their ends. Raises `FileFault` where not all would be read."
+    rows = [row[:max((i for i, cell in enumerate(row, 1) if cell), default=0)] for row in rows]
+    rows = rows[:max((i for i, row in enumerate(rows, 1) if row), default=0)]
+    remedy = 'leave out what belongs to no question, or keep it in another file'
+    if len(rows) > MAX_ROWS:
+        raise FileFault(f"{name}: sheet {title!r} has {len(rows):,} rows, "
+            f"and no more than {MAX_ROWS:,} are read: {remedy}")
+    if any(len(row) > MAX_COLUMNS for row in rows):
+        raise FileFault(f"{name}: sheet {title!r} has more than {MAX_COLUMNS} columns, "
+            f"and no more are read: {remedy}")
+    return rows
+
+# %% ../../nbs/surveys/13_sheets.ipynb #k008c
+def _check_formulas(sheet, formulas, name):
+    "Raises `FileFault` at a formula whose value no program has worked out."
+    how = dict(max_row=MAX_ROWS, max_col=MAX_COLUMNS)
+    for values, row in zip(sheet.iter_rows(**how), formulas.iter_rows(**how)):
+        for value, cell in zip(values, row):
+            # a value that is an empty text is marked as text
+            if cell.data_type == 'f' and value.value is None and value.data_type != 'str':
+                raise FileFault(f"{name}: sheet {sheet.title!r}, cell {cell.coordinate} holds a "
+                    "formula without a value: open the file in a spreadsheet program and save it, "
+                    "or write the value")
+
 # %% ../../nbs/surveys/13_sheets.ipynb #k009
 def _read_xls(raw, name):
     "Sheets of an .xls file; formulas by their last value."
@@ -91,11 +121,16 @@ def _read_xls(raw, name):
     try:
         # ragged: a cell far out would make all rows before it as long
         book = xlrd.open_workbook(file_contents=raw, logfile=io.StringIO(), ragged_rows=True)
-        return {sheet.name: _trimmed([[_old_cell(c, book.datemode) for c in row[:MAX_COLUMNS]]
-            for row in itertools.islice(sheet.get_rows(), MAX_ROWS)]) for sheet in book.sheets()}
+        return {sheet.name: _old_rows(sheet, book.datemode, name) for sheet in book.sheets()}
+    except FileFault:
+        raise
     except Exception as e:    # whatever it stumbles over, the user gets one sentence
         said = f"is no readable .xls file: {_said(e)}; save it as .xlsx"
         raise ValueError(f"{name}: {said}") from None
+
+def _old_rows(sheet, datemode, name):
+    rows = ([_old_cell(c, datemode) for c in row[:MAX_COLUMNS + 1]] for row in sheet.get_rows())
+    return _whole(rows, name, sheet.name)
 
 def _old_cell(cell, datemode):
     "A cell of an .xls file, as the same cell of an .xlsx file."

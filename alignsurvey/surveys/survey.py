@@ -309,6 +309,7 @@ def check_ids(
             "check that the file is the one you meant")
     name = survey.codebook.design.get('respondent_id')
     if not name:
+        _check_rows(survey)
         return
     if name not in survey.frame:
         raise ValueError(f"{survey.path}: has no column {name!r}, which {survey.codebook.path} "
@@ -318,6 +319,19 @@ def check_ids(
     _first_bad(survey, name, blank.to_numpy(bool), 'is no respondent id: fill it in')
     _first_bad(survey, name, ids.duplicated().to_numpy(),
         'stands twice as respondent id: make ids unique, or name another column')
+
+# %% ../../nbs/surveys/04_survey.ipynb #c013r
+def _check_rows(survey):
+    "Raises ValueError where rows, which stand for ids, are not counted."
+    rows = survey.frame.index
+    if not pd.api.types.is_integer_dtype(rows):
+        said = f'the frame names its rows, such as {code_text(rows[0])!r}'
+    elif rows.has_duplicates:
+        said = f'the frame has two rows {rows[rows.duplicated()][0]}'
+    else:
+        return
+    raise ValueError(f"{survey.path}: {said}, and without respondent_id the number of a row says "
+        "who answered: use frame.reset_index(drop=True), or name a column as respondent_id")
 
 # %% ../../nbs/surveys/04_survey.ipynb #c013ab
 def check_survey(
@@ -426,6 +440,7 @@ def design(
     from alignsurvey.estimation.design import replicate_design, survey_design
     named, variance = self.codebook.design, self.codebook.variance
     ids = named.get('respondent_id')
+    check_ids(self)
     index = self.frame[ids].map(code_text) if ids else (self.frame.index + 1).astype(str)
     margins = variance.get('calibrated_to', [])
     in_groups = background(self, grouped=True) if margins else ()
