@@ -186,8 +186,8 @@ def _run(ask, records, counts, log, given, how):
     by_record = getattr(ask, 'by_record', False)
     keys = content_keys(records, ask.settings(elicitation, how), by_record=by_record)
     kept = how.get('draws') if getattr(ask, 'keeps_draws', False) else None
-    whole = _hash(f"{kept}{''.join(keys)}", 16)
-    run = whole if shard is None else f'{whole}-{shard[0]}of{shard[1]}'
+    whole = _whole_name(log, records['record_id'][:], keys, kept, shard)
+    run = _part_name(whole, shard)
     batches = _part(ask.plan(records), shard)
     sources = sorted({source for source, in _rows(records, ['source'])})
     card = dict(ask.card(), settings=given, whole=whole, sources=sources, records=len(records),
@@ -202,6 +202,19 @@ def _named(log, run):
     found = log.predictions(run)
     found.attrs = dict(run=run, card=log.runs()[run])
     return found
+
+# %% ../../nbs/prediction/03_elicitation.ipynb #c010-0
+def _part_name(whole, shard):
+    return whole if shard is None else f'{whole}-{shard[0]}of{shard[1]}'
+
+def _whole_name(log, ids, keys, kept, shard):
+    """A run is named by what is asked, and of whom. An earlier version left out of whom: where the
+    journal holds its run of the same records, that one goes on."""
+    before = _hash(f"{kept}{''.join(keys)}", 16)
+    asked = log.asked_by(_part_name(before, shard))
+    if asked and all(i < len(ids) and ids[i] == name for i, name in asked.items()):
+        return before
+    return _hash(json.dumps([kept, keys, ids]), 16)
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c010-1
 def _part(batches, shard):

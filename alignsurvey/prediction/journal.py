@@ -222,7 +222,7 @@ def begin(
     with self.db:    # at once: a run that waits for a paid batch never lacks its card
         self.db.execute('delete from runs where run = ?', (run,))    # it becomes the last
         _put(self.db, run, card)
-        self.db.executemany('insert or ignore into asked values (?, ?, ?, ?, ?)', rows)
+        self.db.executemany('insert or replace into asked values (?, ?, ?, ?, ?)', rows)
 
 # %% ../../nbs/prediction/02_journal.ipynb #c016
 def _stored_answers(log, run, draws):
@@ -242,6 +242,14 @@ def _merged(draws, k):
     has = [d if d['status'] != 'ok' or type(d.get('value')) is int else _DAMAGED for d in draws]
     k = k if type(k) is int and 0 <= k <= 10_000 else 0
     return merge_draws([dict(value=None, why=None) | d for d in has], k)
+
+# %% ../../nbs/prediction/02_journal.ipynb #c016a
+@patch
+def asked_by(
+    self:Journal, run, # name of a run
+)->dict: # {place: record_id}; empty where there is no such run
+    "Which records a run asked, and where each of them stood."
+    return dict(self.db.execute('select place, record_id from asked where run = ?', (run,)))
 
 # %% ../../nbs/prediction/02_journal.ipynb #c016-1
 def _answers_and_failures(log, keys):
