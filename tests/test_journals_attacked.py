@@ -174,3 +174,155 @@ def test_a_damaged_journal_is_not_a_full_disk(what, tmp_path):
     else:
         with sqlite3.connect(path) as db: db.execute("update runs set facts = '{'")
         with pytest.raises(ValueError, match='is damaged'): ask_here(path)
+
+
+# --- batches
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    "A provider of batches with its own words for how far one is; its files of requests may be gone."
+    protocol_version = 'HTTP/1.1'
+    states, gone, files, looks = ('completed',), False, [], {}
+    def give(self, body, status=200):
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    def submission(self, i):
+        self.looks[i] = self.looks.get(i, -1) + 1
+        state = self.states[min(max(self.looks[i] - 1, 0), len(self.states) - 1)]
+        over = state.casefold() in ('completed', 'success')
+        return dict(id=f'b{i}', object='batch', completion_window='24h', created_at=0, endpoint='/v1/chat/completions', input_file_id=f'f{i}', output_file_id=f'out{i}' if over else None, status=state)
+    def do_POST(self):
+        data = self.rfile.read(int(self.headers['Content-Length']))
+        if self.path.endswith('/chat/completions'): return self.give(FINE)
+        if self.path.endswith('/batches'): return self.give(self.submission(int(json.loads(data)['input_file_id'][1:])))
+        self.files.append([json.loads(line)['custom_id'] for line in re.findall(rb'^{"custom_id".*', data, re.M)])
+        self.give(dict(id=f'f{len(self.files) - 1}', object='file', bytes=1, created_at=0, filename='r', purpose='batch', status='processed'))
+    def do_GET(self):
+        if found := re.search(r'/batches/b(\d+)', self.path): return self.give(self.submission(int(found[1])))
+        kind, i = re.search(r'/files/(f|out)(\d+)/content', self.path).groups()
+        if kind == 'f' and self.gone: return self.give(dict(error=dict(message='No such File object')), 404)
+        self.give('\n'.join(json.dumps(dict(custom_id=key, response=dict(status_code=200, body=FINE))) for key in self.files[int(i)]))
+    def log_message(self, *_): pass
+
+
+@pytest.fixture
+def provider():
+    "A provider's class, to be set up, and its address."
+    kind = type('Own', (Provider,), dict(files=[], looks={}))
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), kind)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kind.url = f'http://127.0.0.1:{server.server_port}/v1'
+    yield kind
+    server.shutdown()
+    server.server_close()
+
+
+def by_file(provider, journal, **given): return predict(in_batches(connect('m', base_url=provider.url, **given), every=.01), prompts(3), journal=journal)
+
+
+@pytest.mark.parametrize('states', [('queued', 'pending', 'completed'), ('IN_PROGRESS', 'FINALIZING', 'COMPLETED'), ('RUNNING', 'SUCCESS'), ('thinking about it', 'Completed')])
+def test_a_batch_is_over_where_its_provider_says_so_in_any_words(states, provider, tmp_path):
+    provider.states = states
+    for _ in range(2): assert list(by_file(provider, tmp_path/'j.sqlite').status) == ['ok']*3
+    assert len(provider.files) == 1
+
+
+def test_answers_are_had_where_the_file_of_requests_is_gone(provider, tmp_path):
+    provider.gone = True
+    assert list(by_file(provider, tmp_path/'j.sqlite').status) == ['ok']*3 and len(provider.files) == 1
+
+
+def test_a_batch_whose_keys_an_earlier_version_did_not_note_is_taken_too(provider, tmp_path, monkeypatch):
+    provider.gone = True
+    with monkeypatch.context() as m:
+        m.setattr(Journal, 'submit', lambda *_: None)
+        assert list(by_file(provider, tmp_path/'j.sqlite').status) == ['ok']*3 and len(provider.files) == 1
+
+
+# --- what is spent
+
+def test_a_budget_sets_aside_the_largest_limit_that_is_sent():
+    assert most_written(dict(max_tokens=64, max_completion_tokens=2000)) == 2000
+    assert most_written(dict(max_tokens=64, n=20)) == 1280
+    assert most_written(dict(max_tokens=64, extra_body=dict(max_tokens=3000, n=2))) == 6000
+    assert most_written({}) is None is most_written(dict(extra_body=None))
+
+
+@pytest.mark.parametrize('options', [dict(max_completion_tokens=2000), dict(n=20), dict(extra_body=dict(max_tokens=3000))])
+def test_a_budget_holds_whatever_limits_are_given(options, tmp_path):
+    wrote = lambda body: max(body.get('max_completion_tokens', 0), body.get('max_tokens', 0))*body.get('n', 1)
+    with serve(lambda body, n: (200, {}, with_usage(prompt_tokens=20, completion_tokens=wrote(body)))) as (url, asked):
+        server = connect('m', base_url=url, prices=(0., 1000.), budget=8., concurrency=4, **options)
+        with pytest.raises(ValueError, match='the budget of 8 is used up'): predict(server, prompts(40), elicitation='greedy', journal=tmp_path/'j.sqlite')
+        paid = sum(wrote(body) for body, _ in asked)*1000/1e6
+    assert all(('max_tokens' in body) != ('max_completion_tokens' in body) for body, _ in asked), 'one limit is sent'
+    assert run_status(tmp_path/'j.sqlite')[0]['spent'] == pytest.approx(paid) and 0 < paid <= 8
+    assert estimate_cost(server, prompts(2), elicitation='greedy')['written_tokens'] == 2*wrote(asked[-1][0])
+
+
+@pytest.mark.parametrize('usage, asked, written', [(dict(prompt_tokens=50, completion_tokens=1), 50, 1), (dict(prompt_tokens=50), 50, None), (dict(completion_tokens=1), None, 1), (dict(total_tokens=51), None, None)])
+def test_each_token_is_counted_once(usage, asked, written, tmp_path):
+    "What a reply says is taken, and what it leaves out is charged at the most; the probe too."
+    spent = {}
+    for name, prices in dict(asked=(1e6, 0.), written=(0., 1e6)).items():
+        with serve(lambda body, n: (200, {}, with_usage(**usage))) as (url, sent):
+            predict(connect('m', base_url=url, prices=prices, concurrency=1), prompts(3), elicitation='greedy', max_new_tokens=7, journal=tmp_path/f'{name}.sqlite')
+        spent[name] = run_status(tmp_path/f'{name}.sqlite')[0]['spent']
+    assert spent['asked'] == 50*4 if asked else spent['asked'] >= 3*50/4
+    assert spent['written'] == (4 if written else 3*7 + 1)
+
+
+def test_every_probe_is_paid_for(tmp_path, provider):
+    with serve(lambda body, n: (200, {}, ANSWER)) as (url, asked):
+        for _ in range(5): predict(connect('m', base_url=url, prices=(1000., 1000.), budget=10.), prompts(2), journal=tmp_path/'j.sqlite')
+    assert len(asked) == 5 + 2 and run_status(tmp_path/'j.sqlite')[0]['spent'] == pytest.approx(7*51*1000/1e6)
+    by_file(provider, tmp_path/'b.sqlite', prices=(1000., 1000.))
+    assert run_status(tmp_path/'b.sqlite')[0]['spent'] == pytest.approx(4*51*1000/1e6)
+
+
+# --- draws
+
+@pytest.mark.parametrize('options, said', [(dict(seed=42), 'every draw would be the same'), (dict(temperature=0), "would take the place of predict's"), (dict(n=3), 'give draws to predict'), (dict(extra_body=dict(seed=1)), 'every draw')])
+def test_an_option_that_undoes_draws_is_refused_before_anything_is_asked(options, said):
+    with serve(lambda body, n: (200, {}, ANSWER)) as (url, asked):
+        with pytest.raises(ValueError, match=said): predict(connect('m', base_url=url, **options), prompts(2), elicitation='sample', draws=2)
+        assert asked == []
+        assert set(predict(connect('m', base_url=url, **options), prompts(2), elicitation='greedy').status) == {'ok'}
+
+
+def test_a_model_that_takes_no_seed_is_drawn_from():
+    with serve(lambda body, n: (200, {}, ANSWER)) as (url, asked):
+        got = predict(connect('m', base_url=url, seed=None, temperature=None), prompts(2), elicitation='sample', draws=2)
+    assert set(got.status) == {'ok'} and not any('seed' in body for body, _ in asked)
+
+
+# --- servers that answer no more
+
+@pytest.mark.parametrize('again', [{}, {'Retry-After': '3600'}])
+def test_too_many_requests_for_ever_end_the_run(again, tmp_path):
+    start = time.monotonic()
+    with serve(always(429, dict(error=dict(message='requests per day')), **again)) as (url, asked):
+        with pytest.raises(ConnectionError, match="no answer for 1 seconds, but 'too many requests'"): predict(connect('m', base_url=url, patience=1., concurrency=2), prompts(200), journal=tmp_path/'j.sqlite')
+    assert time.monotonic() - start < 30 and len(asked) < 100 and run_status(tmp_path/'j.sqlite')[0]['left'] > 150
+
+
+def test_a_limit_that_ends_is_waited_for():
+    "Nothing but no for a second, with a patience of five."
+    begun = []
+    def reply(body, n):
+        if n == 0: return 200, {}, ANSWER
+        begun.append(time.monotonic())
+        return (429, {'Retry-After': '0.3'}, b'{}') if begun[-1] - begun[0] < 1 else (200, {}, ANSWER)
+    with serve(reply) as (url, asked): got = predict(connect('m', base_url=url, patience=5., concurrency=2, tries=20), prompts(12))
+    assert set(got.status) == {'ok'}
+
+
+def test_log_probabilities_that_stay_away_end_the_run(tmp_path):
+    bare = copy.deepcopy(FINE)
+    bare['choices'][0]['logprobs'] = None
+    with serve(always(200, bare)) as (url, asked):
+        with pytest.raises(ConnectionError, match='log probabilities to the probe, and none to 10 requests in a row: use sample or greedy'): predict(connect('m', base_url=url, concurrency=4), prompts(300), journal=tmp_path/'j.sqlite')
+    assert len(asked) < 10 + 2*4 + 2

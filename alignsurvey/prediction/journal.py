@@ -30,7 +30,9 @@ create table if not exists runs (run text primary key, facts text not null);
 create table if not exists asked (run text, place integer, record_id text not null,
     key text not null, options integer, primary key (run, place)) without rowid;
 create table if not exists charges (run text, key text not null, asked integer not null,
-    written integer not null, at real);"""
+    written integer not null, at real);
+create table if not exists submissions (name text, key text, primary key (name, key))
+    without rowid;"""
 
 # %% ../../nbs/prediction/02_journal.ipynb #c011a
 class Journal:
@@ -165,6 +167,24 @@ def charged(
     "What was charged to a run beside what its answers say."
     return self.db.execute('select total(asked), total(written) from charges where run = ?',
         (run,)).fetchone()
+
+# %% ../../nbs/prediction/02_journal.ipynb #3407d1db-1
+@patch
+def submit(
+    self:Journal, name, # of a file of requests, as its provider knows it
+    keys, # that it holds
+):
+    "Note what was asked for by the file."
+    with self.db:
+        self.db.executemany('insert or ignore into submissions values (?, ?)',
+            ((name, key) for key in keys))
+
+@patch
+def submitted(
+    self:Journal, name, # of a file of requests
+)->set: # empty where that is not noted
+    "Which keys a file of requests holds."
+    return {key for key, in self.db.execute('select key from submissions where name = ?', (name,))}
 
 # %% ../../nbs/prediction/02_journal.ipynb #c011c
 def _rows_at(db, what, table, keys):

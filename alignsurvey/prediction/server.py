@@ -46,6 +46,8 @@ class Server(Predictor):
     options: dict = field(default_factory=dict)   # more of each request, such as {'top_p': .9}
     send_anyway: tuple = ()                # surveys that are sent although their terms forbid it
     facts: dict = None                     # from `probe`: logprobs (how many a token), mode; scorer
+    # tokens of the probe, asked and written, which the next run is charged
+    probed: tuple = field(default=None, repr=False, compare=False)
     one_by_one = True                      # whether each record is a request, of any kind
     keeps_draws = True                     # each draw is an answer of its own in the journal
 
@@ -134,11 +136,16 @@ def _check_budget(server):
         raise ValueError("a budget needs to know how long a reply may be: give "
             "max_completion_tokens where you take max_tokens away")
 
+# %% ../../nbs/prediction/06_server.ipynb #c007e-1
 def most_written(
     body, # of a request
 )->int: # tokens; None where there is no limit
-    "How many tokens a reply may have. Some models insist on the newer name of the limit."
-    return body.get('max_tokens') or body.get('max_completion_tokens')
+    "How many tokens its replies may have, by the largest limit that is sent."
+    sent = {**body, **(body.get('extra_body') or {})}
+    limits = [sent[name] for name in _LIMITS if sent.get(name)]
+    return max(limits)*(sent.get('n') or 1) if limits else None
+
+_LIMITS = ('max_tokens', 'max_completion_tokens')    # some models insist on the newer name
 
 # %% ../../nbs/prediction/06_server.ipynb #c014
 @patch
@@ -161,12 +168,14 @@ async def _probe(server):
         for top in 20, 5, 0:
             more = dict(logprobs=True, top_logprobs=top) if top else {}
             try:
-                reply = await insist(client, server, _with_options(server, body | more))
+                asked = _with_options(server, body | more)
+                reply = await insist(client, server, asked)
             except Fault as fault:
                 if fault.kind == 'error' and top:
                     continue
                 said = fault.said or f'gave no answer ({fault.why})'
                 raise server.stopped(said) from None
+            server.probed = _told_or(reply.asked, reply.written, _most(asked))
             if not reply.steps or not reply.steps[0]['top']:
                 return dict(mode='sample', logprobs=0)
             found = {}
@@ -174,8 +183,13 @@ async def _probe(server):
                 found = await find_scorer(client, server, body['messages'], reply.steps)
             return dict(mode='score', logprobs=top) | found
 
+# %% ../../nbs/prediction/06_server.ipynb #c014x1-1
 def _with_options(server, body):
-    "A request with the server's own options, which go first; None takes a field away."
+    """A request with the server's own options, which go first; None takes a field away. A limit
+    among them takes the place of ours."""
+    given = server.options | (server.options.get('extra_body') or {})
+    if any(given.get(name) for name in _LIMITS):
+        body = {k: v for k, v in body.items() if k not in _LIMITS}
     return {k: v for k, v in (body | server.options).items() if v is not None}
 
 # %% ../../nbs/prediction/06_server.ipynb #c014x2
@@ -194,6 +208,8 @@ def stopped(
 def settings(self:Server, elicitation, how)->list:
     """What decides an answer; the probe before it shows that address, key and model name are
     right. Raises ValueError where the server can't give it."""
+    if elicitation == 'sample':
+        _check_draws(self)
     if self.probe()['mode'] != 'score' and elicitation == 'score':
         raise ValueError(f"{self.model}: the server gives no log probabilities, which 'score' "
             "needs: use sample, greedy or auto")
@@ -207,11 +223,26 @@ def plan(self:Server, records)->list:
     "Each prompt by itself."
     return [(i,) for i in range(len(records))]
 
+# %% ../../nbs/prediction/06_server.ipynb #c017-1
+_DRAWN = dict(
+    seed="every draw would be the same: leave it out, each draw has a seed of its own, which "
+        "follows from predict's seed",
+    temperature="it would take the place of predict's: give it there",
+    n='each draw is a request of its own: give draws to predict')
+
+def _check_draws(server):
+    "Raises ValueError at an option that draws differently from what the run's card says."
+    given = server.options | (server.options.get('extra_body') or {})
+    for name, why in _DRAWN.items():
+        if given.get(name) is not None:
+            raise ValueError(f"connect was given {name}={given[name]!r}, and with "
+                f"elicitation='sample' {why}")
+
 # %% ../../nbs/prediction/06_server.ipynb #c017x1
 @patch
 def card(self:Server)->dict:
     "What a run's card says of the server."
-    facts = {k: v for k, v in vars(self).items() if k != 'facts'}
+    facts = {k: v for k, v in vars(self).items() if k not in ('facts', 'probed')}
     return facts | dict(probe=self.facts)
 
 @patch(cls_method=True)
@@ -351,7 +382,8 @@ class _Run:
         self.full = False        # whether the budget is used up
         self.fresh = []          # (key, answer, charge, future) of what is not yet on disk
         self.writing = None      # the task that writes them
-        self.ratio = 4.          # true tokens to guessed ones: first as if each character were one
+        self.bare = 0            # replies in a row without log probabilities
+        self.ratio = _EACH       # true tokens to guessed ones
 
 # %% ../../nbs/prediction/06_server.ipynb #c020x1
 @patch
@@ -433,7 +465,23 @@ async def _work(run, client, requests, elicitation):
             return
         await _settle(run, client, request, elicitation)
         if run.traffic.dead:
-            raise run.server.stopped(f'no answer for {run.server.patience:.0f} seconds')
+            raise run.server.stopped(_silence(run))
+
+# %% ../../nbs/prediction/06_server.ipynb #c021-1
+def _silence(run):
+    "What to say of a server that has answered nothing for long."
+    said = f'no answer for {run.server.patience:.0f} seconds'
+    return said + ", but 'too many requests'" if run.traffic.turned else said
+
+_BARE = 10    # replies in a row
+
+def _check_bare(run, why):
+    """Raises ConnectionError where replies have no log probabilities any more, although the probe
+    had: all of them are paid for."""
+    run.bare += why == 'no_logprobs'
+    if run.bare >= _BARE:
+        raise run.server.stopped(f'gave log probabilities to the probe, and none to {_BARE} '
+            'requests in a row: use sample or greedy')
 
 # %% ../../nbs/prediction/06_server.ipynb #c021x1
 _NOES = 3    # in a row to one request: what amid answers may be a slip is meant
@@ -451,6 +499,7 @@ async def _settle(run, client, request, elicitation):
         finally:
             run.reserved -= run.server.price(*most)
         if fault is None:
+            run.bare = 0
             return
         noes = noes + 1 if fault.kind == 'stop' else 0
         if noes == min(tries, _NOES):
@@ -460,6 +509,7 @@ async def _settle(run, client, request, elicitation):
         if i < tries - 1:
             await asyncio.sleep(pause_after(fault, i, patience) + random.uniform(0, .05))
     await run.keep(request[0], dict(status='error', why=fault.why))
+    _check_bare(run, fault.why)
 
 # %% ../../nbs/prediction/06_server.ipynb #c021x2
 async def _attempt(run, client, request, elicitation, most):
@@ -471,10 +521,8 @@ async def _attempt(run, client, request, elicitation, most):
         reply = await _paid(run, client, request, most)
         answer = as_prediction(reply, record, elicitation)
         run.traffic.note('ok', time.monotonic() - start)
-        told = answer['asked'] and answer['written'] is not None
-        if told:
-            run.learn(answer['asked'], body)
-        await run.keep(key, dict(answer, seconds=_since(start)), None if told else most)
+        run.learn(answer['asked'], body)
+        await run.keep(key, dict(answer, seconds=_since(start)), _untold(answer, most))
     except Fault as fault:
         run.traffic.note(fault.kind)
         if fault.billed:
@@ -514,13 +562,31 @@ def rough_tokens(
     wide = sum(c >= '\u2e80' for c in text)
     return 8*len(messages) + wide + (len(text) - wide)/4
 
+# %% ../../nbs/prediction/06_server.ipynb #c022-1
+_EACH = 4.    # tokens to each guessed one, before any reply: as if each character were one
+
+def _most(body, ratio=_EACH):
+    "Tokens that a request may have and that its reply may have, at most."
+    return math.ceil(rough_tokens(body['messages'])*ratio), most_written(body) or 0
+
+def _told_or(asked, written, most):
+    "Tokens of a prompt and of its reply, as the server says, or else the most."
+    told = written or asked and written == 0
+    return asked or most[0], written if told else most[1]
+
+def _untold(answer, most):
+    "Tokens that are charged beside what an answer says of them; None where it says all."
+    asked, written = answer['asked'] or 0, answer['written'] or 0
+    told = _told_or(asked, answer['written'], most)
+    rest = told[0] - asked, told[1] - written
+    return rest if any(rest) else None
+
 # %% ../../nbs/prediction/06_server.ipynb #c022x1
 @patch
 async def afford(self:_Run, body):
     """Set aside the most that a request may cost; gives its tokens, asked and written, or None
     where the budget has no room for it."""
-    asked = math.ceil(rough_tokens(body['messages'])*self.ratio)
-    most = asked, most_written(body) or 0
+    most = _most(body, self.ratio)
     cost, budget = self.server.price(*most), self.server.budget
     while budget is not None and self.spent + self.reserved + cost > budget:
         if self.full or self.reserved < 1e-12:
@@ -532,9 +598,11 @@ async def afford(self:_Run, body):
 
 @patch
 def learn(self:_Run, asked, body):
-    "Take the server's count of tokens, where guesses were too low so far."
+    "Take the server's count of tokens, if it gives one, where guesses were too low so far."
+    if not asked:
+        return
     seen = asked/rough_tokens(body['messages'])*1.05
-    self.ratio = seen if self.ratio == 4. else max(self.ratio, seen)
+    self.ratio = seen if self.ratio == _EACH else max(self.ratio, seen)
 
 # %% ../../nbs/prediction/06_server.ipynb #c022x2
 @patch
@@ -546,6 +614,7 @@ def collect(self:Server, records, keys, batches, elicitation, log, run, how):
         wanted.update(draw_keys(keys[i], how.get('draws')))
     known = log.answered(wanted)
     self.warn_of_others(log, run)
+    self.charge_probe(log, run)
     with tqdm(total=len(wanted), initial=len(known), desc=elicitation) as bar:
         state = _Run(self, log, run, bar, _spent(self, log, run, known))
         if len(known) < len(wanted):
@@ -562,6 +631,17 @@ def _spent(server, log, run, known):
     if not any(server.prices):
         return 0.
     return server.price(*log.charged(run)) + sum(_price_of(server, a) for a in log.each(known))
+
+# %% ../../nbs/prediction/06_server.ipynb #c022x2-1
+@patch
+def charge_probe(
+    self:Server, log, # journal
+    run, # name of a run that has begun
+):
+    "Have a run pay for the probe that went before it, once."
+    if self.probed and any(self.prices):
+        log.charge([('probe', *self.probed)], run)
+    self.probed = None
 
 # %% ../../nbs/prediction/06_server.ipynb #2f68ffca
 @patch
