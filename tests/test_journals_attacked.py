@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest, torch
 
 from alignsurvey.models.export import merge
-from alignsurvey.models.loading import load_model
+from alignsurvey.models.loading import load_model, same_base, tokenizer_hash, weights_hash
 from alignsurvey.prediction.batch_api import in_batches
 from alignsurvey.prediction.cost import estimate_cost, run_status
 from alignsurvey.prediction.elicitation import predict, read_run
@@ -326,3 +326,56 @@ def test_log_probabilities_that_stay_away_end_the_run(tmp_path):
     with serve(always(200, bare)) as (url, asked):
         with pytest.raises(ConnectionError, match='log probabilities to the probe, and none to 10 requests in a row: use sample or greedy'): predict(connect('m', base_url=url, concurrency=4), prompts(300), journal=tmp_path/'j.sqlite')
     assert len(asked) < 10 + 2*4 + 2
+
+
+# --- another model, another answer
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory): return save_tiny(tmp_path_factory.mktemp('tiny')/'m')
+
+
+def test_another_chat_template_is_another_answer(tiny, tmp_path):
+    lm, records = load_model(tiny), prompts(4)
+    first = predict(lm, records, journal=tmp_path/'j.sqlite')
+    lm.tokenizer.chat_template = lm.tokenizer.chat_template.replace('{{ m.content }}', '{{ m.content }} Answer as a respondent.')
+    kept, fresh = predict(lm, records, journal=tmp_path/'j.sqlite'), predict(lm, records)
+    assert list(kept.probs) == list(fresh.probs) != list(first.probs) and kept.attrs['run'] == fresh.attrs['run'] != first.attrs['run']
+
+
+def test_a_tokenizer_is_known_by_how_it_cuts_up_text(tiny):
+    from tokenizers import pre_tokenizers
+    one, two = load_model(tiny).tokenizer, load_model(tiny).tokenizer
+    assert tokenizer_hash(one) == tokenizer_hash(two)
+    two.backend_tokenizer.pre_tokenizer = pre_tokenizers.Digits(individual_digits=True)
+    assert tokenizer_hash(one) != tokenizer_hash(two)
+
+
+@pytest.mark.parametrize('lr', [1e-3, 1e-4])
+def test_a_model_with_a_slight_training_merged_is_another_model(lr, tiny, tmp_path):
+    lm, some = load_model(tiny), people(4)
+    predict(lm, some, journal=tmp_path/'j.sqlite')
+    sft(lm, people(), tmp_path/'adapter', **dict(SMALL, lr=lr))
+    merge(load_model(tiny, adapter=tmp_path/'adapter'), tmp_path/'merged')
+    merged = load_model(tmp_path/'merged')
+    assert merged.base_hash != load_model(tiny).base_hash and not same_base(merged.base_hash, load_model(tiny).base_hash)
+    kept, fresh = predict(merged, some, journal=tmp_path/'j.sqlite', unseen=None), predict(merged, some, unseen=None)
+    assert list(kept.probs) == list(fresh.probs)
+
+
+def test_each_value_of_a_model_counts(tiny):
+    lm = load_model(tiny)
+    for name, values in lm.model.state_dict().items():
+        flat = values.view(-1)
+        for at in {1, len(flat)//2 + 1, len(flat) - 1}:
+            with torch.no_grad():
+                before = flat[at].clone()
+                flat[at] = before + 1
+                assert weights_hash(lm.model) != lm.base_hash, (name, at)
+                flat[at] = before
+    assert weights_hash(lm.model) == lm.base_hash
+
+
+def test_a_fingerprint_of_an_earlier_version_still_fits(tiny):
+    lm = load_model(tiny)
+    assert len(lm.base_hash) == 24 and same_base(lm.base_hash[:16], lm.base_hash) and same_base(f'{lm.base_hash[:8]}-4bit', lm.base_hash)
+    assert not same_base('0'*16, lm.base_hash) and not same_base(lm.base_hash[:16] + '0'*8, lm.base_hash)
