@@ -141,5 +141,5 @@ def test_fingerprints_know_a_model_in_another_dtype(base, tmp_path):
     changed = weights_hash(lm.model)
     assert changed[:8] == load_model(base).base_hash[:8] and changed[8:] != load_model(base).base_hash[8:]
     lm.model.is_loaded_in_4bit = True
-    assert weights_hash(lm.model) == f'{changed[:8]}-4bit' and same_base(weights_hash(lm.model), load_model(base).base_hash)
+    assert weights_hash(lm.model) == f'{changed[:8]}-4bit-{changed[16:]}' and same_base(weights_hash(lm.model), load_model(base).base_hash)
     assert not same_base(weights_hash(lm.model), other.base_hash)

@@ -324,7 +324,8 @@ def _prompt_and_key(question, lang, settings):
         return dict(prompt=None, key=None)
     prompt = judge_prompt(question['record'], question['text'], lang=lang,
         order=question['order'], first=question['first'])
-    content = json.dumps([question['judge'], question['repeat'], prompt, *[settings]*bool(settings)])
+    known_by = [question['judge'], question['repeat'], prompt] + [settings]*bool(settings)
+    content = json.dumps(known_by)
     return dict(prompt=prompt, key=hashlib.sha256(content.encode()).hexdigest())
 
 # %% ../../nbs/evaluation/08_judging.ipynb #09a2x3

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'random_kept', 'quick_products', 'product_error',
-           'weights_hash', 'same_base', 'load_model', 'adapter_folder', 'adapter_files', 'lora_config']
+           'weights_hash', 'same_base', 'tokenizer_hash', 'load_model', 'adapter_folder', 'adapter_files',
+           'lora_config']
 
 # %% ../../nbs/models/03_loading.ipynb #c002
 import dataclasses
 import hashlib
 import importlib.util
+import json
 import math
 import os
 import platform
@@ -144,9 +146,9 @@ def _in_bits(quantise, device):
 # %% ../../nbs/models/03_loading.ipynb #c010
 def weights_hash(
     model, # a torch module
-)->str: # 16 hex digits
-    """Fingerprint of a model's weights: shapes of all tensors, and a few values of each, rounded to
-    bfloat16. The second half is of linear layers; 4 bits hide it."""
+)->str: # 24 hex digits
+    """Fingerprint of a model's weights, rounded to bfloat16: shapes of all tensors and a few values
+    of each, those of linear layers apart, which 4 bits hide; then what all values sum up to."""
     linear = tuple(_linear_weights(model))
     plain, hidden = hashlib.sha256(), hashlib.sha256()
     for name, values in sorted(model.state_dict().items()):
@@ -154,9 +156,28 @@ def weights_hash(
         some = flat[::max(1, len(flat)//8)].bfloat16().float().cpu().numpy()
         half = hidden if name.startswith(linear) else plain
         half.update(f'{name}{tuple(values.shape)}{some.tobytes().hex()}'.encode())
+    whole = _sums_hash(model)
     if getattr(model, 'is_loaded_in_4bit', False):
-        return f'{plain.hexdigest()[:8]}-4bit'
-    return plain.hexdigest()[:8] + hidden.hexdigest()[:8]
+        return f'{plain.hexdigest()[:8]}-4bit-{whole}'
+    return plain.hexdigest()[:8] + hidden.hexdigest()[:8] + whole
+
+# %% ../../nbs/models/03_loading.ipynb #c010-1
+def _sums_hash(model):
+    "Eight hex digits that change with any value of a model."
+    found = hashlib.sha256()
+    for name, values in sorted(model.state_dict().items()):
+        flat = values.detach().flatten()
+        if flat.is_floating_point():
+            flat = flat.bfloat16()
+        found.update(f'{name} {_sum_of(flat)}'.encode())
+    return found.hexdigest()[:8]
+
+def _sum_of(flat):
+    "Sum of a tensor's bytes, eight at a time as one integer: as fast as they are read."
+    flat = flat.clone() if flat.storage_offset() else flat    # else it can't be read in eights
+    data = flat.view(torch.uint8)
+    whole = len(data)//8*8
+    return int(data[:whole].view(torch.int64).sum()), int(data[whole:].sum())
 
 # %% ../../nbs/models/03_loading.ipynb #eaf69168
 def _linear_weights(model):
@@ -171,8 +192,26 @@ def same_base(
     one, # fingerprint from `weights_hash`
     other, # another
 )->bool: # True where they are of the same model; with one in 4 bits, as far as can be told
-    "Do two fingerprints belong to one base?"
-    return one == other or (one[:8] == other[:8] and '4bit' in one + other)
+    "Do two fingerprints belong to one base? One of an earlier version lacks the last eight digits."
+    if one == other:
+        return True
+    if '4bit' in one + other:
+        return one[:8] == other[:8]
+    return one[:16] == other[:16] and 16 in (len(one), len(other))
+
+# %% ../../nbs/models/03_loading.ipynb #b3e00012-1
+def tokenizer_hash(
+    tokenizer, # of transformers
+)->str: # 16 hex digits
+    "Fingerprint of what makes tokens of messages: the chat template, and how text is cut up."
+    parts = tokenizer.get_vocab()
+    if hasattr(tokenizer, 'backend_tokenizer'):
+        parts = json.loads(tokenizer.backend_tokenizer.to_str())
+        # what the latest call wanted
+        parts.pop('padding')
+        parts.pop('truncation')
+    text = json.dumps([tokenizer.chat_template, parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 # %% ../../nbs/models/03_loading.ipynb #b3e00014
 def load_model(

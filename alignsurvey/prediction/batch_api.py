@@ -34,6 +34,7 @@ class Batched(Server):
             return _take(self, submission, records, row_of, elicitation, log, run)
         self.warn_of_others(log, run)
         try:
+            self.charge_probe(log, run)
             _find_lost(self, log, run)
             known = _settle(self, take, log, run) | log.answered(row_of)
             requests = self.requests(records, keys, batches, known, elicitation, how)
@@ -72,7 +73,9 @@ def _submit(server, lines, log, run):
         purpose='batch'), seconds=_LONG)
     mark = uuid.uuid4().hex
     log.note(run, submitting=mark)
-    _note_waiting(log, run, _create(server, file.id, mark))
+    name = _create(server, file.id, mark)
+    log.submit(name, (json.loads(line)['custom_id'] for line in lines))
+    _note_waiting(log, run, name)
 
 def _create(server, file, mark):
     "Have a file answered, once: where no reply came, the provider is asked whether it took it."
@@ -164,7 +167,7 @@ def _settle(server, take, log, run):
     held = set()
     for i, name in enumerate(waiting):
         submission = _done(server, name)
-        is_refused = submission.status == 'failed'
+        is_refused = _state(submission) in _FAILED
         if not is_refused:
             held |= take(submission)
         log.note(run, waiting=waiting[i + 1:])
@@ -173,14 +176,22 @@ def _settle(server, take, log, run):
     return held
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c008x2
-_UNDER_WAY = ('validating', 'in_progress', 'finalizing', 'cancelling')
+_FAILED = ('failed', 'error')
+_OVER = ('completed', 'succeeded', 'success', 'ended', 'expired', 'timeout_exceeded', 'cancelled',
+    'canceled', *_FAILED)
 
+def _state(submission):
+    "What a provider says of a submission; each writes it in its own way."
+    return str(submission.status).casefold()
+
+# %% ../../nbs/prediction/07_batch_api.ipynb #c008x2-1
 def _done(server, name):
-    "A submission, once it is through."
+    """A submission, once it is through. What this page does not know is under way: taken as over it
+    would be asked, and paid for, again."""
     while True:
         submission = reach(server, lambda client: client.batches.retrieve(name),
             seconds=server.timeout)
-        if submission.status not in _UNDER_WAY:
+        if _state(submission) in _OVER:
             return submission
         time.sleep(server.every)
 
@@ -192,7 +203,7 @@ def _turned_down(submission):
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28ed
 def _take(server, submission, records, row_of, elicitation, log, run):
     "Put a submission's answers into the journal; gives the keys that it held."
-    held = {key for key, _ in _lines(server, submission.input_file_id)}
+    held = log.submitted(submission.id) or _asked_in(server, submission.input_file_id)
     silent = set(held)
     files = [f for f in (submission.output_file_id, submission.error_file_id) if f]
     lines = chain.from_iterable(_lines(server, file) for file in files)
@@ -208,8 +219,19 @@ def _take(server, submission, records, row_of, elicitation, log, run):
         log.fail(failures, run)
         log.add(answers, run)
         silent -= set(some)
-    log.fail(dict.fromkeys(silent, f'batch_{submission.status}'), run)
+        held |= set(some)
+    log.fail(dict.fromkeys(silent, f'batch_{_state(submission)}'), run)
     return held
+
+# %% ../../nbs/prediction/07_batch_api.ipynb #d54c28ed-1
+def _asked_in(server, file):
+    "Keys of a provider's file of requests; none where it keeps the file no longer."
+    try:
+        return {key for key, _ in _lines(server, file)}
+    except Fault as fault:
+        if fault.why not in ('http_404', 'http_410'):
+            raise
+        return set()
 
 def _lines(server, file):
     """Key and line of each request or reply in a provider's file; a line that can't be read is

@@ -269,6 +269,7 @@ class Traffic:
         self.active = 0             # those under way
         self.busy = 0.              # share of the latest replies that were "too many requests"
         self.silent = 0             # requests in a row without any answer
+        self.turned = 0             # "too many requests" since the last answer
         self.heard = time.monotonic()    # when the server last answered
         self.turn = asyncio.Condition()
         self.took = 0.              # seconds that an answer takes lately
@@ -283,8 +284,9 @@ class Traffic:
         return 1 if self.broken else max(1, int(self.limit))
     @property
     def dead(self):
-        "Whether the silence has lasted too long."
-        return self.broken and time.monotonic() - self.heard > self.patience
+        "Whether there has been no answer for too long."
+        is_shut = self.broken or self.turned >= self.most
+        return is_shut and time.monotonic() - self.heard > self.patience
 
 # %% ../../nbs/prediction/14_client.ipynb #c025
 @patch
@@ -296,10 +298,10 @@ def note(
     if seconds:
         self.took = .9*self.took + .1*seconds if self.took else seconds
     self.busy = .9*self.busy + .1*(kind == 'busy')
-    if kind == 'silent':
-        self.silent += 1
-    else:
-        self.silent = 0
+    self.silent = self.silent + 1 if kind == 'silent' else 0
+    self.turned += kind == 'busy'
+    if kind not in ('silent', 'busy'):
+        self.turned = 0
         self.heard = time.monotonic()
     if self.busy > .25:
         self.limit = max(1., self.limit/2)

@@ -16,7 +16,7 @@ from ..files.strict import in_brief, in_one_line
 from ..models.chat import chat_ids, render_chat
 from ..models.embedded import EMBEDDED, embedded_folder
 from .elicitation import usual_elicitation
-from .journal import COUNT_OF_RUN, KEYS_OF_RUN
+from .journal import COUNT_OF_RUN, KEYS_OF_RUN, open_to_read
 from .server import Server, forbidden_sources, is_here
 from .server import most_written, rough_tokens
 
@@ -151,7 +151,7 @@ def run_status(
         raise FileNotFoundError(f"{journal}: no such file: "
             "give the .sqlite file that `predict` wrote")
     try:
-        with closing(sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro', uri=True)) as db:
+        with closing(open_to_read(path)) as db:
             runs = db.execute('select run, facts from runs order by rowid')
             return [_progress(db, run, json.loads(card)) for run, card in runs.fetchall()]
     except (LookupError, TypeError, AttributeError, ArithmeticError, json.JSONDecodeError,

@@ -16,7 +16,8 @@ from pathlib import Path
 from ..records.schema import SHARE_FORMS, check_records, records_hash
 from ..tasks.registry import TASKS
 from .predictions import draw_keys, versions
-from .journal import Journal, readable, taking_turns
+from .journal import Journal, damaged_journal, is_damage
+from .journal import readable, taking_turns
 from .predictor import Predictor, is_predictor
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c007
@@ -153,8 +154,7 @@ def predict(
             print(_kept(log, journal), file=sys.stderr)
             raise
         except sqlite3.Error as e:
-            raise OSError(f"{journal}: can't be written ({e}): free space or choose another "
-                "place, and run again; what it holds is kept") from None
+            raise _not_kept(journal, e) from None
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #1ec72e10
 def _kept(log, journal):
@@ -165,6 +165,14 @@ def _kept(log, journal):
     answered, total = log.progress(runs[-1])
     return (f'stopped: {answered:,} of {total:,} are answered and kept in {journal}: '
         'the same call goes on from there')
+
+# %% ../../nbs/prediction/03_elicitation.ipynb #1ec72e10-1
+def _not_kept(journal, e):
+    "What to raise where a journal can't be gone on with: it is damaged, or can't be written."
+    if is_damage(e):
+        return damaged_journal(journal, e)
+    return OSError(f"{journal}: can't be written ({e}): free space or choose another place, and "
+        "run again; what it holds is kept")
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c009b
 def _check_how(elicitation, draws, temperature, per_token):
@@ -186,8 +194,8 @@ def _run(ask, records, counts, log, given, how):
     by_record = getattr(ask, 'by_record', False)
     keys = content_keys(records, ask.settings(elicitation, how), by_record=by_record)
     kept = how.get('draws') if getattr(ask, 'keeps_draws', False) else None
-    whole = _hash(f"{kept}{''.join(keys)}", 16)
-    run = whole if shard is None else f'{whole}-{shard[0]}of{shard[1]}'
+    whole = _whole_name(log, records['record_id'][:], keys, kept, shard)
+    run = _part_name(whole, shard)
     batches = _part(ask.plan(records), shard)
     sources = sorted({source for source, in _rows(records, ['source'])})
     card = dict(ask.card(), settings=given, whole=whole, sources=sources, records=len(records),
@@ -202,6 +210,19 @@ def _named(log, run):
     found = log.predictions(run)
     found.attrs = dict(run=run, card=log.runs()[run])
     return found
+
+# %% ../../nbs/prediction/03_elicitation.ipynb #c010-0
+def _part_name(whole, shard):
+    return whole if shard is None else f'{whole}-{shard[0]}of{shard[1]}'
+
+def _whole_name(log, ids, keys, kept, shard):
+    """A run is named by what is asked, and of whom. An earlier version left out of whom: where the
+    journal holds its run of the same records, that one goes on."""
+    before = _hash(f"{kept}{''.join(keys)}", 16)
+    asked = log.asked_by(_part_name(before, shard))
+    if asked and all(i < len(ids) and ids[i] == name for i, name in asked.items()):
+        return before
+    return _hash(json.dumps([kept, keys, ids]), 16)
 
 # %% ../../nbs/prediction/03_elicitation.ipynb #c010-1
 def _part(batches, shard):
@@ -240,7 +261,7 @@ def read_run(
     if not Path(journal).is_file():
         raise FileNotFoundError(f"{journal}: no such file: "
             "give the .sqlite file that `predict` wrote")
-    with readable(journal), closing(Journal(journal)) as log:
+    with readable(journal), closing(Journal(journal, only_read=True)) as log:
         runs = log.runs()
         if not runs or run not in (None, *runs):
             named = f' {run}' if run else ''

@@ -15,7 +15,8 @@ from itertools import chain, repeat
 from tqdm.auto import tqdm
 from ..parsing.cleaning import THINKING_TAGS
 from ..models.chat import option_ids, prompt_ids, record_ids
-from ..models.loading import LM, adapter_files, load_model, random_kept, weights_hash
+from ..models.loading import LM, adapter_files, load_model, random_kept
+from ..models.loading import tokenizer_hash, weights_hash
 from ..models.scoring import add_offset, option_logprobs, padded_batch
 from ..models.prefix import can_share, grow_trie, plan_parts
 from ..models.prefix import shared_generate, shared_option_logprobs
@@ -144,8 +145,8 @@ class LocalPredictor(Predictor):
     def settings(self, elicitation, how):
         "What decides an answer."
         lm = _askable(self.lm, elicitation == 'score' and not self.per_token)
-        kept = [elicitation, lm.base_hash, _history(lm)[0], str(lm.dtype), self.batch,
-            self.max_tokens, self.per_token]
+        kept = [elicitation, lm.base_hash, tokenizer_hash(lm.tokenizer), _history(lm)[0],
+            str(lm.dtype), self.batch, self.max_tokens, self.per_token]
         return kept if elicitation == 'score' else kept + list(how.values())
     def card(self):
         lm = self.lm
