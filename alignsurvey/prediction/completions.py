@@ -376,8 +376,8 @@ def as_prediction(
 # %% ../../nbs/prediction/05_completions.ipynb #c013x9
 def _unlike(said):
     "Why the log probabilities of a reply are not those of its text, or None where they are."
-    text = _readable(said.text)
-    written = _readable(b''.join(_bytes(step['token']) for step in said.steps).decode(errors='replace'))
+    raw = b''.join(_bytes(step['token']) for step in said.steps)
+    text, written = _readable(said.text), _readable(raw.decode(errors='replace'))
     if not said.text.strip():
         return 'truncated' if said.cut else 'empty'
     return None if text.startswith(written) or written.startswith(text) else 'other_text'

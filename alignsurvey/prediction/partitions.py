@@ -118,7 +118,7 @@ def _ask_partition(lm, path, to, how):
 
 # %% ../../nbs/prediction/18_partitions.ipynb #c012x
 def _check_records(path, to):
-    "Raises ValueError where a partition that is done is of other records than those that are there."
+    "Raises ValueError where a partition that is done is not of the records that are there."
     records = read_partition(path, ['record_id', 'instruction', 'input', 'output'])
     if read_run_card(to)['records_hash'] != records_hash(records):
         raise ValueError(f"{to}: was asked of other records than {path} holds now: delete it, or "
