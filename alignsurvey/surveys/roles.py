@@ -167,7 +167,25 @@ def _is_body(name, wording, column):
     if _HEAVY.search(f'{name} {wording}'):
         return True
     plain = name.lower() in ('weight', 'wt', 'wght')
-    return plain and bool((column % 1 == 0).all() and column.mean() > 20)
+    x = _known_numbers(column)
+    return plain and bool((x % 1 == 0).all() and x.mean() > 20)
+
+
+# %% ../../nbs/surveys/07_roles.ipynb #k020g
+_SPELLED = re.compile(r'weight|we?ght|wgt|gewicht|poids|权重', re.I)
+
+def _known_numbers(column):
+    "The numbers of a column, without what is empty or no number."
+    return pd.to_numeric(column, errors='coerce').dropna()
+
+def _weighs_with_gaps(column, said):
+    "Whether most cells could be weights, by a fraction or by their name; the others say nothing."
+    x = _known_numbers(column)
+    if column.dtype == bool or not len(column)/2 <= len(x) < len(column):
+        return False
+    is_likely = bool(_SPELLED.search(said)) or (x % 1 != 0).any()
+    return bool((x >= 0).all() and x.sum() > 0 and is_likely)
+
 
 # %% ../../nbs/surveys/07_roles.ipynb #k021
 def _can_identify(column):
@@ -216,9 +234,11 @@ def _design_role(name, column, variable, wording):
     labelled = bool(variable.options)
     heading = wording if len(wording.split()) < 8 and '?' not in wording else ''
     is_weight = _WEIGHT.search(name) or re.search(r'\bweight(?:ing)?\b|^paino$', heading, re.I)
-    can_weigh = not len(column) or _can_weigh(column)
-    if is_weight and not labelled and can_weigh and not _is_body(name, wording, column):
+    is_weight = is_weight and not labelled and not _is_body(name, wording, column)
+    if is_weight and (not len(column) or _can_weigh(column)):
         return 'weight', 'its name and values', True
+    if is_weight and _weighs_with_gaps(column, f'{name} {heading}'):
+        return 'weight', 'its name, but some cells are empty or no number', False
     if not len(column):
         is_id = bool(_ID.search(name)) and not labelled
         return ('id', 'its name', True) if is_id else None
@@ -287,6 +307,7 @@ def _choose_weight(roles):
     "The first weight weighs; others are spare."
     found = [c for c in roles if roles[c][0] == 'weight']
     plain = [c for c in found if not _REPLICATE.search(c)] or found
+    plain = sorted(plain, key=lambda c: not roles[c][2])    # those without gaps first
     for c in found:
         if c != plain[0]:
             roles[c] = 'spare_weight', f'{plain[0]} is taken as the weight', True
