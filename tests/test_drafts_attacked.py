@@ -64,3 +64,117 @@ def test_a_weight_without_gaps_goes_before_one_with_gaps():
     frame = pd.DataFrame({'id': range(4), 'w_wave2': [.5, None, 1.5, 1], 'w_wave1': [.5, 1, 1.5, 1], 'q': [1, 2, 1, 2]})
     roles = guess_roles(frame)
     assert (roles['w_wave1'][0], roles['w_wave2'][0]) == ('weight', 'spare_weight')
+
+
+def sheets_of_a_codebook():
+    options = {'1': {'en': 'not at all', 'zh': '不'}, '2': {'en': 'a lot', 'zh': '很'}}
+    trust = dict(question={'en': 'Trust?', 'zh': '信任?'}, scale='ordinal', options=options, missing={'9': 'refused'})
+    spec = dict(id='toy', background={}, items={'trust': trust})
+    return spec, to_sheets(spec)[0]
+
+
+def with_heading(sheets, title, old, new):
+    header, *rows = sheets[title]
+    return {**sheets, title: [[new if h == old else h for h in header], *rows]}
+
+
+@pytest.mark.parametrize('title, old, new', [('lists', 'kind', 'Kind'), ('lists', 'label:en', ' Label: EN '), ('lists', 'label:en', 'label'),
+    ('questions', 'question:en', 'Question:en'), ('questions', 'question:en', 'question'), ('questions', 'list', 'LIST '), ('lists', 'list', 'List')])
+def test_capitals_and_blanks_in_a_heading_change_nothing(title, old, new):
+    spec, sheets = sheets_of_a_codebook()
+    assert from_sheets(with_heading(sheets, title, old, new))['items'] == spec['items']
+
+
+def test_a_heading_that_nobody_knows_is_named_with_its_cell():
+    _, sheets = sheets_of_a_codebook()
+    with pytest.raises(ValueError, match=r"toy.xlsx: sheet lists, cell E1: 'sort' is no heading .*kind"):
+        from_sheets(with_heading(sheets, 'lists', 'kind', 'sort'), 'toy.xlsx')
+    with pytest.raises(ValueError, match='toy.xlsx: sheet lists, cell E1: there is no heading'):
+        from_sheets(with_heading(sheets, 'lists', 'kind', ''), 'toy.xlsx')
+    with pytest.raises(ValueError, match="toy.xlsx: sheet lists, cell G1: 'label:en' is a heading before it too"):
+        from_sheets(with_heading(sheets, 'lists', 'label:zh', 'Label'), 'toy.xlsx')
+    with pytest.raises(ValueError, match="sheet questions, cell A1"):
+        from_sheets({**sheets, 'questions': [['seen', *row] if i == 0 else ['x', *row] for i, row in enumerate(sheets['questions'])]}, 'toy.xlsx')
+
+
+def test_a_column_without_cells_needs_no_heading_that_is_known():
+    spec, sheets = sheets_of_a_codebook()
+    header, *rows = sheets['lists']
+    assert from_sheets({**sheets, 'lists': [[*header, 'my notes'], *rows]})['items'] == spec['items']
+
+
+def test_a_role_is_read_in_capitals_and_with_blanks_and_a_wrong_one_is_named_with_its_row():
+    spec, sheets = sheets_of_a_codebook()
+    header, row = sheets['questions']
+    typed = lambda role: {**sheets, 'questions': [header, [role if h == 'role' else cell for h, cell in zip(header, row)]]}
+    assert from_sheets(typed('Item '))['items'] == spec['items']
+    assert from_sheets(typed(' Background'))['background'] == spec['items']
+    with pytest.raises(ValueError, match=r"toy.xlsx: sheet questions, row 2: role is 'itme': use one of item, background, .*weight"):
+        from_sheets(typed('itme'), 'toy.xlsx')
+
+
+def test_kinds_and_scales_are_read_in_capitals():
+    spec, sheets = sheets_of_a_codebook()
+    lists = [[cell.title() if cell in ('option', 'refused', 'ordinal') else cell for cell in row] for row in sheets['lists']]
+    assert from_sheets({**sheets, 'lists': lists})['items'] == spec['items']
+
+
+def test_likert_texts_with_their_code_in_front_have_missing_codes_and_labels_without_it():
+    said = ['1 - A lot', '2 - Some', '3 - None at all', "8 - Don't know", '9 - Refused', '2 - Some']
+    entries, doubts = drafted(trust=said, care=[text.replace(' -', '.') for text in said], hope=[text.replace(' -', ' =') for text in said])
+    for name, mark in dict(trust=' -', care='.', hope=' =').items():
+        assert entries[name]['missing'] == {f"8{mark} Don't know": 'dont_know', f'9{mark} Refused': 'refused'}
+        assert [t['en'] for t in entries[name]['options'].values()] == ['A lot', 'Some', 'None at all']
+        assert list(entries[name]['options'])[0] == f'1{mark} A lot' and entries[name]['scale'] == 'ordinal'
+        assert not {'options', 'missing'} & set(doubts[name])
+
+
+def test_texts_with_a_code_in_front_stand_in_the_order_of_their_codes():
+    texts = [f'{i} - {word}' for i, word in enumerate('zero eins zwei drei vier funf sechs sieben acht neun zehn'.split())]
+    entries, doubts = drafted(q=texts[::-1])
+    assert list(entries['q']['options']) == texts
+
+
+def test_a_number_that_is_not_a_code_stays_in_the_label():
+    ages, homes = ['18 - 24', '25 - 34', '35 - 44'], ['1-person household', '2-person household', '3-person household']
+    steps = ['2 - 3 times', '4 - 5 times', '6 - 7 times']
+    entries, _ = drafted(a=ages, h=homes, s=steps)
+    assert [[t['en'] for t in entries[c]['options'].values()] for c in 'ahs'] == [ages, homes, steps]
+
+
+def test_unordered_texts_with_a_code_in_front_are_not_surely_ordered():
+    entries, doubts = drafted(church=['1 - Catholic', '2 - Protestant', '3 - Jewish', '4 - Muslim'], thing=['1. Apple', '2. Pear', '3. Fig', '1. Apple'])
+    assert entries['church']['scale'] == 'nominal' and 'scale' in doubts['thing']
+
+
+def test_labelled_codes_below_zero_beside_a_scale_from_one_are_no_steps_of_it():
+    labels = {1: 'Agree', 2: 'Neither', 3: 'Disagree', -77: 'Filter: not asked', -88: 'Interview aborted'}
+    entry, doubts = described([1, 2, 3, -77, -88], labels)
+    assert list(entry['options']) == ['1', '2', '3'] and 'missing' in doubts
+    assert entry['missing'] == {'-77': 'not_asked', '-88': 'unspecified'}
+
+
+def test_labelled_codes_below_zero_are_steps_where_the_scale_runs_through_it():
+    mirrored = {-2: 'much worse', -1: 'worse', 0: 'same', 1: 'better', 2: 'much better'}
+    assert not described([-2, -1, 0, 1, 2], mirrored)[0]['missing']
+    assert not described([-1, 0, 1, 2], {-1: 'less', 0: 'same', 1: 'more', 2: 'much more'})[0]['missing']
+    assert not described([-5, -3, 0, 2, 5], {-5: 'left', 5: 'right'})[0]['missing']
+    assert not described([-3, -1, 1, 3], {-3: 'fully against', -1: 'against', 1: 'for', 3: 'fully for'})[0]['missing']
+
+
+def test_codes_below_zero_that_touch_the_scale_are_missing_where_their_words_say_so():
+    entry, doubts = described([-2, -1, 0, 1], {-2: 'Filter: does not apply', -1: 'Interview aborted', 0: 'no', 1: 'yes'})
+    assert entry['missing'] == {'-2': 'not_asked', '-1': 'unspecified'} and 'missing' in doubts
+
+
+def test_a_scale_with_labelled_ends_has_the_steps_that_nobody_chose():
+    entry, doubts = described([1, 2, 5, 9], {1: 'Not at all', 10: 'Absolutely'})
+    assert list(entry['options']) == [*map(str, range(1, 11))] and entry['scale'] == 'ordinal' and 'options' in doubts
+    assert [t['en'] for t in entry['options'].values()] == ['Not at all', *map(str, range(2, 10)), 'Absolutely']
+
+
+def test_a_scale_whose_steps_all_have_labels_gets_no_others():
+    entry, _ = described([1, 2, 4], {1: 'never', 2: 'sometimes', 4: 'always'})
+    assert list(entry['options']) == ['1', '2', '4']
+    entry, doubts = described([0, 1, 2, 3, 4], {0: 'never', 4: 'always'})
+    assert list(entry['options']) == [*'01234'] and 'options' not in doubts
