@@ -242,7 +242,8 @@ def _check_heading(header, i, title, name):
     known = [f'{h}:en' if h in _IN_LANG else h for h in _HEADINGS[title]]
     if heading in header[:i]:
         raise ValueError(f'{where}: {heading!r} is a heading before it too: keep one')
-    if heading.partition(':')[0] not in _HEADINGS[title]:
+    field = heading.partition(':')[0]
+    if (field if field in _IN_LANG else heading) not in _HEADINGS[title]:
         said = f'{heading!r} is no heading that is known' if heading else 'there is no heading'
         raise ValueError(f"{where}: {said}: use one of {', '.join(known)}, or empty the column")
 
