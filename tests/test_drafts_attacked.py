@@ -1,14 +1,13 @@
 "Drafts of tables as people have them: with gaps, codes in words, panels, headings that someone typed anew."
-import re
-
 import pandas as pd
 import pytest
 
-from alignsurvey.surveys import Codebook, Metadata, Survey, Variable, draft_codebook, from_sheets, guess_roles, to_sheets
+from alignsurvey.surveys import Metadata, Variable, draft_codebook, from_sheets, guess_roles, to_sheets
+from alignsurvey.records.splits import split_records
+from alignsurvey.surveys.codebook import read_codebook
 from alignsurvey.surveys.draft import missing_kind
 from alignsurvey.surveys.survey import draft_codebook_of
-
-LABELS = {'1': {'en': 'no'}, '2': {'en': 'yes'}}
+from alignsurvey.tasks import Survey
 
 
 def drafted(**columns):
@@ -178,3 +177,71 @@ def test_a_scale_whose_steps_all_have_labels_gets_no_others():
     assert list(entry['options']) == ['1', '2', '4']
     entry, doubts = described([0, 1, 2, 3, 4], {0: 'never', 4: 'always'})
     assert list(entry['options']) == [*'01234'] and 'options' not in doubts
+
+
+MARKS = ['#NULL!', '.', 'NaN', '#N/A', 'Inf', '<NA>', '#VALUE!']
+
+
+@pytest.mark.parametrize('mark', MARKS)
+def test_what_a_program_writes_for_nothing_is_no_answer(tmp_path, mark):
+    (tmp_path/'s.csv').write_text('id,age,trust,vote\n' + ''.join(f'{i},{a},{t},{v}\n' for i, (a, t, v) in enumerate(
+        [(34, 1, 'yes'), (51, 2, 'no'), (mark, 3, mark), (62, mark, 'yes'), (29, 2, 'no'), (77, 1, 'perhaps')])))
+    book = draft_codebook_of(tmp_path/'s.csv')
+    age, trust, vote = (book.questions[name] for name in ('age', 'trust', 'vote'))
+    assert [list(q.missing.values()) for q in (age, trust, vote)] == [['no_answer']]*3
+    assert age.scale == 'numeric' and list(age.range) == [0, 77]
+    assert list(trust.options) == [*'123'] and list(vote.options) == ['no', 'perhaps', 'yes']
+    assert Survey.load(tmp_path/'s.csv', book).describe().n.sum() == 12
+
+
+def test_such_a_mark_is_no_answer_where_a_description_labels_the_codes():
+    entry, _ = described(['1', '2', '#NULL!', '.'], {1: 'no', 2: 'yes'})
+    assert entry['missing'] == {'#NULL!': 'no_answer', '.': 'no_answer'} and list(entry['options']) == ['1', '2']
+
+
+@pytest.mark.parametrize('name', ['respondent_id', 'pid', 'caseid', 'person'])
+def test_an_id_that_stands_several_times_is_in_doubt(name):
+    n = 60
+    frame = pd.DataFrame({name: [1000 + i//3 for i in range(n)], 'wave': [i % 3 for i in range(n)], 'q': [i % 2 for i in range(n)]})
+    role, why, sure = guess_roles(frame)[name]
+    assert role == 'id' and not sure and 'several times' in why
+    spec, guesses = draft_codebook(frame)
+    assert spec['other'][name] == 'id' and spec['doubts'][name] == ['design'] and 'respondent_id' not in spec
+    assert any(g['question'] == name and 'wave' in g['why'] and 'psu' in g['why'] for g in guesses)
+
+
+def test_a_party_id_is_no_person_and_a_household_beside_an_id_no_panel():
+    frame = pd.DataFrame({'id': range(40), 'pid': [i % 7 for i in range(40)], 'hhid': [i//2 for i in range(40)], 'q': [i % 2 for i in range(40)]})
+    roles = guess_roles(frame)
+    assert roles['pid'][0] == 'item' and roles['hhid'] == ('id', 'its name and values', True)
+
+
+def test_a_panel_is_split_by_people_where_their_column_is_the_psu(tmp_path):
+    frame = pd.DataFrame({'pid': [1000 + i//3 for i in range(60)], 'wave': [i % 3 for i in range(60)], 'trust': [i % 2 + 1 for i in range(60)],
+        'sex': [i//3 % 2 + 1 for i in range(60)]})
+    frame.to_csv(tmp_path/'p.csv', index=False)
+    spec, _ = draft_codebook(frame)
+    spec = {**spec, 'psu': 'pid', 'other': {}}
+    survey = Survey(frame, read_codebook(spec, 'p.yaml'))
+    splits = split_records(survey.records('response'), by='psu', test=.3)
+    people = [set(part['psu']) for part in splits.values()]
+    assert not people[0] & people[1] and sum(map(len, splits.values())) == 60
+    with pytest.raises(ValueError, match='use respondent, item, wave, psu'):
+        split_records(survey.records('response'), by='person')
+
+
+def test_answers_of_several_lines_are_open(tmp_path):
+    (tmp_path/'why.csv').write_text('id,why\n' + ''.join(f'{i},"too dear\nand far {i}"\n' for i in range(6)))
+    book = draft_codebook_of(tmp_path/'why.csv')
+    assert book.items['why'].scale == 'open'
+    Survey.load(tmp_path/'why.csv', book)
+
+
+def test_columns_without_a_heading_are_left_out_with_a_word(tmp_path):
+    (tmp_path/'r.csv').write_text('"","id","q"\n"1",11,1\n"2",12,2\n"3",13,1\n')
+    (tmp_path/'t.csv').write_text('id,q,\n1,1,\n2,2,x\n3,1,\n')
+    book = draft_codebook_of(tmp_path/'r.csv')
+    assert book.other == {'Unnamed: 0': 'ignore'} and list(book.items) == ['q'] and not book.doubts.get('Unnamed: 0')
+    assert 'no heading' in book.guesses().set_index('question').why['Unnamed: 0']
+    book = draft_codebook_of(tmp_path/'t.csv')
+    assert book.other == {'Unnamed: 2': 'ignore'} and book.doubts['Unnamed: 2'] == ['design']

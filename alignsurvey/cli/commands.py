@@ -194,8 +194,8 @@ def codebook(
 def split(
     records: argument(Path, '.json or .jsonl file of records'),
     out: argument(Path, 'folder for train.jsonl, test.jsonl and, if asked for, validation.jsonl'),
-    by: option(str, 'respondent (new people in test), item (new questions), wave, a group '
-        'variable, or several with commas') = 'respondent',
+    by: option(str, 'respondent (new people in test), item (new questions), wave, psu, a '
+        'group variable, or several with commas') = 'respondent',
     test: option(float, 'share in test') = .2,
     validation: option(float, 'share in a validation split') = 0.,
     stratify: option(str | None, 'group variables whose shares both sides keep, '

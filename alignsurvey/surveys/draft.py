@@ -139,11 +139,20 @@ def _stand_apart(low, rest, kinds):
 
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001w
+# what spreadsheets, SPSS, Stata, SAS, R and Python write into a cell that holds nothing
+_MARKS = re.compile(r'\.|nan|[-+]?inf(?:inity)?|null|<na>|'
+    r'#(?:n/?a|null!|value!|ref!|num!|div/0!|name\?)', re.I)
+
 def _in_their_words(codes):
     "Codes that are words, and say themselves that there is no answer; NA may be a country."
-    said = {c: missing_kind(c) for c in codes if not is_numbers([c])}
-    return {c: (kind, 'its words say so', len(c.strip(' .')) > 4)
+    words = [c for c in codes if not is_numbers([c])]
+    said = {c: missing_kind(c) for c in words}
+    found = {c: (kind, 'its words say so', len(c.strip(' .')) > 4)
         for c, kind in said.items() if kind}
+    marks = [c for c in words if _MARKS.fullmatch(c.strip())]
+    sure = {c: not c.isalpha() or c.lower() == 'nan' for c in marks}
+    return found | {c: ('no_answer', 'what programs write for nothing', sure[c]) for c in marks}
+
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001f
 def _far_beyond(codes, variable, found):

@@ -215,6 +215,8 @@ def guess_role(
     wording = next(iter(variable.question.values()), '')
     if variable.role:
         return variable.role, 'the source says so', True
+    if re.fullmatch(r'Unnamed: \d+', name) and not wording:
+        return 'ignore', 'it has no heading', _counts_rows(column)
     if len(column) and column.isna().all():
         return 'ignore', 'all cells are empty', True
     if len(column) >= 20 and column.nunique() == 1 and not variable.options and not wording:
@@ -227,6 +229,12 @@ def guess_role(
         is_opinion = bool(set(words_of(wording)) & _OPINION)
         return 'background', 'its name or label', not is_opinion
     return 'item', 'no name of a background variable', not _names_background(words_of(name))
+
+# %% ../../nbs/surveys/07_roles.ipynb #k024u
+def _counts_rows(column):
+    "Whether cells are empty, or number the rows, as R writes them."
+    return bool(column.isna().all()) or list(column) == list(range(1, len(column) + 1))
+
 
 # %% ../../nbs/surveys/07_roles.ipynb #k025
 def _design_role(name, column, variable, wording):
@@ -242,13 +250,24 @@ def _design_role(name, column, variable, wording):
     if not len(column):
         is_id = bool(_ID.search(name)) and not labelled
         return ('id', 'its name', True) if is_id else None
-    is_named = re.search(r'(?<!^p)id$|^(?:respond(?:ent)?|person|subject|case)$', name, re.I)
-    if not labelled and _ID.search(name) and (_can_identify(column) or is_named):
+    if not labelled and _ID.search(name) and (_can_identify(column) or _names(name, column)):
         return 'id', 'its name and values', True
     for role, pattern in dict(stratum=_STRATUM, psu=_PSU).items():
         if pattern.search(name) and column.notna().all():
             return role, 'its name and values', True
     return None
+
+# %% ../../nbs/surveys/07_roles.ipynb #k025n
+_MOST_PARTIES = 12    # of a pid, which may be a party or a person
+
+def _names(name, column):
+    "Whether a column names people or households, though some several times."
+    if re.search(r'(?<!^p)id$|^(?:respond(?:ent)?|person|subject|case)$', name, re.I):
+        return True
+    is_number = re.search(r'(?:id|idno|idnr|_no|nr|num|number)$', name, re.I)
+    is_float = pd.api.types.is_float_dtype(column)
+    return bool(is_number) and not is_float and column.nunique() > _MOST_PARTIES
+
 
 # %% ../../nbs/surveys/07_roles.ipynb #k026
 def _left_behind(name, column, wording):
@@ -295,6 +314,7 @@ def guess_roles(
 def _choose_id(roles, frame, variables):
     "The first id that is there for everyone, and different, identifies respondents."
     ids = [c for c in roles if roles[c][0] == 'id' and _can_identify(frame[c])]
+    _doubt_panel(roles, frame, ids)
     first = next(iter(frame.columns), None)
     if not ids and first is not None and roles[first][0] == 'item':
         spoken = variables.get(first) and (variables[first].options or variables[first].question)
@@ -313,3 +333,15 @@ def _choose_weight(roles):
             roles[c] = 'spare_weight', f'{plain[0]} is taken as the weight', True
     if len(plain) > 1:
         roles[plain[0]] = 'weight', f"first of {len(plain)} weights", False
+
+# %% ../../nbs/surveys/07_roles.ipynb #k030p
+_PANEL = ('stands several times: if people were asked in several waves, take one wave, or make '
+    'this the psu and split by psu, so that nobody stands on both sides')
+
+def _doubt_panel(roles, frame, ids):
+    "A repeated id is looked at where nothing tells rows apart, or there are several waves."
+    has_waves = any(roles[c][0] == 'wave' and frame[c].nunique() > 1 for c in roles)
+    again = [c for c in roles if roles[c][0] == 'id' and frame[c].dropna().duplicated().any()]
+    if again and (has_waves or not ids):
+        roles[again[0]] = 'id', _PANEL, False
+

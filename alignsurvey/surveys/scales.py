@@ -7,6 +7,7 @@ __all__ = ['MOST_NUMBERS', 'label_order', 'known_order', 'guess_scale', 'is_numb
            'suspect_codes']
 
 # %% ../../nbs/surveys/08_scales.ipynb #k003
+import math
 import re
 import numpy as np
 from ..files.tables import code_order
@@ -150,9 +151,9 @@ def guess_scale(
 def is_numbers(
     codes, # as text
 )->bool: # True where all are numbers
-    "Whether codes are numbers; true and false are none."
+    "Whether codes are numbers; true and false are none, nor is what has no end."
     try:
-        return all(float(c) == float(c) and c.lower() != 'nan' for c in codes)
+        return all(math.isfinite(float(c)) for c in codes)
     except ValueError:
         return False
 
@@ -160,7 +161,9 @@ def _is_text(bare, labels):
     "Whether answers are texts of people's own rather than options."
     if labels or not bare:
         return False
-    return len(bare) > 60 or np.mean([len(c) for c in bare]) > 45
+    has_lines = any(len(c.splitlines()) > 1 for c in bare)
+    return has_lines or len(bare) > 60 or np.mean([len(c) for c in bare]) > 45
+
 
 # %% ../../nbs/surveys/08_scales.ipynb #k016m
 def may_be_missing(
