@@ -245,3 +245,67 @@ def test_columns_without_a_heading_are_left_out_with_a_word(tmp_path):
     assert 'no heading' in book.guesses().set_index('question').why['Unnamed: 0']
     book = draft_codebook_of(tmp_path/'t.csv')
     assert book.other == {'Unnamed: 2': 'ignore'} and book.doubts['Unnamed: 2'] == ['design']
+
+
+def test_a_number_from_one_keeps_its_lowest_and_is_looked_at():
+    said = lambda name: Metadata('said', {name: Variable(name, {'en': 'How many?'}, scale='numeric')})
+    for name, values, expected in [('place', [1, 2, 3, 2], (1, 3)), ('mean', [1, 2.5, 7, 4], (1, 7, .5)), ('visits', [1, 30, 12, 2], (0, 30))]:
+        spec, guesses = draft_codebook(pd.DataFrame({'id': range(4), name: values}), said(name))
+        sure = next(g['sure'] for g in guesses if g['field'] == 'range')
+        assert tuple(spec['items'][name]['range']) == expected and sure == (expected[0] == 0)
+        assert ('range' in spec.get('doubts', {}).get(name, [])) == (expected[0] == 1)
+
+
+SCALES = ["Pas du tout d'accord|Plutôt pas d'accord|Ni d'accord ni pas d'accord|Plutôt d'accord|Tout à fait d'accord",
+    "Pas du tout d’accord|Pas d’accord|D’accord|Très d’accord", 'Jamais|Rarement|Parfois|Souvent|Toujours',
+    'Pas du tout important|Peu important|Assez important|Très important', 'Très insatisfait|Plutôt insatisfait|Plutôt satisfait|Très satisfait',
+    'stimme überhaupt nicht zu|stimme eher nicht zu|teils/teils|stimme eher zu|stimme voll und ganz zu',
+    'trifft gar nicht zu|trifft eher nicht zu|trifft eher zu|trifft voll zu', 'nie|seltener|monatlich|wöchentlich|täglich',
+    'nie|selten|manchmal|oft|immer', 'sehr unzufrieden|eher unzufrieden|teils, teils|eher zufrieden|sehr zufrieden',
+    'Muy en desacuerdo|En desacuerdo|Ni de acuerdo ni en desacuerdo|De acuerdo|Muy de acuerdo', 'Nunca|Casi nunca|A veces|A menudo|Siempre',
+    'Nada importante|Poco importante|Bastante importante|Muy importante']
+
+
+@pytest.mark.parametrize('texts', SCALES)
+def test_likert_texts_in_french_german_and_spanish_are_in_their_order(texts):
+    texts = texts.split('|')
+    entries, doubts = drafted(q=texts[::-1] + sorted(texts))
+    assert entries['q']['scale'] == 'ordinal' and list(entries['q']['options']) == texts
+    assert doubts['q'] == ['question']
+
+
+def test_texts_that_share_words_may_be_a_scale_and_are_looked_at():
+    entries, doubts = drafted(q=['bra dag', 'god dag', 'fin dag', 'trist dag'], colour=['red', 'blue', 'green', 'grey'])
+    assert 'scale' in doubts['q'] and 'scale' not in doubts['colour']
+
+
+@pytest.mark.parametrize('text, kind', [('Ne se prononce pas', 'no_answer'), ('Ne sait pas', 'dont_know'), ('Sans opinion', None)])
+def test_french_for_no_answer(text, kind):
+    assert missing_kind(text) == kind
+
+
+def test_two_capital_letters_among_others_are_places():
+    entries, _ = drafted(prov=['ON', 'QC', 'NS', 'BC', 'NB', 'AB', 'NA', 'NC'], trust=['yes', 'no', 'NS', 'perhaps', 'NA', 'yes', 'no', 'yes'])
+    assert not entries['prov']['missing'] and 'NS' in entries['prov']['options']
+    assert entries['trust']['missing'] == {'NS': 'dont_know', 'NA': 'no_answer'}
+
+
+def test_codes_that_differ_in_capitals_get_a_number_and_not_themselves_again():
+    entries, doubts = drafted(gender=['Non-Binary', 'Non-binary', 'Male', 'Female', 'Male'], q=['Yes', 'yes', 'No', 'YES', 'yes'])
+    labels = {c: t['en'] for c, t in entries['gender']['options'].items()}
+    assert labels['Male'] == 'Male' and labels['Non-Binary'] == 'Non-Binary (3)' and labels['Non-binary'] == 'Non-binary (4)'
+    assert not any('(Yes)' in t['en'] or ') (' in t['en'] for t in entries['q']['options'].values())
+    assert 'options' in doubts['gender'] and 'options' in doubts['q']
+
+
+def test_the_order_of_a_categorical_is_kept(tmp_path):
+    kinds = pd.CategoricalDtype(['tiny', 'mid', 'vast', 'never seen', "Don't know"], ordered=True)
+    frame = pd.DataFrame({'id': range(5), 'q': pd.Series(['vast', 'tiny', 'mid', "Don't know", 'tiny'], dtype=kinds),
+        'town': pd.Categorical(['b', 'a', 'c', 'a', 'b'], ['c', 'b', 'a'])})
+    frame.to_parquet(tmp_path/'s.parquet')
+    book = draft_codebook_of(tmp_path/'s.parquet')
+    q = book.items['q']
+    assert q.scale == 'ordinal' and list(q.options) == ['tiny', 'mid', 'vast', 'never seen'] and q.missing == {"Don't know": 'dont_know'}
+    assert book.questions['town'].scale == 'nominal' and 'scale' not in book.doubts['q']
+    survey = Survey.load(tmp_path/'s.parquet', book)
+    assert survey.describe().set_index('answer').n['tiny'] == 2

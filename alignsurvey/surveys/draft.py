@@ -40,6 +40,7 @@ _NO_ANSWER = (r"no answers?|not answered|no response|non-?response|missing(?: va
     r"keine angaben?|k\.? ?a\.?|fehlend(?:er wert)?|"
     r"no (?:contesta|responde|informa|indica)|sin (?:dato|respuesta|información)|nc|nr|"
     r"ei vastausta|miss|invalid(?: response)?|multiple responses?|"
+    r"(?:je )?ne se prononce(?:nt)? pas|"
     r"sans réponse|non[- ]réponse|pas de réponse|ubesvart|ikke (?:be)?svart|intet svar")
 
 # %% ../../nbs/surveys/01_draft.ipynb #d001
@@ -126,7 +127,6 @@ def _below_zero(labelled, codes, variable, found):
         return {}
     return {c: (kind, why, False) for c, kind in kinds.items()}
 
-
 # %% ../../nbs/surveys/01_draft.ipynb #k001s
 def _stand_apart(low, rest, kinds):
     "Whether a scale begins at 0 or 1, and codes below zero leave a gap or say why they are there."
@@ -137,7 +137,6 @@ def _stand_apart(low, rest, kinds):
     leaves_gap = min(values) - max(below) > 1
     return not is_mirrored and (leaves_gap or set(kinds.values()) != {'unspecified'})
 
-
 # %% ../../nbs/surveys/01_draft.ipynb #k001w
 # what spreadsheets, SPSS, Stata, SAS, R and Python write into a cell that holds nothing
 _MARKS = re.compile(r'\.|nan|[-+]?inf(?:inity)?|null|<na>|'
@@ -146,13 +145,15 @@ _MARKS = re.compile(r'\.|nan|[-+]?inf(?:inity)?|null|<na>|'
 def _in_their_words(codes):
     "Codes that are words, and say themselves that there is no answer; NA may be a country."
     words = [c for c in codes if not is_numbers([c])]
+    pairs = [c for c in words if re.fullmatch('[A-Z]{2}', c)]
+    if len(pairs) > len(codes)/2:    # of states or countries: NS is Nova Scotia
+        words = [c for c in words if c not in pairs]
     said = {c: missing_kind(c) for c in words}
     found = {c: (kind, 'its words say so', len(c.strip(' .')) > 4)
         for c, kind in said.items() if kind}
     marks = [c for c in words if _MARKS.fullmatch(c.strip())]
     sure = {c: not c.isalpha() or c.lower() == 'nan' for c in marks}
     return found | {c: ('no_answer', 'what programs write for nothing', sure[c]) for c in marks}
-
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001f
 def _far_beyond(codes, variable, found):
@@ -191,9 +192,15 @@ def _distinct(options):
         count = Counter(map(plain_text, options.values()))
         if len(count) == len(options):
             return options
-        options = {code: f'{label} ({more})' if count[plain_text(label)] > 1 else label
+        alike = {code for code, label in options.items() if count[plain_text(label)] > 1}
+        options = {code: _with_more(label, str(more)) if code in alike else label
             for (code, label), more in zip(options.items(), added)}
         added = range(1, len(options) + 1)
+
+# %% ../../nbs/surveys/01_draft.ipynb #c015m
+def _with_more(label, more):
+    "A label and what tells it from others; alone where that is the label again."
+    return label if plain_text(label) == plain_text(more) else f'{label} ({more})'
 
 # %% ../../nbs/surveys/01_draft.ipynb #k005
 def _as_in_data(codes, variable):
@@ -241,6 +248,15 @@ def _as_labelled(codes, variable):
         for c in sorted(numbers, key=lambda c: int(numbers[c]))}
     return dataclasses.replace(variable, options=options, in_order=True)
 
+# %% ../../nbs/surveys/01_draft.ipynb #k005o
+def _as_ordered(column, variable):
+    "A variable whose options are a column's categories, where these have an order of their own."
+    if variable.options or not getattr(column.dtype, 'ordered', False):
+        return variable
+    lang = next(iter(variable.question), 'en')
+    options = {c: {lang: c} for c in map(code_text, column.dtype.categories)}
+    scale = variable.scale or 'ordinal'
+    return dataclasses.replace(variable, options=options, scale=scale, in_order=True)
 
 # %% ../../nbs/surveys/01_draft.ipynb #k007
 def _draft_options(codes, labels, scale, in_order, missing=()):
@@ -283,7 +299,6 @@ def _unchosen(order, labels, missing):
     between = range(int(values[0]), int(values[-1]))
     return [str(i) for i in between if i not in values and str(i) not in missing]
 
-
 # %% ../../nbs/surveys/01_draft.ipynb #k008
 def _option_guesses(options, labels, lang, scale, sure_order):
     "What is guessed about options."
@@ -311,7 +326,7 @@ def draft_question(
 )->tuple: # a codebook entry; its guesses as (field, guess, why, sure)
     "One question from its values and what is said of it."
     codes = _codes(column)
-    variable = _as_labelled(codes, _as_in_data(codes, variable))
+    variable = _as_ordered(column, _as_labelled(codes, _as_in_data(codes, variable)))
     wording = next(iter(variable.question.values()), '')
     guesses = [] if wording else [('question', name, 'the file has no label for it', False)]
     found = _missing(codes, variable)
@@ -347,7 +362,9 @@ def _with_range(entry, codes, wording, variable):
         return {**entry, 'range': found}, []
     shown = ', '.join(map(plain_number, found))
     why = 'from 0 to 100' if found == [0, 100] else 'from what was given'
-    return {**entry, 'range': found}, [('range', shown, why, True)]
+    if found[0] == 1:
+        why = 'from what was given, unless 0 could be an answer too'
+    return {**entry, 'range': found}, [('range', shown, why, found[0] != 1)]
 
 def _said(variable):
     "Fields that are taken as a source gives them."

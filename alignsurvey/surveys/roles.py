@@ -170,7 +170,6 @@ def _is_body(name, wording, column):
     x = _known_numbers(column)
     return plain and bool((x % 1 == 0).all() and x.mean() > 20)
 
-
 # %% ../../nbs/surveys/07_roles.ipynb #k020g
 _SPELLED = re.compile(r'weight|we?ght|wgt|gewicht|poids|权重', re.I)
 
@@ -185,7 +184,6 @@ def _weighs_with_gaps(column, said):
         return False
     is_likely = bool(_SPELLED.search(said)) or (x % 1 != 0).any()
     return bool((x >= 0).all() and x.sum() > 0 and is_likely)
-
 
 # %% ../../nbs/surveys/07_roles.ipynb #k021
 def _can_identify(column):
@@ -235,7 +233,6 @@ def _counts_rows(column):
     "Whether cells are empty, or number the rows, as R writes them."
     return bool(column.isna().all()) or list(column) == list(range(1, len(column) + 1))
 
-
 # %% ../../nbs/surveys/07_roles.ipynb #k025
 def _design_role(name, column, variable, wording):
     "Role in the survey's design, why, and True; None where it has none."
@@ -267,7 +264,6 @@ def _names(name, column):
     is_number = re.search(r'(?:id|idno|idnr|_no|nr|num|number)$', name, re.I)
     is_float = pd.api.types.is_float_dtype(column)
     return bool(is_number) and not is_float and column.nunique() > _MOST_PARTIES
-
 
 # %% ../../nbs/surveys/07_roles.ipynb #k026
 def _left_behind(name, column, wording):
@@ -344,4 +340,3 @@ def _doubt_panel(roles, frame, ids):
     again = [c for c in roles if roles[c][0] == 'id' and frame[c].dropna().duplicated().any()]
     if again and (has_waves or not ids):
         roles[again[0]] = 'id', _PANEL, False
-

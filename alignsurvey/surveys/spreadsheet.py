@@ -220,7 +220,6 @@ def _heading(cell):
         return cell.strip().lower()
     return f"{field}:{lang.lower() if len(lang) == 2 else lang or 'en'}"
 
-
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k017d
 def _dicts(sheets, title, name):
     "(row number as the program shows it, heading -> text) of a sheet's rows that are not empty."
@@ -231,7 +230,6 @@ def _dicts(sheets, title, name):
             _check_heading(header, i, title, name)
     return [(i, {k: v for k, v in zip(header, row) if v}) for i, row in enumerate(rows[1:], 2)
         if any(row)]
-
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k017c
 def _check_heading(header, i, title, name):
@@ -246,7 +244,6 @@ def _check_heading(header, i, title, name):
     if (field if field in _IN_LANG else heading) not in _HEADINGS[title]:
         said = f'{heading!r} is no heading that is known' if heading else 'there is no heading'
         raise ValueError(f"{where}: {said}: use one of {', '.join(known)}, or empty the column")
-
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k017
 def _number(text, otherwise=None):
@@ -351,7 +348,6 @@ def _role(row, where):
         raise ValueError(f"{where}: role is {row['role']!r}: use one of {', '.join(ROLES)}, "
             "or empty the cell to leave the column out")
     return role
-
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #a001p
 def _put(part, name, value, where):
