@@ -1,8 +1,11 @@
 "Drafts of tables as people have them: with gaps, codes in words, panels, headings that someone typed anew."
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
-from alignsurvey.surveys import Metadata, Variable, draft_codebook, from_sheets, guess_roles, to_sheets
+from alignsurvey.surveys import Codebook, Metadata, Variable, draft_codebook, from_sheets, guess_roles, to_sheets
 from alignsurvey.records.splits import split_records
 from alignsurvey.surveys.codebook import read_codebook
 from alignsurvey.surveys.draft import missing_kind
@@ -309,3 +312,21 @@ def test_the_order_of_a_categorical_is_kept(tmp_path):
     assert book.questions['town'].scale == 'nominal' and 'scale' not in book.doubts['q']
     survey = Survey.load(tmp_path/'s.parquet', book)
     assert survey.describe().set_index('answer').n['tiny'] == 2
+
+
+def test_marks_survive_a_codebook_that_is_saved(tmp_path):
+    column = pd.Series([*'123', *MARKS, 'null', *'123'])
+    pd.DataFrame({'id': range(len(column)), 'q': column}).to_csv(tmp_path/'s.csv', index=False)
+    book = draft_codebook_of(tmp_path/'s.csv')
+    for name in 'c.yaml', 'c.xlsx':
+        again = Codebook.load(book.save(tmp_path/name))
+        assert again.items['q'].missing == book.items['q'].missing and len(again.items['q'].missing) == len(MARKS) + 1
+        Survey.load(tmp_path/'s.csv', again)
+
+
+def test_the_command_says_why_the_design_must_be_looked_at(tmp_path):
+    (tmp_path/'p.csv').write_text('respondent_id,wave,weight,q\n1,1,0.8,1\n1,2,,2\n2,1,1.2,1\n2,2,1.1,2\n')
+    command = [sys.executable, '-m', 'alignsurvey', 'codebook', str(tmp_path/'p.csv'), str(tmp_path/'p.yaml')]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert 'to look at: respondent_id, id: stands several times: if people were asked in several waves' in said
+    assert 'to look at: weight, weight: its name, but some cells are empty or no number' in said

@@ -186,6 +186,9 @@ def codebook(
     print(book.save(out, overwrite=overwrite))
     print(f"{len(book.items)} items, {len(book.background)} background variables, "
         f"{len(book.other)} other columns; {count_decisions(book)} things to look at")
+    guesses = book.guesses()
+    for g in guesses[(guesses.field == 'design') & ~guesses.sure].itertuples():
+        print(f'to look at: {g.question}, {g.guess}: {g.why}')
     for sentence in book.unread:
         print(f'not understood: {sentence}')
 
