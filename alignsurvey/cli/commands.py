@@ -199,6 +199,9 @@ def codebook(
     print(book.save(out, overwrite=overwrite))
     print(f"{len(book.items)} items, {len(book.background)} background variables, "
         f"{len(book.other)} other columns; {count_decisions(book)} things to look at")
+    guesses = book.guesses()
+    for g in guesses[(guesses.field == 'design') & ~guesses.sure].itertuples():
+        print(f'to look at: {g.question}, {g.guess}: {g.why}')
     for sentence in book.unread:
         print(f'not understood: {sentence}')
 
@@ -207,8 +210,8 @@ def codebook(
 def split(
     records: argument(Path, '.json or .jsonl file of records'),
     out: argument(Path, 'folder for train.jsonl, test.jsonl and, if asked for, validation.jsonl'),
-    by: option(str, 'respondent (new people in test), item (new questions), wave, a group '
-        'variable, or several with commas') = 'respondent',
+    by: option(str, 'respondent (new people in test), item (new questions), wave, psu, a '
+        'group variable, or several with commas') = 'respondent',
     test: option(float, 'share in test') = .2,
     validation: option(float, 'share in a validation split') = 0.,
     stratify: option(str | None, 'group variables whose shares both sides keep, '

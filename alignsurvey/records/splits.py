@@ -14,7 +14,7 @@ from .schema import check_records
 
 # %% ../../nbs/records/05_splits.ipynb #c034
 # of a group record, the group is the respondent
-UNITS = dict(respondent='respondent_id', item='family', wave='wave')
+UNITS = dict(respondent='respondent_id', item='family', wave='wave', psu='psu')
 
 def _groups(records, names):
     "Group variables as text columns; raises ValueError at one that records don't have."
@@ -42,7 +42,7 @@ def _unit_of(records, by):
 # %% ../../nbs/records/05_splits.ipynb #c034a
 def check_leakage(
     splits, # DatasetDict of records, such as train and test
-    by='respondent', # respondent, item, wave or a group variable
+    by='respondent', # respondent, item, wave, psu or a group variable
 ):
     """Raises ValueError naming the first respondent (item family, wave, group) that stands in two
     splits."""
@@ -89,7 +89,7 @@ def _rows_of(table, chosen):
 
 def split_records(
     records:'Dataset', # records
-    by='respondent', # respondent (new people), item (new questions), wave, a group; or several
+    by='respondent', # respondent (new people), item (new questions), wave, psu, a group; or several
     *,
     test=.2, # share of respondents (or items, …) in test, between 0 and 1
     validation=0., # share in a validation split; 0 makes none

@@ -114,7 +114,7 @@ PREDICTOR_KEYS = dict(
 # %% ../../nbs/study/01_file.ipynb #c009p
 PART_KEYS = dict(
     split=dict(
-        by=Key((str, list), 'respondent, item, wave or a group variable', 'respondent'),
+        by=Key((str, list), 'respondent, item, wave, psu or a group variable', 'respondent'),
         test=Key(_NUMBER, 'a share between 0 and 1', .5, fits=_is_share),
         validation=Key(_NUMBER, 'a share from 0 to below 1', 0., fits=lambda x: 0 <= x < 1),
         stratify=Key(_NAMES, 'a list of group variables')),

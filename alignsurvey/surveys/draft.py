@@ -40,6 +40,7 @@ _NO_ANSWER = (r"no answers?|not answered|no response|non-?response|missing(?: va
     r"keine angaben?|k\.? ?a\.?|fehlend(?:er wert)?|"
     r"no (?:contesta|responde|informa|indica)|sin (?:dato|respuesta|información)|nc|nr|"
     r"ei vastausta|miss|invalid(?: response)?|multiple responses?|"
+    r"(?:je )?ne se prononce(?:nt)? pas|"
     r"sans réponse|non[- ]réponse|pas de réponse|ubesvart|ikke (?:be)?svart|intet svar")
 
 # %% ../../nbs/surveys/01_draft.ipynb #d001
@@ -102,29 +103,57 @@ def _missing(codes, variable):
             said = 'declared missing' if declared else 'not declared missing'
             about = f'its label is {label!r}' if label else 'without a label'
             found[code] = kind, f"{said} in the file, {about}", True
-    if not variable.options:
-        found |= _in_their_words([c for c in codes if c not in found])
+    bare = [c for c in codes if c not in found and c not in variable.options]
+    found |= _in_their_words(bare)
     labelled = [c for c in variable.options if c not in found]
     for code in suspect_codes([c for c in codes if c not in found], labelled):
         why = 'not declared and without a label, but far from the rest'
         found[code] = 'unspecified', why, False
-    return found | _below_zero(labelled, found) | _far_beyond(codes, variable, found)
+    low = _below_zero(labelled, codes, variable, found)
+    return found | low | _far_beyond(codes, variable, found)
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001
-def _below_zero(labelled, found):
-    "Labelled codes below zero, where others below zero are missing and none is part of a scale."
-    if not is_numbers(labelled) or not any(c.startswith('-') for c in found):
+def _below_zero(labelled, codes, variable, found):
+    "Labelled codes below zero, where others are missing or a scale begins at 0 or 1 beside them."
+    low = [c for c in labelled if float(c) < 0] if is_numbers(labelled) else []
+    kinds = {c: missing_kind(next(iter(variable.options[c].values()), ''), declared=True)
+        for c in low}
+    rest = [c for c in {*labelled, *codes} if c not in found and c not in low]
+    if any(c.startswith('-') for c in found):
+        why = 'below zero, as other missing codes of this column'
+    elif low and is_numbers(rest) and _stand_apart(low, rest, kinds):
+        why = 'below zero, beside a scale that is not'
+    else:
         return {}
-    low = [c for c in labelled if float(c) < 0]
-    why = 'below zero, as other missing codes of this column'
-    return {c: ('unspecified', why, False) for c in low}
+    return {c: (kind, why, False) for c, kind in kinds.items()}
+
+# %% ../../nbs/surveys/01_draft.ipynb #k001s
+def _stand_apart(low, rest, kinds):
+    "Whether a scale begins at 0 or 1, and codes below zero leave a gap or say why they are there."
+    below, values = {float(c) for c in low}, {float(c) for c in rest}
+    if len(values) < 2 or min(values) not in (0, 1) or max(values) > 2*len(values):
+        return False
+    is_mirrored = {-x for x in below} == values - {0}
+    leaves_gap = min(values) - max(below) > 1
+    return not is_mirrored and (leaves_gap or set(kinds.values()) != {'unspecified'})
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001w
+# what spreadsheets, SPSS, Stata, SAS, R and Python write into a cell that holds nothing
+_MARKS = re.compile(r'\.|nan|[-+]?inf(?:inity)?|null|<na>|'
+    r'#(?:n/?a|null!|value!|ref!|num!|div/0!|name\?)', re.I)
+
 def _in_their_words(codes):
     "Codes that are words, and say themselves that there is no answer; NA may be a country."
-    said = {c: missing_kind(c) for c in codes if not is_numbers([c])}
-    return {c: (kind, 'its words say so', len(c.strip(' .')) > 4)
+    words = [c for c in codes if not is_numbers([c])]
+    pairs = [c for c in words if re.fullmatch('[A-Z]{2}', c)]
+    if len(pairs) > len(codes)/2:    # of states or countries: NS is Nova Scotia
+        words = [c for c in words if c not in pairs]
+    said = {c: missing_kind(c) for c in words}
+    found = {c: (kind, 'its words say so', len(c.strip(' .')) > 4)
         for c, kind in said.items() if kind}
+    marks = [c for c in words if _MARKS.fullmatch(c.strip())]
+    sure = {c: not c.isalpha() or c.lower() == 'nan' for c in marks}
+    return found | {c: ('no_answer', 'what programs write for nothing', sure[c]) for c in marks}
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001f
 def _far_beyond(codes, variable, found):
@@ -163,9 +192,15 @@ def _distinct(options):
         count = Counter(map(plain_text, options.values()))
         if len(count) == len(options):
             return options
-        options = {code: f'{label} ({more})' if count[plain_text(label)] > 1 else label
+        alike = {code for code, label in options.items() if count[plain_text(label)] > 1}
+        options = {code: _with_more(label, str(more)) if code in alike else label
             for (code, label), more in zip(options.items(), added)}
         added = range(1, len(options) + 1)
+
+# %% ../../nbs/surveys/01_draft.ipynb #c015m
+def _with_more(label, more):
+    "A label and what tells it from others; alone where that is the label again."
+    return label if plain_text(label) == plain_text(more) else f'{label} ({more})'
 
 # %% ../../nbs/surveys/01_draft.ipynb #k005
 def _as_in_data(codes, variable):
@@ -192,8 +227,39 @@ def _same_number(code, codes):
         return None
     return next((c for c in codes if is_numbers([c]) and float(c) == float(code)), None)
 
+# %% ../../nbs/surveys/01_draft.ipynb #k005n
+def _in_front(codes):
+    "Code -> the number in front of its words; empty where some have none, or words are alike."
+    answers = [c for c in codes if not missing_kind(c)]
+    numbers = {c: m[1] for c in codes if (m := re.match(r'\s*[\[(]?(-?\d+)', c))}
+    words = {c: without_code(number, c) for c, number in numbers.items()}
+    words = {c: text for c, text in words.items() if text != c and re.match(r'[^\W\d]', text)}
+    is_told = len(answers) > 1 and set(answers) <= set(words)
+    twice = len({numbers[c] for c in words}) + len(set(words.values())) < 2*len(words)
+    return {c: numbers[c] for c in words} if is_told and not twice else {}
+
+def _as_labelled(codes, variable):
+    "A variable whose codes hold their words, as if a file had labelled them."
+    numbers = {} if variable.options else _in_front(codes)
+    if not numbers:
+        return variable
+    lang = next(iter(variable.question), 'en')
+    options = {c: {lang: without_code(numbers[c], c)}
+        for c in sorted(numbers, key=lambda c: int(numbers[c]))}
+    return dataclasses.replace(variable, options=options, in_order=True)
+
+# %% ../../nbs/surveys/01_draft.ipynb #k005o
+def _as_ordered(column, variable):
+    "A variable whose options are a column's categories, where these have an order of their own."
+    if variable.options or not getattr(column.dtype, 'ordered', False):
+        return variable
+    lang = next(iter(variable.question), 'en')
+    options = {c: {lang: c} for c in map(code_text, column.dtype.categories)}
+    scale = variable.scale or 'ordinal'
+    return dataclasses.replace(variable, options=options, scale=scale, in_order=True)
+
 # %% ../../nbs/surveys/01_draft.ipynb #k007
-def _draft_options(codes, labels, scale, in_order):
+def _draft_options(codes, labels, scale, in_order, missing=()):
     "Options of a question in order, and guesses about them as (field, guess, why, sure)."
     order = list(labels) + [c for c in codes if c not in labels]
     sure_order = True
@@ -202,16 +268,36 @@ def _draft_options(codes, labels, scale, in_order):
         if scale == 'ordinal' and not labels and not is_numbers(order):
             known = known_order(order)
             order, sure_order = known or order, bool(known)
+    steps = _unchosen(order, labels, missing) if scale == 'ordinal' and not in_order else []
+    order = sorted(order + steps, key=code_order) if steps else order
     langs = list(dict.fromkeys(lang for texts in labels.values() for lang in texts)) or ['en']
     texts = {lang: _distinct({c: _label(c, labels, lang) for c in order}) for lang in langs}
     options = {c: {lang: texts[lang][c] for lang in langs} for c in order}
-    return options, _option_guesses(options, labels, langs[0], scale, sure_order)
+    guesses = _option_guesses(options, labels, langs[0], scale, sure_order)
+    if steps:
+        why = 'steps that nobody chose, between ends that have labels'
+        guesses.append(('options', ', '.join(steps), why, False))
+    return options, guesses
 
 def _label(code, labels, lang):
     "An option's words; the code where it has none."
     said = labels.get(code, {})
     text = said.get(lang) or next(iter(said.values()), '')
     return ' '.join(without_code(code, text).splitlines()).strip() or code.strip() or code
+
+# %% ../../nbs/surveys/01_draft.ipynb #k007s
+_MOST_STEPS = 20    # of a scale whose ends alone have labels
+
+def _unchosen(order, labels, missing):
+    "Whole numbers that nobody chose between labelled ends, where some steps have no label."
+    is_bare = [not any(labels.get(c, {}).values()) for c in order]
+    if not any(is_bare) or is_bare[0] or is_bare[-1] or not is_numbers(order):
+        return []
+    values = [float(c) for c in order]
+    if not all(v.is_integer() for v in values) or values[-1] - values[0] > _MOST_STEPS:
+        return []
+    between = range(int(values[0]), int(values[-1]))
+    return [str(i) for i in between if i not in values and str(i) not in missing]
 
 # %% ../../nbs/surveys/01_draft.ipynb #k008
 def _option_guesses(options, labels, lang, scale, sure_order):
@@ -240,7 +326,7 @@ def draft_question(
 )->tuple: # a codebook entry; its guesses as (field, guess, why, sure)
     "One question from its values and what is said of it."
     codes = _codes(column)
-    variable = _as_in_data(codes, variable)
+    variable = _as_ordered(column, _as_labelled(codes, _as_in_data(codes, variable)))
     wording = next(iter(variable.question.values()), '')
     guesses = [] if wording else [('question', name, 'the file has no label for it', False)]
     found = _missing(codes, variable)
@@ -255,7 +341,7 @@ def draft_question(
     entry = dict(question=variable.question or {'en': name}, scale=scale, missing=missing,
         guessed=True, **_said(variable))
     if scale in ('ordinal', 'nominal'):
-        entry['options'], more = _draft_options(codes, labels, scale, variable.in_order)
+        entry['options'], more = _draft_options(codes, labels, scale, variable.in_order, missing)
         guesses += more
         last = [c for c in variable.pin_last if c in entry['options']]
         entry |= {'pin_last': last} if last else {}
@@ -276,7 +362,9 @@ def _with_range(entry, codes, wording, variable):
         return {**entry, 'range': found}, []
     shown = ', '.join(map(plain_number, found))
     why = 'from 0 to 100' if found == [0, 100] else 'from what was given'
-    return {**entry, 'range': found}, [('range', shown, why, True)]
+    if found[0] == 1:
+        why = 'from what was given, unless 0 could be an answer too'
+    return {**entry, 'range': found}, [('range', shown, why, found[0] != 1)]
 
 def _said(variable):
     "Fields that are taken as a source gives them."
@@ -294,6 +382,9 @@ def _draft_scale(column, name, codes, labels, wording, variable):
     counts = {c: n for c, n in counts.items() if c in codes}
     is_number = column.dtype != bool or not len(column)
     shown = codes if is_number else [c.lower() + ' ' for c in codes]
+    numbers = _in_front(codes) if set(texts) <= set(codes) else {}
+    shown = [numbers.get(c, c) for c in shown]
+    texts = {numbers.get(c, c): text for c, text in texts.items()}
     numbers_only = bool(variable.options) and not texts and is_numbers(codes) and len(codes) > 0
     if numbers_only and variable.scale not in ('nominal', 'ordinal'):
         why = 'numbers without labels, but for missing ones'

@@ -180,7 +180,23 @@ def _is_body(name, wording, column):
     if _HEAVY.search(f'{name} {wording}'):
         return True
     plain = name.lower() in ('weight', 'wt', 'wght')
-    return plain and bool((column % 1 == 0).all() and column.mean() > 20)
+    x = _known_numbers(column)
+    return plain and bool((x % 1 == 0).all() and x.mean() > 20)
+
+# %% ../../nbs/surveys/07_roles.ipynb #k020g
+_SPELLED = re.compile(r'weight|we?ght|wgt|gewicht|poids|权重', re.I)
+
+def _known_numbers(column):
+    "The numbers of a column, without what is empty or no number."
+    return pd.to_numeric(column, errors='coerce').dropna()
+
+def _weighs_with_gaps(column, said):
+    "Whether most cells could be weights, by a fraction or by their name; the others say nothing."
+    x = _known_numbers(column)
+    if column.dtype == bool or not len(column)/2 <= len(x) < len(column):
+        return False
+    is_likely = bool(_SPELLED.search(said)) or (x % 1 != 0).any()
+    return bool((x >= 0).all() and x.sum() > 0 and is_likely)
 
 # %% ../../nbs/surveys/07_roles.ipynb #k021
 def _can_identify(column):
@@ -210,6 +226,8 @@ def guess_role(
     wording = next(iter(variable.question.values()), '')
     if variable.role:
         return variable.role, 'the source says so', True
+    if re.fullmatch(r'Unnamed: \d+', name) and not wording:
+        return 'ignore', 'it has no heading', _counts_rows(column)
     if len(column) and column.isna().all():
         return 'ignore', 'all cells are empty', True
     if len(column) >= 20 and column.nunique() == 1 and not variable.options and not wording:
@@ -223,25 +241,42 @@ def guess_role(
         return 'background', 'its name or label', not is_opinion
     return 'item', 'no name of a background variable', not _names_background(words_of(name))
 
+# %% ../../nbs/surveys/07_roles.ipynb #k024u
+def _counts_rows(column):
+    "Whether cells are empty, or number the rows, as R writes them."
+    return bool(column.isna().all()) or list(column) == list(range(1, len(column) + 1))
+
 # %% ../../nbs/surveys/07_roles.ipynb #k025
 def _design_role(name, column, variable, wording):
     "Role in the survey's design, why, and True; None where it has none."
     labelled = bool(variable.options)
     heading = wording if len(wording.split()) < 8 and '?' not in wording else ''
     is_weight = _WEIGHT.search(name) or re.search(r'\bweight(?:ing)?\b|^paino$', heading, re.I)
-    can_weigh = not len(column) or _can_weigh(column)
-    if is_weight and not labelled and can_weigh and not _is_body(name, wording, column):
+    is_weight = is_weight and not labelled and not _is_body(name, wording, column)
+    if is_weight and (not len(column) or _can_weigh(column)):
         return 'weight', 'its name and values', True
+    if is_weight and _weighs_with_gaps(column, f'{name} {heading}'):
+        return 'weight', 'its name, but some cells are empty or no number', False
     if not len(column):
         is_id = bool(_ID.search(name)) and not labelled
         return ('id', 'its name', True) if is_id else None
-    is_named = re.search(r'(?<!^p)id$|^(?:respond(?:ent)?|person|subject|case)$', name, re.I)
-    if not labelled and _ID.search(name) and (_can_identify(column) or is_named):
+    if not labelled and _ID.search(name) and (_can_identify(column) or _names(name, column)):
         return 'id', 'its name and values', True
     for role, pattern in dict(stratum=_STRATUM, psu=_PSU).items():
         if pattern.search(name) and column.notna().all():
             return role, 'its name and values', True
     return None
+
+# %% ../../nbs/surveys/07_roles.ipynb #k025n
+_MOST_PARTIES = 12    # of a pid, which may be a party or a person
+
+def _names(name, column):
+    "Whether a column names people or households, though some several times."
+    if re.search(r'(?<!^p)id$|^(?:respond(?:ent)?|person|subject|case)$', name, re.I):
+        return True
+    is_number = re.search(r'(?:id|idno|idnr|_no|nr|num|number)$', name, re.I)
+    is_float = pd.api.types.is_float_dtype(column)
+    return bool(is_number) and not is_float and column.nunique() > _MOST_PARTIES
 
 # %% ../../nbs/surveys/07_roles.ipynb #k026
 def _left_behind(name, column, wording):
@@ -290,6 +325,7 @@ def guess_roles(
 def _choose_id(roles, frame, variables):
     "The first id that is there for everyone, and different, identifies respondents."
     ids = [c for c in roles if roles[c][0] == 'id' and _can_identify(frame[c])]
+    _doubt_panel(roles, frame, ids)
     first = next(iter(frame.columns), None)
     if not ids and first is not None and roles[first][0] == 'item':
         spoken = variables.get(first) and (variables[first].options or variables[first].question)
@@ -302,8 +338,20 @@ def _choose_weight(roles):
     "The first weight weighs; others are spare."
     found = [c for c in roles if roles[c][0] == 'weight']
     plain = [c for c in found if not _REPLICATE.search(c)] or found
+    plain = sorted(plain, key=lambda c: not roles[c][2])    # those without gaps first
     for c in found:
         if c != plain[0]:
             roles[c] = 'spare_weight', f'{plain[0]} is taken as the weight', True
     if len(plain) > 1:
         roles[plain[0]] = 'weight', f"first of {len(plain)} weights", False
+
+# %% ../../nbs/surveys/07_roles.ipynb #k030p
+_PANEL = ('stands several times: if people were asked in several waves, take one wave, or make '
+    'this the psu and split by psu, so that nobody stands on both sides')
+
+def _doubt_panel(roles, frame, ids):
+    "A repeated id is looked at where nothing tells rows apart, or there are several waves."
+    has_waves = any(roles[c][0] == 'wave' and frame[c].nunique() > 1 for c in roles)
+    again = [c for c in roles if roles[c][0] == 'id' and frame[c].dropna().duplicated().any()]
+    if again and (has_waves or not ids):
+        roles[again[0]] = 'id', _PANEL, False

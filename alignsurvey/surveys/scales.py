@@ -7,7 +7,9 @@ __all__ = ['MOST_NUMBERS', 'label_order', 'known_order', 'guess_scale', 'is_numb
            'suspect_codes']
 
 # %% ../../nbs/surveys/08_scales.ipynb #k003
+import math
 import re
+from collections import Counter
 import numpy as np
 from ..files.tables import code_order
 
@@ -22,8 +24,11 @@ _ORDERED = re.compile(r"\b(very|strong\w*|somewhat|fairly|rather|slightly|modera
     r"several times|every(?: ?(?:day|week|month|year))?|none|few|many|great|neutral|neither|"
     r"small|large|unhappy|happy|pretty|lean\w*|independent-\w+|severe|mild|normal|"
     r"all the time|heavy|light|occas\w*|regul\w*|freq\w*|full|partial\w*|unimportant|"
-    r"sehr|eher|nie|selten|oft|immer|jamais|souvent|toujours|tout à fait|plutôt|aldri|"
-    r"ofte|alltid|svært|ganske|muy|nada|poco|mucho|siempre|nunca)\b|"
+    r"sehr|eher|nie|niemals|selten\w*|manchmal|gelegentlich|oft|häufig\w*|immer|täglich|"
+    r"wöchentlich|monatlich|jährlich|stimme|trifft|teils|überhaupt nicht|gar nicht|ziemlich|kaum|"
+    r"jamais|rarement|parfois|quelquefois|souvent|toujours|tout à fait|pas du tout|plutôt|très|"
+    r"assez|d'accord|(?:in)?satisfaite?s?|muy|nada|poco|bastante|mucho|siempre|casi|nunca|a veces|"
+    r"a menudo|(?:de|en des)acuerdo|aldri|ofte|alltid|svært|ganske)\b|"
     r"非常|比较|一般|完全|经常|从不|很", re.I)
 _SCHOOLED = re.compile(r"\b(primary|secondary|elementary|high ?school|hs|college|degree|"
     r"bachelor\w*|master\w*|graduate|post-?grad\w*|university|diploma|grade|doctor\w*|"
@@ -95,14 +100,64 @@ _KNOWN = [[re.compile(rf'(?:{step})\b', re.I) for step in steps] for steps in [
         'post-?secondary|technical|diploma|associate', 'college|bachelor\\w*|university|degree|'
         'undergrad\\w*|ba\\b|coll', 'graduate|master\\w*|post-?grad\\w*|advanced|phd|doctor\\w*']]]
 
+# %% ../../nbs/surveys/08_scales.ipynb #k011a
+_AGREEMENT = [
+    ["pas du tout d'accord|pas d'accord du tout", "pas d'accord|en désaccord",
+        "(?:plutôt pas|peu) d'accord|plutôt en désaccord", "ni|neutre", "(?:plutôt|assez) d'accord",
+        "d'accord", "(?:tout à fait|très|entièrement|totalement) d'accord"],
+    ['(?:stimme|trifft) (?:überhaupt|gar) nicht|lehne (?:völlig|voll|stark) ab',
+        '(?:stimme|trifft) nicht|lehne ab',
+        '(?:stimme|trifft) (?:eher|wenig|kaum) nicht|lehne eher',
+        'teils|weder|neutral|unentschieden', '(?:stimme|trifft) (?:eher|teilweise) zu',
+        '(?:stimme|trifft) zu', '(?:stimme|trifft) (?:voll|völlig|vollkommen|ganz|sehr)'],
+    ['(?:muy|totalmente|completamente) en desacuerdo|nada de acuerdo',
+        'en desacuerdo|poco de acuerdo', 'algo en desacuerdo', 'ni|neutral', 'algo de acuerdo',
+        '(?:bastante )?de acuerdo', '(?:muy|totalmente|completamente) de acuerdo']]
+
+# %% ../../nbs/surveys/08_scales.ipynb #k011f
+_FREQUENCY = [
+    ['jamais', 'presque jamais|très rarement', 'rarement|moins souvent', r'[\w ]+ (?:par an|année)',
+        'parfois|quelquefois|de temps en temps', r'[\w ]+ (?:par|le) mois', 'souvent',
+        r'[\w ]+ (?:par|la) semaine', 'très souvent|la plupart', 'tous les jours|chaque jour',
+        'toujours'],
+    ['nie|niemals', '(?:fast|so gut wie) nie|sehr selten', 'selten(?:er)?',
+        r'jährlich|[\w ]+ (?:im|pro) jahr', 'manchmal|gelegentlich|ab und zu|hin und wieder',
+        r'monatlich|[\w ]+ (?:im|pro) monat', 'oft|häufig',
+        r'wöchentlich|[\w ]+ (?:die|pro|in der) woche', 'sehr (?:oft|häufig)|meistens',
+        '(?:fast )?täglich|jeden tag', 'immer'],
+    ['nunca', 'casi nunca|muy rara vez', 'rara vez|raramente', r'[\w ]+ al año',
+        'a veces|algunas veces|de vez en cuando', r'[\w ]+ al mes',
+        'a menudo|con frecuencia|frecuentemente', r'[\w ]+ (?:a la|por) semana',
+        'casi siempre|muy a menudo', 'todos los días|diariamente|cada día', 'siempre']]
+
+# %% ../../nbs/surveys/08_scales.ipynb #k011m
+_AMOUNT = [
+    [r'pas du tout|aucun\w*|très (?:insatisf|mauvais|mal|défav)\w*',
+        r'pas très|pas vraiment|peu|(?:plutôt )?(?:insatisf|mauvais|mal|défav)\w*',
+        r'ni|moyen\w*|neutre',
+        r'(?:assez|plutôt) (?!pas|insat|mauv|mal|défav)\w+|satisf\w*|bien|bonn?e?',
+        r'(?:très|tout à fait|extrêmement) (?!insat|mauv|mal|défav|peu|rare)\w+|beaucoup'],
+    [r'(?:überhaupt|gar) nicht|sehr (?:un|schlecht)\w*',
+        r'eher nicht|wenig|kaum|(?:eher |ziemlich )?(?:unzuf|unwicht|unwahr|schlecht)\w*',
+        r'teils|weder|neutral|mittel\w*|etwas',
+        r'(?:eher|ziemlich) (?!nicht|un|schlecht)\w+|zufrieden|wichtig|gut',
+        r'sehr (?!un|schlecht|selten|wenig)\w+|äußerst'],
+    [r'nada|muy (?:insatisf|mal|desfav|poco)\w*', r'(?:algo )?insatisf\w*|poco|mal\w*',
+        'ni|regular',
+        r'(?:algo|bastante) (?!insat|mal|desf)\w+|satisf\w*|bien|buen\w*',
+        r'muy (?!insat|mal|desf|poco|rara)\w+|mucho|excelente']]
+_KNOWN += [[re.compile(rf'(?:{step})\b', re.I) for step in steps]
+    for steps in _AGREEMENT + _FREQUENCY + _AMOUNT]
+
 # %% ../../nbs/surveys/08_scales.ipynb #k012
 def known_order(
     labels, # texts of a column's options
 ): # the labels in the order of a known scale; None where they make none
     "An order for options that are text."
     labels = [str(text) for text in labels]
+    straight = [text.replace('’', "'") for text in labels]
     for steps in _KNOWN:
-        places = [_place(text, steps) for text in labels]
+        places = [_place(text, steps) for text in straight]
         if None not in places and len(set(places)) == len(labels):
             return [text for _, text in sorted(zip(places, labels))]
     found = [re.search(r'\d+(?:[.,]\d+)?', text) for text in labels]
@@ -150,9 +205,9 @@ def guess_scale(
 def is_numbers(
     codes, # as text
 )->bool: # True where all are numbers
-    "Whether codes are numbers; true and false are none."
+    "Whether codes are numbers; true and false are none, nor is what has no end."
     try:
-        return all(float(c) == float(c) and c.lower() != 'nan' for c in codes)
+        return all(math.isfinite(float(c)) for c in codes)
     except ValueError:
         return False
 
@@ -160,7 +215,8 @@ def _is_text(bare, labels):
     "Whether answers are texts of people's own rather than options."
     if labels or not bare:
         return False
-    return len(bare) > 60 or np.mean([len(c) for c in bare]) > 45
+    has_lines = any(len(c.splitlines()) > 1 for c in bare)
+    return has_lines or len(bare) > 60 or np.mean([len(c) for c in bare]) > 45
 
 # %% ../../nbs/surveys/08_scales.ipynb #k016m
 def may_be_missing(
@@ -237,7 +293,7 @@ def _by_words(options, labels, words, wording, numbers):
     if _is_anchored(options, labels, numbers):
         return 'ordinal', 'its ends have labels and the steps between are numbers', True
     if not numbers:
-        return 'nominal', 'its codes are text', len(options) > 3
+        return 'nominal', 'its codes are text', len(options) > 3 and not _share_words(texts)
     if len(options) > 12:
         return 'nominal', f'{len(options)} options', not set(options) - set(labels)
     return 'ordinal', f'{len(options)} options with the codes {options[0]} to {options[-1]}', False
@@ -246,6 +302,13 @@ def _is_anchored(options, labels, numbers):
     worded = [c for c, text in labels.items() if text.strip() != c]
     ends = {options[0], options[-1]} <= set(worded)
     return numbers and ends and len(worded) <= len(options)/2
+
+# %% ../../nbs/surveys/08_scales.ipynb #k018w
+def _share_words(texts):
+    "Whether four to seven texts have a word in common, as the steps of a scale do."
+    words = [set(re.findall(r'[^\W\d_]{3,}', text.lower())) for text in texts]
+    count = Counter(word for said in words for word in said)
+    return 4 <= len(texts) <= 7 and max(count.values(), default=0) >= len(texts)/2
 
 # %% ../../nbs/surveys/08_scales.ipynb #r002
 MOST_NUMBERS = 1001    # that a question may be answered with
@@ -270,10 +333,12 @@ def guess_range(
     return [] if step is None else ends + [step]*(step != 1)
 
 # %% ../../nbs/surveys/08_scales.ipynb #r003
+_SMALL = 10    # a number from 1 to no more than this may be a place, a grade or a mean of steps
+
 def _ends(x, wording):
     "Lowest and highest number of a range."
     low, high = x.min(), x.max()
-    if low < 0:
+    if low < 0 or (low == 1 and high <= _SMALL):
         return low, high
     if high == 100 or (high < 100 and _HUNDRED.search(wording)):
         return 0, 100

@@ -9,6 +9,7 @@ __all__ = ['HELP', 'to_sheets', 'from_sheets', 'is_codebook']
 import json
 import re
 from ..files.strict import parse_json
+from .roles import ROLES
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k008
 _OF_LIST = ('scale', 'options', 'missing')
@@ -174,19 +175,20 @@ def from_sheets(
 )->dict: # contents of a codebook, as in a codebook.yaml
     "Raises ValueError naming sheet, row and remedy."
     for title, column in dict(questions='name', lists='list').items():
-        if not sheets.get(title) or column not in sheets[title][0]:
+        if column not in _headings(sheets.get(title)):
             raise ValueError(f"{name}: has no sheet {title!r} with a column {column!r}: write a "
                 "draft with `alignsurvey codebook` to see what it needs")
-    lists = _read_lists(_dicts(sheets['lists']), name)
-    rows = sorted(_dicts(sheets['questions']), key=lambda row: _number(row[1].get('no'), 10**9))
+    lists = _read_lists(_dicts(sheets, 'lists', name), name)
+    rows = _dicts(sheets, 'questions', name)
+    rows = sorted(rows, key=lambda row: _number(row[1].get('no'), 10**9))
     spec = {row['field']: _read_value(row.get('value', ''), f"{name}: survey: {row['field']}")
-        for _, row in _dicts(sheets.get('survey', [])) if row.get('field')}
+        for _, row in _dicts(sheets, 'survey', name) if row.get('field')}
     spec |= {'other': {}, 'doubts': {}, 'background': {}, 'items': {}}
     for r, row in rows:
         if row.get('name') and row.get('role'):
             _place(spec, row, lists, f"{name}: sheet questions, row {r}")
     spec['sets'] = {}
-    for r, row in _dicts(sheets.get('sets', [])):
+    for r, row in _dicts(sheets, 'sets', name):
         where = f"{name}: sheet sets, row {r}"
         if row.get('set'):
             _put(spec['sets'], row['set'], _read_set(row, where), where)
@@ -198,13 +200,52 @@ def is_codebook(
     "Whether sheets were written by `to_sheets`."
     return {'questions', 'lists'} <= set(sheets)
 
-# %% ../../nbs/surveys/16_spreadsheet.ipynb #k017
-def _dicts(rows):
-    "(row number as the program shows it, column -> text) of rows that are not empty."
-    header = [cell.strip() for cell in rows[0]] if rows else []
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #k017h
+_IN_LANG = (*_TEXTS, 'label', 'stance')
+_HEADINGS = dict(survey=('field', 'value'),
+    questions=('check', 'name', 'role', *_TEXTS, 'list', *_PLAIN, 'asked_if', 'guessed', 'no'),
+    lists=('check', 'list', 'scale', 'code', 'kind', 'label', 'position', 'last', 'bins', 'range',
+        'stance'),
+    sets=('set', 'kind', 'columns', 'ticked', 'missing', 'attributes', 'question'))
+
+def _headings(rows):
+    "The headings of a sheet as `to_sheets` spells them."
+    return [_heading(cell) for cell in rows[0]] if rows else []
+
+def _heading(cell):
+    "Small letters and no blanks; a text without a language is in English."
+    field, _, lang = cell.partition(':')
+    field, lang = field.strip().lower(), lang.strip()
+    if field not in _IN_LANG:
+        return cell.strip().lower()
+    return f"{field}:{lang.lower() if len(lang) == 2 else lang or 'en'}"
+
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #k017d
+def _dicts(sheets, title, name):
+    "(row number as the program shows it, heading -> text) of a sheet's rows that are not empty."
+    rows = sheets.get(title) or []
+    header = _headings(rows)
+    for i in range(max(map(len, rows), default=0)):
+        if any(row[i:i + 1] not in ([], ['']) for row in rows[1:]):
+            _check_heading(header, i, title, name)
     return [(i, {k: v for k, v in zip(header, row) if v}) for i, row in enumerate(rows[1:], 2)
         if any(row)]
 
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #k017c
+def _check_heading(header, i, title, name):
+    "Raises ValueError where cells stand under no heading, an unknown one, or one that is taken."
+    heading = header[i] if i < len(header) else ''
+    letters = (chr(64 + i//26) if i > 25 else '') + chr(65 + i % 26)
+    where = f'{name}: sheet {title}, cell {letters}1'
+    known = [f'{h}:en' if h in _IN_LANG else h for h in _HEADINGS[title]]
+    if heading in header[:i]:
+        raise ValueError(f'{where}: {heading!r} is a heading before it too: keep one')
+    field = heading.partition(':')[0]
+    if (field if field in _IN_LANG else heading) not in _HEADINGS[title]:
+        said = f'{heading!r} is no heading that is known' if heading else 'there is no heading'
+        raise ValueError(f"{where}: {said}: use one of {', '.join(known)}, or empty the column")
+
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #k017
 def _number(text, otherwise=None):
     try:
         value = float(text)
@@ -235,7 +276,7 @@ def _read_lists(rows, name):
         if not row.get('list'):
             raise ValueError(f"{name}: sheet lists, row {r}: belongs to no list: write its name")
         fields = lists.setdefault(row['list'], {'scale': '', 'check': []})
-        fields['scale'] = fields['scale'] or row.get('scale', '')
+        fields['scale'] = fields['scale'] or row.get('scale', '').strip().lower()
         fields['check'] += _split(row.get('check', ''))
         for k in 'bins', 'range':
             if row.get(k):
@@ -255,7 +296,7 @@ def _read_numbers(text, where):
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k019
 def _read_code(fields, row, where):
     "One row of a list: an option, a bin's stance, a missing code, or only a position."
-    code, (kind, *none) = row.get('code', ''), _split(row.get('kind', '')) or ['option']
+    code, (kind, *none) = row.get('code', ''), _split(row.get('kind', '').lower()) or ['option']
     if row.get('position'):
         numbers = _read_numbers(row['position'], f'{where}: position')
         fields.setdefault('positions', []).extend(numbers)
@@ -276,7 +317,7 @@ def _read_code(fields, row, where):
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #a001
 def _place(spec, row, lists, where):
     "Put one row of `questions` where it belongs."
-    column, role = row['name'], row['role']
+    column, role = row['name'], _role(row, where)
     unsure = _split(row.get('check', ''))
     if role in _PARTS:
         fields = dict(lists.get(row.get('list'), {'check': []}))
@@ -298,6 +339,15 @@ def _place(spec, row, lists, where):
         _put(spec['other'], column, role, where)
     if unsure:
         spec['doubts'][column] = list(dict.fromkeys(unsure))
+
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #a001r
+def _role(row, where):
+    "A row's role. Raises ValueError where there is no such role."
+    role = row['role'].strip().lower()
+    if role not in ROLES:
+        raise ValueError(f"{where}: role is {row['role']!r}: use one of {', '.join(ROLES)}, "
+            "or empty the cell to leave the column out")
+    return role
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #a001p
 def _put(part, name, value, where):
