@@ -11,7 +11,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     bootstrap=[
         'resamples', 'standard_error', 't_interval', 'p_value', 'interval', 'share_interval',
-        'small_sample', 'few_clusters', 'chance_p', 'chance_limit', 'cluster_interval'],
+        'small_sample', 'parts_sample', 'few_clusters', 'chance_p', 'chance_limit',
+        'secant_draws', 'wider_draws', 'differ_alike', 'alike_test', 'cluster_interval'],
     tests=[
         'holm', 'benjamini_hochberg', 'is_shown', 'equivalence', 'within_margin', 'power',
         'smallest_shown', 'respondents_needed'],

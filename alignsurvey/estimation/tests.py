@@ -71,13 +71,13 @@ def within_margin(
     margin, # the largest difference that would not matter, above 0, in the difference's units
     alpha=.05, # level of each one-sided test
     df=None, # degrees of freedom; None: a large sample
-)->dict: # as from `equivalence`
+)->dict: # as from `equivalence`; None where se is 0 and the value is not
     """Two one-sided t tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15). Raises ValueError
     for a margin of 0 or less."""
     if not margin > 0:
         raise ValueError(f"margin is {margin}: "
             "give the largest difference that would not matter, above 0")
-    if se is None:
+    if se is None or se == 0 and abs(value) > 1e-12:
         return dict(p=None, low=None, high=None, equivalent=None)
     room, df = margin - abs(value), np.inf if df is None else df
     p = float(student.sf(room/se, df)) if se else float(room <= 0)

@@ -11,7 +11,7 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy.stats import t as student
 from ..surveys.codebook import in_lang, places
-from ..estimation.bootstrap import few_clusters, small_sample
+from ..estimation.bootstrap import ALIKE, few_clusters, small_sample
 from ..estimation.tests import within_margin
 from ..records.answers import clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
@@ -217,17 +217,24 @@ def tested(self:_Components, fit, k, told, row, margin):
     value, se, df = fit[0], fit[1]*small['stretch'], small['df']
     if se < 1e-12:    # as of a model that says what people said
         se, value = 0., round(value, 12)
-    reach = student.ppf(1 - self.alpha/2, df)*se
-    p = 2*student.sf(abs(value)/se, df) if se else float(value == 0)
+    found = _t_test(value, se, df, self.alpha)
     n = len(np.unique(self.a.respondent[who]))
-    notes = few_clusters(small['n']), self.said_of_barred(k)
+    notes = few_clusters(small['n']), self.said_of_barred(k), found.pop('note')
     row |= dict(value=value, n=n)
-    rows = [dict(row, ci_low=value - reach, ci_high=value + reach, p=p,
-        note='; '.join(filter(None, notes)))]
+    rows = [dict(row, **found, note='; '.join(filter(None, notes)))]
     if margin is not None:
         found = within_margin(value, se, margin=margin, alpha=self.alpha, df=df)
         rows.append(margin_row(row, found, margin, self.alpha))
     return rows
+
+# %% ../../nbs/evaluation/17_conjoint.ipynb #j009t
+def _t_test(value, se, df, alpha):
+    "Interval and p value; neither where all respondents differ alike, and not by 0."
+    if se == 0 and value != 0:
+        return dict(ci_low=None, ci_high=None, p=None, note=ALIKE)
+    reach = student.ppf(1 - alpha/2, df)*se
+    p = 2*student.sf(abs(value)/se, df) if se else 1.
+    return dict(ci_low=value - reach, ci_high=value + reach, p=p, note=None)
 
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j009b
 @patch

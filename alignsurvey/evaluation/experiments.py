@@ -9,7 +9,8 @@ __all__ = ['experiment_effects', 'predictions_of', 'option_values', 'margin_row'
 # %% ../../nbs/evaluation/14_experiments.ipynb #c002
 import numpy as np
 import pandas as pd
-from ..estimation.bootstrap import few_clusters, p_value, small_sample, t_interval
+from ..estimation.bootstrap import ALIKE, few_clusters, p_value, small_sample
+from ..estimation.bootstrap import t_interval
 from ..estimation.tests import equivalence, is_shown
 from ..records.answers import clusters_of, read_answers, refuse_records
 from ..records.reading import make_records
@@ -135,9 +136,7 @@ def _tested(effect, small, n, row, alpha, margin):
         rows = [dict(row, note='one cluster in an arm: no interval')]
         return rows if margin is None else rows + [margin_row(row, {}, margin, alpha)]
     wide = dict(df=small['df'], stretch=small['stretch'])
-    low, high = t_interval(effect, alpha, **wide)
-    rows = [dict(row, ci_low=low, ci_high=high, p=p_value(effect, **wide),
-        note=few_clusters(small['n']))]
+    rows = [row | _limits(row, effect, alpha, wide, few_clusters(small['n']))]
     if margin is not None:
         found = equivalence(effect, margin=margin, alpha=alpha, **wide)
         rows.append(margin_row(row, found, margin, alpha))
@@ -153,6 +152,17 @@ def margin_row(
     note = f'interval of the miss at {1 - 2*alpha:.0%}' if found else 'one cluster: no interval'
     return dict(row, metric=row['metric'].replace('miss', 'within'), value=margin,
         p=found.get('p'), ci_low=found.get('low'), ci_high=found.get('high'), note=note)
+
+# %% ../../nbs/evaluation/14_experiments.ipynb #c011lim
+def _limits(row, effect, alpha, wide, note):
+    """Interval, p value and note of an effect; no interval where people all differ alike. What a
+    predictor says of all alike is no sample, and has no error."""
+    p = p_value(effect, **wide)
+    of_people = row['predictor'] == 'people' or 'miss' in row['metric']
+    if p is None and of_people:
+        return dict(ci_low=None, ci_high=None, p=None, note=ALIKE)
+    low, high = t_interval(effect, alpha, **wide)
+    return dict(ci_low=low, ci_high=high, p=0. if p is None else p, note=note)
 
 # %% ../../nbs/evaluation/14_experiments.ipynb #c011w
 def between_arms(

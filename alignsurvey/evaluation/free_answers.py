@@ -9,10 +9,10 @@ __all__ = ['read_replies', 'free_scores', 'have_free_beside', 'evaluate_values']
 import numpy as np
 import pandas as pd
 from dataclasses import dataclass
-from ..estimation.bootstrap import cluster_interval
+from ..estimation.bootstrap import cluster_interval, parts_sample, small_sample
 from ..estimation.design import kish_n
 from ..estimation.tests import holm
-from ..records.answers import cluster_draws, read_units
+from ..records.answers import cluster_draws, read_units, units_behind
 from ..tasks.registry import get_task, option_of, parse_answer
 from ..prediction.forecasts import check_predictions, check_rule
 from ..metrics.catalogue import METRICS
@@ -137,19 +137,24 @@ class _Sample:
     resampling: Resampling
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #v005b
-def _row(draws, units, about, alpha, test):
+def _row(draws, units, about, alpha, test, small=None):
     "One row from draws of a score and the units behind it."
-    mass = units.groupby('cluster').weight.sum()
-    stratum = units.attrs['stratum'][mass.index] if 'stratum' in units.attrs else None
     n_eff = kish_n(units.drop_duplicates('person').weight)
     metric = None if 'versus' in about else METRICS.get(about['metric'])
     people = dict(people=n_eff, answers=kish_n(units.weight)) if metric and metric.share else {}
-    found = cluster_interval(draws, alpha, test=test, note=about.get('note'), weight=mass,
-        stratum=stratum, **people)
+    found = cluster_interval(draws, alpha, test=test, note=about.get('note'), small=small,
+        **people, **units_behind(units))
     if metric and found['ci_low'] is not None:
         found |= within_limits(found, metric.limits)
     return {'level': 'individual', **about, 'value': float(draws[0]), **found, 'n': len(units),
         'n_eff': n_eff}
+
+# %% ../../nbs/evaluation/03_free_answers.ipynb #v005c
+def _of_items(each, units, item):
+    "What a mean over items rests on, from each item's draws (1 + n_boot, items)."
+    present = np.unique(item)
+    parts = [small_sample(**units_behind(units[item == j])) for j in present]
+    return parts_sample(small_sample(**units_behind(units)), parts, each[:, present].T)
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #v006
 def _score_rows(columns, sample, test=False):
@@ -164,7 +169,8 @@ def _score_rows(columns, sample, test=False):
     for m, (about, x) in enumerate(columns):
         has, about = ~np.isnan(x), {**about, 'task': sample.task}
         if has.any():
-            out.append(_row(overall[:, m], units[has], about, how.alpha, test))
+            small = _of_items(each[..., m], units[has], item[has])
+            out.append(_row(overall[:, m], units[has], about, how.alpha, test, small))
         if test or not sample.by_item:
             continue
         for j, name in enumerate(sample.names):

@@ -9,8 +9,10 @@ __all__ = ['aggregate', 'evaluate_groups']
 import numpy as np
 import pandas as pd
 from dataclasses import dataclass
+from functools import partial
 from ..metrics.catalogue import known_metrics
-from ..estimation.bootstrap import chance_limit, cluster_interval, small_sample
+from ..estimation.bootstrap import chance_limit, cluster_interval, secant_draws
+from ..estimation.bootstrap import small_sample, wider_draws
 from ..estimation.partial_pooling import cell_shares, multilevel_counts
 from ..estimation.tests import holm
 from ..records.answers import read_answers
@@ -195,11 +197,27 @@ def _distances(metric, items, resampled, n):
     out[-1, 0] = out[-1, 1:].mean(0)
     return out
 
+# %% ../../nbs/evaluation/02_groups.ipynb #c014sl
+def _lines(metric, items, resampled, n, k, other):
+    """Differences of a distance between two predictors, of each record in the sample and each draw
+    (1 + n_boot, n), along lines through the middle of both; None where it is no sum."""
+    if metric.summed is None:
+        return None
+    out = np.full((len(resampled[0]), n), np.nan)
+    for item, p in zip(items, resampled):
+        if 'positions' in metric.needs and item.positions is None:
+            continue
+        shares = p, item.q[k][None], item.q[other][None]
+        out[:, item.rows] = secant_draws(*(metric.summed(s, item.positions) for s in shares))
+    return out
+
 # %% ../../nbs/evaluation/02_groups.ipynb #c014r
-def _group_row(metric, each, about, behind, alpha, **how):
-    """A row of a mean over records, from their draws (1 + n_boot, n); a group is a stratum, its
-    answers are clusters."""
+def _group_row(metric, each, about, behind, alpha, line=None, **how):
+    """A row of a mean over records, from their draws (1 + n_boot, n), or from those along lines
+    where they are wider; a group is a stratum, its answers are clusters."""
     draws = _mean_together(each, behind.who)
+    if line is not None:
+        draws = wider_draws(draws, _mean_together(line, behind.who))
     several = len(behind.n) > behind.groups
     notes = about.get('note'), _TOGETHER if several else None
     found = cluster_interval(draws, alpha, note='; '.join(filter(None, notes)), **how,
@@ -270,23 +288,30 @@ def _pairs(names, versus, models):
     return [(name, other, not models.isdisjoint((name, other)))
         for name in names for other in versus if name != other]
 
-def _difference_rows(metric, draws, about, pairs, who, n, alpha):
+def _difference_rows(metric, draws, about, pairs, line_of, who, n, alpha):
     """Paired differences of one distance on groups that both answered, with Holm's adjustment over
-    those that are tested."""
+    those that are tested; `line_of`: from places of two predictors, as `_lines` gives them."""
     place = {name: k for k, name in enumerate(about)}
     out = []
     for name, other, test in pairs:
         x, y = draws[place[name]], draws[place[other]]
         both = ~np.isnan(x[0]) & ~np.isnan(y[0])
         if both.any():
-            behind = _Behind(who, n, np.flatnonzero(both))
-            row = {**about[name], 'versus': other, 'note': None}
-            gap = x[:, both] - y[:, both]
-            out.append(_group_row(metric, gap, row, behind, alpha, test=test))
+            line, row = line_of(place[name], place[other]), {**about[name], 'versus': other}
+            row = _difference_row(metric, x[:, both] - y[:, both], row | dict(note=None),
+                _Behind(who, n, np.flatnonzero(both)), alpha,
+                None if line is None else line[:, both])
+            out.append(row if test else row | dict(p=None))
     tested = [row for row in out if row['p'] is not None]
     for row, p in zip(tested, holm([row['p'] for row in tested])):
         row['p_adj'] = float(p)
     return out
+
+# %% ../../nbs/evaluation/02_groups.ipynb #c016d
+def _difference_row(metric, gap, about, behind, alpha, line):
+    "A row of a difference, whose rounding is no difference."
+    gap = np.where(abs(gap) < 1e-12, 0, gap)
+    return _group_row(metric, gap, about, behind, alpha, line=line, test=True)
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016s
 def _share_rows(items, about):
@@ -477,7 +502,8 @@ def _distance_rows(records, items, about, pairs, how):
         draws = _distances(metric, items, resampled, len(n))
         if not np.isnan(draws).all():
             rows += _metric_rows(metric, items, draws, about, who, n, how.alpha)
-            rows += _difference_rows(metric, draws, about, pairs, who, n, how.alpha)
+            line_of = partial(_lines, metric, items, resampled, len(n))
+            rows += _difference_rows(metric, draws, about, pairs, line_of, who, n, how.alpha)
     return rows
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015gs1w

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from ..metrics.agreement import krippendorff_alpha
 from ..estimation.bootstrap import cluster_interval, resamples
+from ..estimation.design import kish_n
 from ..estimation.tests import holm
 from .judging import DIMENSIONS
 from .table import COLUMNS
@@ -46,7 +47,11 @@ def _order_effect(rows, draws):
 def _score_row(metric, predictor, values, turns, versus=None, note=None):
     "A row of a score and the turns behind it."
     mass = np.bincount(turns['at'], turns.weight)
-    found = cluster_interval(values, weight=mass, test=versus is not None, note=note)
+    how = dict(test=True, bound=4) if versus is not None else {}    # ratings are 1 to 5
+    if metric == 'judge_unrated':
+        people = turns.drop_duplicates('at').weight
+        how = dict(people=kish_n(people), answers=kish_n(turns.weight))
+    found = cluster_interval(values, weight=mass, note=note, **how)
     return dict(dict.fromkeys(COLUMNS), task='interview', level='individual', metric=metric,
         predictor=predictor, versus=versus, value=values[0], n=len(turns), **found)
 

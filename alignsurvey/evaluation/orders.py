@@ -159,7 +159,8 @@ def _position_rows(rows, units, every, draws, alpha):
         x, own = np.array([rows[i][1] for i in mine]), units.iloc[mine]
         sums = np.zeros((draws.shape[1], 2*k + 1))
         np.add.at(sums, own.cluster.to_numpy(), own.weight.to_numpy()[:, None]*x)
-        behind = dict(weight=sums[:, -1], stratum=every.attrs.get('stratum'))
+        behind = dict(weight=sums[:, -1], stratum=every.attrs.get('stratum'),
+            df=every.attrs['drawn'].df)
         out += _by_position(k, draws @ sums, behind, tests, len(mine), alpha)
     return out
 
@@ -170,7 +171,7 @@ def _by_position(k, total, behind, tests, n, alpha):
     for i, letter in enumerate(letters(k)):
         share, expected = mean[:, i], mean[:, k + i]
         own = cluster_interval(share, alpha, **behind)
-        over = cluster_interval(share - expected, alpha/tests, test=True, **behind)
+        over = cluster_interval(share - expected, alpha/tests, test=True, bound=1, **behind)
         yield dict(options=k, position=letter, share=share[0],
             ci_low=own['ci_low'], ci_high=own['ci_high'],
             expected=expected[0], excess=share[0] - expected[0],

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from collections import Counter
 from pathlib import Path
 from scipy.special import pdtr
-from ..estimation.bootstrap import chance_limit, interval, p_value
+from ..estimation.bootstrap import ALIKE, chance_limit, interval, p_value
 from ..estimation.bootstrap import share_interval, standard_error, t_interval
-from .choices import metric_draws, metric_totals
+from ..estimation.bootstrap import wider_draws
+from .choices import line_draws, metric_draws, metric_totals
 from .scoring import known_choices, only_rows
 from .table import checked_versus, holm_within, typed_scores
 from ..metrics.catalogue import known_metrics
@@ -234,18 +235,30 @@ def _floor_rows(m, sums, q_from, positions, alpha):
         yield {**row, 'predictor': 'noise floor', 'q_from': q_from, 'value': d[0], 'ci_low': low,
             'ci_high': high, 'note': 'what sampling these respondents alone gives'}
 
+
+# %% ../../nbs/evaluation/16_streaming.ipynb #c020dr
 def _difference_rows(m, sums, about, versus, positions, alpha):
     "Rows of one predictor minus another, on records that both answered."
     if m.over not in ('judged', 'answered'):
         return
     one, other = (s.of(m) if m in s.questions else {} for s in sums)
-    both = {q: t for q, t in other.items() if q in one}
-    theirs = {q: d for q, d, _ in _each(m, sums[1], both, positions)}
-    for question, d, row in _each(m, sums[0], {q: one[q] for q in both}, positions):
+    one, other = ({q: t for q, t in both.items() if q in one and q in other}
+        for both in (one, other))
+    lines = line_draws(m, one, other, positions) if m.summed and one else {}
+    theirs = {q: d for q, d, _ in _each(m, sums[1], other, positions)}
+    for question, d, row in _each(m, sums[0], one, positions):
         with np.errstate(invalid='ignore'):
             gap = d - theirs[question]
         if np.isfinite(gap[0]):
-            df = max(1., row['n_eff'] - 1)
-            low, high = t_interval(gap, alpha, df=df)
-            yield {**about, **row, 'versus': versus, 'value': gap[0], 'ci_low': low,
-                'ci_high': high, 'p': p_value(gap, df=df)}
+            gap = wider_draws(gap, lines.get(question, gap))
+            yield {**about, **row, 'versus': versus, 'value': gap[0], **_tested(gap, row, alpha)}
+
+# %% ../../nbs/evaluation/16_streaming.ipynb #c020dt
+def _tested(gap, row, alpha):
+    "Interval, p value and note of a difference."
+    df = max(1., row['n_eff'] - 1)
+    p = p_value(gap, df=df)
+    if p is None:
+        return dict(p=None, ci_low=None, ci_high=None, note=ALIKE)
+    low, high = t_interval(gap, alpha, df=df)
+    return dict(p=p, ci_low=low, ci_high=high, note=None)

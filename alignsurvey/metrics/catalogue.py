@@ -48,6 +48,7 @@ class Metric:
     expected: object = None   # a `Metric`: what forecasts that are right would have, to be noted
     steps: bool = False       # counts steps of a scale, whatever their length
     distance: object = None   # f(p, q, positions) of shares (..., K), in [0, 1]
+    summed: object = None     # f(shares, positions): a distance is the sum of their differences
     by_subgroup: bool = False # `value` of one record's contributions is its score
     column: int = 100         # place among a table's columns; None: left out unless asked for
     headline: int = None      # 1: named first where findings are few; 2: in place of those
@@ -79,7 +80,7 @@ def _check_words(m):
 def _check_functions(m):
     "Refuse what cannot be computed."
     where = f"metric {m.name!r}: "
-    for field in 'record', 'value', 'distance':
+    for field in 'record', 'value', 'distance', 'summed':
         given = getattr(m, field)
         if given is not None and not callable(given):
             raise ValueError(f"{where}{field} is {given!r}: give a function")
@@ -226,6 +227,16 @@ def _js_divergence(p, q, positions):
 def _total_variation(p, q, positions):
     return total_variation(p, q)
 
+# %% ../../nbs/metrics/05_catalogue.ipynb #c032s
+def _along_scale(p, positions):
+    "Cumulated shares times the step that follows, in parts of the scale's range."
+    order = np.argsort(positions)
+    steps = np.diff(np.asarray(positions)[order])/np.ptp(positions)
+    return p[..., order].cumsum(-1)[..., :-1]*steps
+
+def _half_shares(p, positions):
+    return p/2
+
 # %% ../../nbs/metrics/05_catalogue.ipynb #c033
 def _log_scores(answers):
     return log_scores(answers.y, answers.q)
@@ -277,11 +288,12 @@ _CHOICES = (
     Metric('ece', 'ECE', 'lower', _bin_gaps, _calibration_error, needs=('probs',), centre=True,
         signed=True, limits=(0, 1), column=6),
     distance_metric('wasserstein', wasserstein, label='Wasserstein', needs=_RANKS, column=7,
-        headline=1),
+        headline=1, summed=_along_scale),
     Metric('alignment', 'alignment', 'higher', both_shares, _alignment, needs=_RANKS, column=None,
-        **_GROUP),
+        summed=_along_scale, **_GROUP),
     distance_metric('js_divergence', _js_divergence, label='JSD', column=8),
-    distance_metric('total_variation', _total_variation, label='TV', column=9),
+    distance_metric('total_variation', _total_variation, label='TV', column=9,
+        summed=_half_shares),
     mean_metric('failed', 'failed', _failures, over='all', share=True, limits=(0, 1),
         column=None),
     mean_metric('coverage', 'coverage', _coverage, over='covered', limits=(0, 1), column=None))

@@ -19,4 +19,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     splits=['check_leakage', 'split_records', 'describe_splits'],
     llamafactory=['export_records'],
     answers=[
-        'read_answers', 'read_units', 'clusters_of', 'cluster_draws', 'cluster_sums', 'Answers']))
+        'read_answers', 'read_units', 'clusters_of', 'units_behind', 'cluster_draws',
+        'cluster_sums', 'Answers']))
