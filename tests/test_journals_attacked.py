@@ -45,6 +45,7 @@ def says(p):
     if p:
         for listed, token in zip(top, 'BA'): listed['token'] = token
         reply['choices'][0]['logprobs']['content'][0]['token'] = 'B'
+        reply['choices'][0]['message']['content'] = 'B'
     return json.dumps(reply).encode()
 
 
