@@ -10,7 +10,7 @@ __all__ = ['says_of', 'item_answers', 'metric_totals', 'replicates', 'metric_dra
 import numpy as np
 import pandas as pd
 from collections import namedtuple
-from ..metrics.catalogue import ItemAnswers, known_metrics, record_metric
+from ..metrics.catalogue import ItemAnswers, both_shares, known_metrics, record_metric
 from ..metrics.scores import confidence_bin, top_option
 from ..estimation.bootstrap import chance_limit, chance_p, cluster_interval
 from ..estimation.bootstrap import small_sample
@@ -162,12 +162,23 @@ def metric_draws(
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c016bs0
 def _values(m, means, positions):
-    "A metric in each draw, NaN where a draw has nothing for it."
+    """A metric in each draw, NaN where a draw has nothing for it. Draws from calibrated or
+    replicate weights may have a share below 0: it counts as 0."""
     out = np.full(len(means), np.nan)
     has = np.isfinite(means).all(1)
     if has.any():
-        out[has] = m.value(means[has], positions)
+        found = means[has]
+        if m.record is both_shares:
+            found = _as_shares(found)
+        out[has] = m.value(found, positions)
     return out
+
+# %% ../../nbs/evaluation/04_choices.ipynb #c016bs2
+def _as_shares(means):
+    "People's shares and the model's of each draw, (n, 2 K), none below 0."
+    pairs = np.maximum(means.reshape(len(means), 2, -1), 0)
+    return (pairs/pairs.sum(2, keepdims=True)).reshape(means.shape)
+
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c016bs1
 def _with_mean(each):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from ..estimation.bootstrap import resamples
 from ..estimation.design import Design, regression_residuals
 
@@ -218,16 +219,47 @@ def cluster_draws(
     n_boot, # draws
     seed, # of the draws
 ): # yields the factor of each cluster's weight, (b, clusters); first the sample itself
-    """`resamples` of the clusters; replicate weights are put together with random signs, so that
-    the draws have their variance."""
+    """`resamples` of the clusters; draws of replicate weights have the variance that those say
+    (Wolter 2007, Introduction to Variance Estimation, sec. 3.3, 4.2 and 5.2)."""
     if a.deviations is None:
         how = dict(stratum=a.stratum, fraction=a.fraction)
         yield from resamples(a.cluster.max() + 1, n_boot, seed, **how)
         return
-    rng = np.random.default_rng(seed)
     yield np.ones((1, a.deviations.shape[1]))
-    signs = rng.choice([-1., 1.], (n_boot, len(a.deviations)))
-    yield 1 + signs @ a.deviations
+    yield _replicate_draws(a.deviations, n_boot, np.random.default_rng(seed))
+
+# %% ../../nbs/records/07_answers.ipynb #rw002
+def _replicate_draws(deviations, n_boot, rng):
+    "Factors of the clusters' weights, (n_boot, clusters), none below 0 where that is possible."
+    for ways in _one_by_one, _within_strata:
+        factors = 1 + ways(deviations, n_boot, rng) @ deviations
+        if np.maximum(-factors, 0).mean() < .02:    # which leaves the variance as it is
+            return np.maximum(factors, 0)
+    return 1 + rng.choice([-1., 1.], (n_boot, len(deviations))) @ deviations
+
+def _one_by_one(deviations, n_boot, rng):
+    "One replicate a draw, each as often as the others, so that a draw is a half-sample itself."
+    many = len(deviations)
+    turns = [rng.permutation(many) for _ in range(-(-n_boot//many))]
+    return np.sqrt(many)*np.eye(many)[np.concatenate(turns)[:n_boot]]
+
+
+# %% ../../nbs/records/07_answers.ipynb #rw003
+def _within_strata(deviations, n_boot, rng):
+    """Factors of replicates that each leave out a cluster: the rescaled bootstrap of those of a
+    stratum; a random sign where a stratum has one replicate."""
+    touches = sparse.csr_array(abs(deviations) > 1e-9)
+    of = connected_components(touches @ touches.T, directed=False)[1]
+    size = np.bincount(of)
+    alone = size[of] == 1
+    out = np.empty((n_boot, len(deviations)))
+    out[:, alone] = rng.choice([-1., 1.], (n_boot, alone.sum()))
+    if not alone.all():
+        stratum = np.unique(of[~alone], return_inverse=True)[1]
+        times = np.vstack(list(resamples(len(stratum), n_boot, rng, stratum=stratum)))[1:]
+        out[:, ~alone] = np.sqrt(1 - 1/size[of[~alone]])*(1 - times)
+    return out
+
 
 # %% ../../nbs/records/07_answers.ipynb #7e8b4728
 def cluster_sums(

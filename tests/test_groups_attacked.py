@@ -1,0 +1,90 @@
+"""Replicate weights, groups of the same people, failures among members, strata with one cluster, answers foretold with probability 0, forms: what was
+claimed too often, or crashed."""
+import numpy as np, pandas as pd, pytest
+from scipy.linalg import hadamard
+from alignsurvey.estimation import means, replicate_design, survey_design
+from alignsurvey.evaluation import evaluate
+from alignsurvey.records import make_records
+from alignsurvey.records.answers import cluster_draws, read_answers
+
+OPTIONS = ('no', 'yes', 'never heard of it')
+
+
+def asked(y, options=2, item='q', who=None, **fields):
+    "Individual records of the answers y to one question."
+    of = list(OPTIONS[:options])
+    rows = []
+    for i, k in zip(range(len(y)) if who is None else who, y):
+        rows.append(dict(task='response', level='individual', source='s', lang='en', instruction='Q', input='', output=of[k], record_id=f's/{i}/{item}', respondent_id=str(i),
+            question_id=item, question='Q', family=item, options=of, scale='ordinal', positions=list(range(options)), answer=of[k], answer_index=int(k), answer_form='text', weight=1., **fields))
+    return make_records(rows, source='s')
+
+
+def said(records, probs):
+    "Predictions with the same probabilities for all, or each record's own."
+    each = np.broadcast_to(probs, (len(records), np.shape(probs)[-1]))
+    return pd.DataFrame(dict(record_id=records['record_id'][:], probs=[list(map(float, p)) for p in each], status='ok', elicitation='score'))
+
+
+def replicated(kind, strata=16, people=10, rho=0.):
+    "A design of replicate weights: half-samples of strata with two clusters, or each cluster left out once."
+    h, c = np.repeat(np.arange(strata), 2*people), np.tile(np.repeat([0, 1], people), strata)
+    if kind == 'JK1':
+        g = 2*h + c
+        reps, how = np.array([np.where(g == k, 0, 2*strata/(2*strata - 1)) for k in range(2*strata)]), {}
+    elif kind == 'scales':    # JKn, of three clusters a stratum
+        h, c = np.repeat(np.arange(strata), 3*people), np.tile(np.repeat([0, 1, 2], people), strata)
+        reps = np.array([np.where(h != s, 1, np.where(c == k, 0, 1.5)) for s in range(strata) for k in range(3)])
+        how = dict(scales=np.full(len(reps), 2/3))
+    elif kind == 'bootstrap':
+        rng, g = np.random.default_rng(5), 2*h + c
+        reps, how = np.array([np.bincount(rng.integers(2*strata, size=2*strata), minlength=2*strata)[g] for _ in range(100)]), {}
+    else:
+        signs = hadamard(1 << int(np.ceil(np.log2(strata + 1))))[:, 1:strata + 1]
+        reps, how = np.array([np.where((s[h] == 1) == (c == 0), 2 - rho, rho) for s in signs]), dict(rho=rho)
+    names = [f'r{i}' for i in range(len(reps))]
+    f = pd.DataFrame(reps.T.astype(float), columns=names, index=[str(i) for i in range(len(h))]).assign(w=1., unit=3*h + c)
+    return replicate_design(f, names, weight='w', kind=kind, **how)
+
+
+KINDS = [('BRR', 0.), ('Fay', .5), ('JK1', 0.), ('scales', 0.), ('bootstrap', 0.)]
+
+
+@pytest.mark.parametrize('kind, rho', KINDS)
+def test_a_rare_option_can_be_scored_with_replicate_weights(kind, rho):
+    d = replicated(kind, rho=rho)
+    y = np.arange(len(d.weight)) % 2
+    y[7] = 2
+    r = asked(y, 3)
+    s = evaluate(r, dict(A=said(r, [.5, .45, .05])), baselines=False, design=d, n_boot=200)
+    own = s[s.predictor.eq('A') & s.versus.isna() & s.question_id.isna()].set_index('metric')
+    assert own.ci_low[['wasserstein', 'js_divergence', 'total_variation']].notna().all()
+
+
+@pytest.mark.parametrize('kind, rho', KINDS)
+def test_draws_of_replicate_weights_are_weights_and_have_the_replicates_variance(kind, rho):
+    d = replicated(kind, rho=rho)
+    rng, unit = np.random.default_rng(0), d.frame.unit.to_numpy()
+    y = (rng.random(len(unit)) < .4 + .1*rng.normal(size=unit.max() + 1)[unit]).astype(int)
+    a = read_answers(asked(y), strata=d)
+    draws = np.vstack(list(cluster_draws(a, 4000, 0)))
+    assert draws.min() >= 0
+    spread = (draws[1:, a.cluster] @ y/draws[1:, a.cluster].sum(1)).std()
+    assert spread == pytest.approx(means(d, y.astype(float)).se.iloc[0], rel=.05)
+
+
+def test_successive_differences_score_a_rare_option_with_their_own_variance():
+    reps = hadamard(32)[:, 1:21]
+    factor = 1 + (np.roll(reps, 1, 1) - reps)/2**1.5    # as of the American Community Survey
+    unit = np.repeat(np.arange(20), 10)
+    names = [f'r{i}' for i in range(32)]
+    f = pd.DataFrame(factor[:, unit].T, columns=names, index=[str(i) for i in range(200)]).assign(w=1.)
+    d = replicate_design(f, names, weight='w', kind='scales', scales=np.full(32, 4/32))
+    y = np.arange(200) % 2
+    y[7] = 2
+    r = asked(y, 3)
+    s = evaluate(r, dict(A=said(r, [.5, .45, .05]), B=said(r, [.3, .5, .2])), baselines=False, design=d, n_boot=4000)
+    row = s[s.metric.eq('brier') & s.predictor.eq('B') & s.versus.eq('A') & s.question_id.isna()].iloc[0]
+    gap = ((np.array([.3, .5, .2]) - np.eye(3)[y])**2).sum(1) - ((np.array([.5, .45, .05]) - np.eye(3)[y])**2).sum(1)
+    want = means(d, gap).iloc[0]
+    assert row.ci_high - row.ci_low == pytest.approx(want.ci_high - want.ci_low, rel=.06)
