@@ -200,13 +200,13 @@ def _group_row(metric, each, about, behind, alpha, **how):
     """A row of a mean over records, from their draws (1 + n_boot, n); a group is a stratum, its
     answers are clusters."""
     draws = _mean_together(each, behind.who)
-    several = len(behind.n) > behind.groups
-    notes = about.get('note'), _TOGETHER if several else None
+    notes = about.get('note'), None if behind.alone else _TOGETHER
     found = cluster_interval(draws, alpha, note='; '.join(filter(None, notes)), **how,
         **behind.answers)
     return {**about, 'metric': metric.name, 'value': float(draws[0]), **found, 'n': len(behind.n)}
 
-_TOGETHER = "as if all items of a group moved together: the same people answered them"
+_TOGETHER = ("as if all items, and all groupings of the same people, moved together: "
+    "the same people are behind them")
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014t
 def _mean_together(each, who):
@@ -215,22 +215,52 @@ def _mean_together(each, who):
     drawn one by one they would seem to have nothing in common."""
     mean = each.mean(1)
     spread, own = each[1:].std(0), mean[1:].std()
-    together = np.sqrt((np.bincount(who, spread)**2).sum())/each.shape[1]
+    together = _spread_together(spread, who)/each.shape[1]
     if not own > 0:
         return mean
     centre = mean[1:].mean()
     return np.r_[mean[0], centre + (mean[1:] - centre)*max(1, together/own)]
 
+
+# %% ../../nbs/evaluation/02_groups.ipynb #xc001
+def _spread_together(spread, who):
+    """Standard error of a sum: groups of one crossing are of other people and independent, their
+    items and the crossings of one survey are of the same people and move together."""
+    source, crossing, group = who.T
+    of_group = np.bincount(group, spread)
+    of_crossing = np.sqrt(np.bincount(_owner(group, crossing), of_group**2))
+    of_source = np.bincount(_owner(crossing, source), of_crossing)
+    return np.sqrt((of_source**2).sum())
+
+def _owner(inner, outer):
+    "The outer number of each inner one; 0 where there is none."
+    owner = np.zeros(inner.max() + 1, int)
+    owner[inner] = outer
+    return owner
+
+
 # %% ../../nbs/evaluation/02_groups.ipynb #846c731d
 class _Behind:
-    "The answers behind some records: of each group those of its smallest item."
+    """The answers behind some records: of each group those of its smallest item, in the crossing of
+    each survey that has fewest, since people are in every crossing."""
     def __init__(self, who, n, rows):
-        self.n, self.who = n[rows], np.unique(who[rows], return_inverse=True)[1]
-        self.groups = self.who.max() + 1
-        least = np.full(self.groups, np.iinfo(int).max)
-        np.minimum.at(least, self.who, self.n)
+        self.n, self.who = n[rows], who[rows]
+        of = np.unique(self.who[:, 2], return_index=True, return_inverse=True)
+        source, crossing, _ = self.who[of[1]].T
+        least = np.full(len(of[1]), np.iinfo(int).max)
+        np.minimum.at(least, of[2], self.n)
+        kept = _with_fewest(source, crossing, least)
+        self.alone = len(kept) == len(self.n) and kept.all()
+        least = least[kept]
         self.answers = dict(weight=np.repeat(1/least, least),
-            stratum=np.repeat(np.arange(self.groups), least))
+            stratum=np.repeat(np.arange(len(least)), least))
+
+def _with_fewest(source, crossing, n):
+    "Which groups are of the crossing of their survey that has the fewest answers."
+    order = np.lexsort((np.bincount(crossing, n)[crossing], source))
+    first = np.unique(source[order], return_index=True)[1]
+    return np.isin(crossing, crossing[order][first])
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014rc
 def _reaching_chance(row, chance, behind, alpha):
@@ -482,9 +512,14 @@ def _distance_rows(records, items, about, pairs, how):
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015gs1w
 def _whose(records):
-    "The group of each record, a number (n,)."
-    names = zip(records['source'][:], map(str, map(_sorted_items, records['groups'][:])))
-    return pd.factorize(pd.Series(['/'.join(name) for name in names]))[0]
+    "Survey, crossing (the variables that make the group) and group of each record, numbers (n, 3)."
+    source = pd.Series(records['source'][:])
+    groups = [_sorted_items(g) for g in records['groups'][:]]
+    crossing = ['/'.join(name for name, _ in g) for g in groups]
+    keys = source, source + '/' + crossing, source + '/' + pd.Series(map(str, groups))
+    return np.column_stack([pd.factorize(k)[0] for k in keys])
 
 def _sorted_items(groups):
-    return sorted((groups or {}).items())
+    "What makes a group; variables that it says nothing of have no part in it."
+    return sorted((k, v) for k, v in (groups or {}).items() if v is not None)
+
