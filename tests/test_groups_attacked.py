@@ -3,7 +3,7 @@ claimed too often, or crashed."""
 import numpy as np, pandas as pd, pytest
 from scipy.linalg import hadamard
 from alignsurvey.estimation import means, replicate_design, survey_design
-from alignsurvey.evaluation import evaluate
+from alignsurvey.evaluation import aggregate, evaluate
 from alignsurvey.records import make_records
 from alignsurvey.records.answers import cluster_draws, read_answers
 
@@ -133,3 +133,32 @@ def test_a_variable_that_repeats_another_leaves_the_interval_as_it_is():
         row = overall(s, metric='wasserstein', predictor='A', versus=None)
         reach.append(row.ci_high - row.ci_low)
     assert reach[1] == pytest.approx(reach[0], rel=.06)
+
+
+def women(n=60):
+    "Answers of women, a predictor that refused to say no, and their group."
+    y = np.arange(n) % 2
+    r = asked(y, groups=dict(sex='women'))
+    f = said(r, np.where(y[:, None] == 1, [.1, .9], [.9, .1]))
+    f.loc[y == 0, 'status'] = 'refused'
+    f['probs'] = f.probs.where(f.status == 'ok', None)
+    return r, f, grouped(y, dict(sex=np.full(n, 'women')))
+
+
+def test_what_failed_among_members_is_told_of_their_group():
+    r, f, g = women()
+    added = aggregate(r, f, g)
+    s = evaluate(g, dict(added=added), baselines=False, n_boot=100)
+    assert overall(s, metric='failed').value == .5
+    assert "30 of 60 members' predictions failed: left out" in overall(s, metric='wasserstein', predictor='added').note
+    assert added.probs[0] == pytest.approx([.1, .9])
+
+
+def test_what_failed_among_members_enters_by_the_rule_that_was_asked_for():
+    r, f, g = women()
+    added = aggregate(r, f, g, failure_rule='uniform')
+    assert added.probs[0] == pytest.approx([.3, .7])
+    assert added.attrs['note'] == "30 of 60 members' predictions failed: given equal probabilities"
+    with pytest.raises(ValueError, match="failure_rule is 'wrong': use missing or uniform"):
+        aggregate(r, f, g, failure_rule='wrong')
+    assert not aggregate(r, said(r, [.5, .5]), g).attrs.get('note')

@@ -39,35 +39,59 @@ def aggregate(
     records, # individual records, whose `groups` hold the variables that make the groups
     predictions, # predictions of them
     groups, # group records
-)->pd.DataFrame: # predictions of the group records, with `q_from`
+    *,
+    failure_rule='missing', # how failures enter: missing or uniform
+)->pd.DataFrame: # predictions of the group records, with `q_from` and the share that `failed`
     """Shares that individual predictions add up to. Raises ValueError where a group has no members
     among `records`."""
+    if failure_rule == 'wrong':
+        raise ValueError("failure_rule is 'wrong': use missing or uniform, since shares are "
+            "neither right nor wrong")
     a = read_answers(records)
-    f = read_forecast('predictions', predictions, a)
+    f = read_forecast('predictions', predictions, a, failure_rule)
     people = pd.DataFrame([g or {} for g in records['groups'][:]])
-    rows = []
+    rows, members = [], np.zeros(len(a.y), bool)
     for r in groups:
-        j, at = _members(r, a, f, people)
-        q = dict(zip(a.options[j], np.average(f.q[at], axis=0, weights=a.weight[at])))
-        probs = [float(q[option]) for option in r['options']]
-        rows.append(dict(record_id=r['record_id'], probs=probs, elicitation=f.about['elicitation'],
-            q_from=f.about['q_from'], status='ok'))
-    return pd.DataFrame(rows)
+        j, at = _members(r, a, people)
+        members[at] = True
+        q = dict(zip(a.options[j], _mean_shares(r, a, f, at)))
+        rows.append(dict(record_id=r['record_id'], probs=[float(q[o]) for o in r['options']],
+            elicitation=f.about['elicitation'], q_from=f.about['q_from'], status='ok',
+            failed=float(1 - f.ok[at].mean())))
+    frame = pd.DataFrame(rows)
+    frame.attrs['note'] = _lost(f, members)
+    return frame
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c009s0
-def _members(group, a, f, people):
-    "Item of a group record, and places of its members' usable predictions."
+def _members(group, a, people):
+    "Item of a group record, and places of its members' records."
     by = {k: v for k, v in group['groups'].items() if v is not None}
     if group['question_id'] not in a.names or not set(by) <= set(people):
         raise ValueError(f"{group['record_id']}: its question or its variables {', '.join(by)} are "
             "not among the individual records: make both from one survey")
     j = a.names.index(group['question_id'])
     inside = (people[list(by)] == pd.Series(by)).all(axis=1)
-    at = np.flatnonzero(inside & (a.item == j) & f.ok & (a.weight > 0))
-    if not len(at):
+    return j, np.flatnonzero(inside & (a.item == j) & (a.weight > 0))
+
+
+# %% ../../nbs/evaluation/02_groups.ipynb #fl001
+def _mean_shares(group, a, f, at):
+    "Mean of the members' usable predictions, options in the codebook's order."
+    used = at[f.used['answered'][at]]
+    if not len(used):
         raise ValueError(f"{group['record_id']}: has no members with predictions among the "
             "individual records: predict more, or leave it out")
-    return j, at
+    return np.average(f.q[used], axis=0, weights=a.weight[used])
+
+def _lost(f, members):
+    "What to note of members' predictions that failed."
+    failed = (members & ~f.ok).sum()
+    if not failed:
+        return ''
+    how = 'given equal probabilities' if f.about['failure_rule'] == 'uniform' else 'left out'
+    return f"{failed:,} of {members.sum():,} members' predictions failed: {how}"
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c011
 def _check_groups(records, min_n):
@@ -332,8 +356,12 @@ def _share_rows(items, about):
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016ss0
 def _failed_row(frame, about, n):
-    "How many of a predictor's answers failed."
-    return {**about, 'metric': 'failed', 'value': (frame.status != 'ok').mean(), 'n': n}
+    "How many of a predictor's answers failed, of those that were added up too."
+    failed = (frame.status != 'ok').astype(float)
+    if 'failed' in frame:
+        failed = failed.where(failed > 0, frame.failed.fillna(0))
+    return {**about, 'metric': 'failed', 'value': failed.mean(), 'n': n}
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016ss1
 def _about(name, frame, failure_rule):
