@@ -162,3 +162,36 @@ def test_what_failed_among_members_enters_by_the_rule_that_was_asked_for():
     with pytest.raises(ValueError, match="failure_rule is 'wrong': use missing or uniform"):
         aggregate(r, f, g, failure_rule='wrong')
     assert not aggregate(r, said(r, [.5, .5]), g).attrs.get('note')
+
+
+@pytest.mark.parametrize('how', ['adjust', 'certainty', 'fpc'])
+def test_a_stratum_with_one_cluster_is_scored_as_it_is_estimated(how):
+    stratum = np.repeat(np.arange(10), 20)
+    f = pd.DataFrame(dict(st=stratum, psu=np.where(stratum == 9, 39, np.arange(200)//5), N=np.where(stratum == 9, 1, 100)), index=[str(i) for i in range(200)])
+    more = dict(fpc='N') if how == 'fpc' else dict(lonely=how)
+    d = survey_design(f.assign(w=1.), weight='w', stratum='st', psu='psu', **more)
+    rng = np.random.default_rng(1)
+    y = (rng.random(200) < .4 + .2*(stratum == 9)).astype(int)
+    r = asked(y)
+    a = read_answers(r, strata=d)
+    draws = np.vstack(list(cluster_draws(a, 4000, 0)))[1:, a.cluster]
+    assert (draws @ y/draws.sum(1)).std() == pytest.approx(means(d, y.astype(float)).se.iloc[0], rel=.05)
+    row = overall(evaluate(r, dict(A=said(r, [.5, .5])), baselines=False, design=d, n_boot=200), metric='accuracy', predictor='A', versus=None)
+    assert np.isfinite(row.ci_low)
+
+
+def test_a_lone_cluster_that_stands_for_many_moves_both_ways_in_a_design_of_stages():
+    f = pd.DataFrame(dict(st=np.repeat([0, 1, 2], 20), psu=np.r_[np.arange(40)//5, np.full(20, 8)], N=np.repeat([100, 100, 1], 20), M=500, person=np.arange(60)), index=[str(i) for i in range(60)])
+    d = survey_design(f, stratum='st', psu=['psu', 'person'], fpc=['N', 'M'])
+    draws = np.vstack(list(cluster_draws(read_answers(asked(np.arange(60) % 2), strata=d), 500, 0)))
+    lone = read_answers(asked(np.arange(60) % 2), strata=d).cluster[-1]
+    assert set(draws[1:, lone]) == {0, 2}    # errs on the wide side: later stages are not drawn
+
+
+def test_strata_of_one_cluster_each_are_scored_where_the_design_says_how():
+    f = pd.DataFrame(dict(st=np.arange(80)//2), index=[str(i) for i in range(80)]).assign(w=1., psu=np.arange(80)//2)
+    d = survey_design(f, weight='w', stratum='st', psu='psu', lonely='adjust')
+    y = np.random.default_rng(1).integers(2, size=80)
+    a = read_answers(asked(y), strata=d)
+    draws = np.vstack(list(cluster_draws(a, 4000, 0)))[1:, a.cluster]
+    assert (draws @ y/draws.sum(1)).std() == pytest.approx(means(d, y.astype(float)).se.iloc[0], rel=.1)
