@@ -6,6 +6,8 @@ from alignsurvey.estimation import means, replicate_design, survey_design
 from alignsurvey.evaluation import aggregate, evaluate
 from alignsurvey.records import make_records
 from alignsurvey.records.answers import cluster_draws, read_answers
+from alignsurvey.reporting import findings
+from alignsurvey.reporting.study_report import full_report
 
 OPTIONS = ('no', 'yes', 'never heard of it')
 
@@ -195,3 +197,39 @@ def test_strata_of_one_cluster_each_are_scored_where_the_design_says_how():
     a = read_answers(asked(y), strata=d)
     draws = np.vstack(list(cluster_draws(a, 4000, 0)))[1:, a.cluster]
     assert (draws @ y/draws.sum(1)).std() == pytest.approx(means(d, y.astype(float)).se.iloc[0], rel=.1)
+
+
+def surprised(n=200):
+    "A good predictor to which three answers were impossible, and a poor one that is never surprised."
+    y = np.random.default_rng(0).integers(2, size=n)
+    p = np.where(y[:, None] == 1, [.2, .8], [.8, .2])
+    p[:3] = np.eye(2)[1 - y[:3]]
+    r = asked(y)
+    return r, dict(rival=said(r, [.45, .55]), model=said(r, p))
+
+
+WORSE = 'In log score, model is infinitely worse than rival (3 of 200 answers foretold with probability 0).'
+
+
+def test_an_infinite_log_score_is_told_before_another_score_is():
+    r, frames = surprised()
+    s = evaluate(r, frames, baselines=False, n_boot=100)
+    assert findings(s)[0] == WORSE
+    assert not any('infinitely' in line for line in findings(s, ['accuracy']))
+    assert [line[:13] for line in findings(s, ['log_score', 'brier'])] == ['In log score,', 'model is bett']
+    turned = evaluate(r, frames, baselines=False, versus='model', n_boot=100)
+    assert findings(turned)[0].startswith('In log score, rival is infinitely better than model (3 of 200')
+
+
+def test_scores_that_are_both_infinite_are_said_to_decide_nothing():
+    r, frames = surprised()
+    s = evaluate(r, dict(model=frames['model'], other=frames['model']), baselines=False, n_boot=100)
+    assert findings(s)[0] == 'In log score, other and model are both infinite (3 of 200 answers foretold with probability 0), which decides nothing.'
+    assert not any('infinite' in line for line in findings(evaluate(r, dict(a=frames['rival'], b=frames['rival']), baselines=False, n_boot=100)))
+
+
+def test_the_first_screen_of_a_report_says_that_the_log_score_is_infinite(tmp_path):
+    r, frames = surprised(80)
+    page = full_report(r, frames, tmp_path, n_boot=100).read_text()
+    first = page[page.index('<ol id="answers">'):page.index('</ol>')]
+    assert WORSE.replace('of 200', 'of 80') in first and 'In Brier, model is better than rival' in first

@@ -310,10 +310,21 @@ def _own_note(m, a, f, own, floor):
         lost = f.failures
     elif f.failures and m.over in ('judged', 'answered'):
         lost = f'{f.failures} {_how_counted(m, f)}'
-    told = (f.note, _scored_items(m, a, f)[1], lost, _near_floor(m, own, floor),
+    told = (f.note, _scored_items(m, a, f)[1], lost, _impossible(m, a, f, own),
+        _near_floor(m, own, floor),
         _uneven_steps(m, a, f), _several_units(m, a, f), _chance_level(m, a, f),
         _right_level(m, a, f))
     return '; '.join(filter(None, told))
+
+# %% ../../nbs/evaluation/04_choices.ipynb #if001
+def _impossible(m, a, f, own):
+    "What to say of an infinite score: how many answers were foretold with probability 0."
+    if 'log' not in m.needs or not np.isinf(own.get((m, None), [0])[0]):
+        return ''
+    used = f.used[m.over] & (a.weight > 0)
+    missed = used & (f.q[np.arange(len(a.y)), a.y] == 0)
+    return f'{missed.sum():,} of {used.sum():,} answers foretold with probability 0'
+
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030s0
 def _how_counted(m, f):
