@@ -3,11 +3,12 @@ claimed too often, or crashed."""
 import numpy as np, pandas as pd, pytest
 from scipy.linalg import hadamard
 from alignsurvey.estimation import means, replicate_design, survey_design
-from alignsurvey.evaluation import aggregate, evaluate
+from alignsurvey.evaluation import aggregate, evaluate, missing_answers
 from alignsurvey.records import make_records
 from alignsurvey.records.answers import cluster_draws, read_answers
 from alignsurvey.reporting import findings
 from alignsurvey.reporting.study_report import full_report
+from alignsurvey.surveys import Survey
 
 OPTIONS = ('no', 'yes', 'never heard of it')
 
@@ -233,3 +234,54 @@ def test_the_first_screen_of_a_report_says_that_the_log_score_is_infinite(tmp_pa
     page = full_report(r, frames, tmp_path, n_boot=100).read_text()
     first = page[page.index('<ol id="answers">'):page.index('</ol>')]
     assert WORSE.replace('of 200', 'of 80') in first and 'In Brier, model is better than rival' in first
+
+
+def forms(tmp_path):
+    "A hundred people who were each asked one of two forms; five said nothing to theirs."
+    half = np.arange(100) % 2
+    f = pd.DataFrame(dict(id=np.arange(100), both=1, form1=np.where(half == 0, '1', ''), form2=np.where(half == 1, '2', '')))
+    f.loc[:8:2, 'form1'] = '9'
+    f.to_csv(tmp_path/'forms.csv', index=False)
+    item = "{question: '%s?', scale: ordinal, options: {1: no, 2: yes}, missing: {9: no_answer}, blank: not_asked}"
+    items = ''.join(f'  {name}: {item % name}\n' for name in ('both', 'form1', 'form2'))
+    (tmp_path/'forms.yaml').write_text(f'id: s\nrespondent_id: id\nitems:\n{items}')
+    s = Survey.load(tmp_path/'forms.csv', tmp_path/'forms.yaml')
+    return s, s.records('response', verbose=False)
+
+
+def test_who_was_not_asked_did_not_refuse(tmp_path):
+    s, r = forms(tmp_path)
+    rows = missing_answers(r, dict(A=said(r, [.5, .5])), survey=s, n_boot=100)
+    human = rows[rows.predictor == 'human']
+    each = human[human.metric == 'unanswered'].set_index('question_id')
+    assert each.value[['both', 'form1', 'form2']].tolist() == pytest.approx([0, .1, 0]) and each.n['form1'] == 50
+    assert human[human.metric == 'items_unanswered'].value.tolist() == pytest.approx([.95, .05, 0])
+
+
+def test_records_alone_do_not_say_who_was_asked(tmp_path):
+    _, r = forms(tmp_path)
+    rows = missing_answers(r, dict(A=said(r, [.5, .5])), n_boot=100)
+    human = rows[rows.predictor == 'human']
+    each = human[human.metric == 'unanswered'].set_index('question_id')
+    assert each.value['both'] == 0 and each.value[['form1', 'form2']].isna().all()
+    assert each.note['form1'].startswith('not everybody has a record of it') and 'survey' in each.note['form1']
+    assert human[human.metric == 'items_unanswered'].note.str.contains('1 of 3 items').all()
+    alone = r.filter(lambda x: x['question_id'] != 'both')
+    rows = missing_answers(alone, dict(A=said(alone, [.5, .5])), n_boot=100)
+    assert rows[rows.predictor.eq('human')].value.isna().all() and rows[rows.predictor.eq('A')].value.notna().all()
+
+
+def test_a_survey_without_a_respondent_is_refused(tmp_path):
+    s, r = forms(tmp_path)
+    other = Survey(s.frame[:50], s.codebook)
+    with pytest.raises(ValueError, match="record 's/50/both' is of a respondent whom the survey does not have"):
+        missing_answers(r, {}, survey=other, n_boot=100)
+
+
+def test_ids_that_are_row_numbers_are_those_of_the_records(tmp_path):
+    s, _ = forms(tmp_path)
+    (tmp_path/'forms.yaml').write_text((tmp_path/'forms.yaml').read_text().replace('respondent_id: id\n', ''))
+    s = Survey.load(tmp_path/'forms.csv', tmp_path/'forms.yaml')
+    r = s.records('response', verbose=False)
+    rows = missing_answers(r, {}, survey=s, n_boot=100)
+    assert rows[rows.question_id == 'form1'].value.tolist() == pytest.approx([.1])

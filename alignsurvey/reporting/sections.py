@@ -61,6 +61,7 @@ class Material:
     margin: float = None # largest difference that would not matter
     formula: str = None  # regression to re-estimate
     data: object = None  # what the formula needs beside answers and background
+    survey: object = None # the `Survey`, which knows who was asked what
     min_n: int = 30      # groups with fewer respondents are suppressed
 
     @property
@@ -648,7 +649,8 @@ def _correlated(s, how):
 def _missing(s, how):
     "Answers that people and the model left out, as tables."
     one = {s.model: s.all_frames[s.model]}
-    rows = tried(s, 'missing answers', lambda: missing_answers(s.all_records, one, **how))
+    rows = tried(s, 'missing answers', lambda: missing_answers(s.all_records, one,
+        survey=s.survey, **how))
     if rows is None:
         return []
     columns = dict(who='predictor', measure='metric', item='question_id', left_out='group')
