@@ -3,7 +3,7 @@ claimed too often, or crashed."""
 import numpy as np, pandas as pd, pytest
 from scipy.linalg import hadamard
 from alignsurvey.estimation import means, replicate_design, survey_design
-from alignsurvey.evaluation import aggregate, evaluate, missing_answers
+from alignsurvey.evaluation import aggregate, evaluate, missing_answers, probe_words
 from alignsurvey.records import make_records
 from alignsurvey.records.answers import cluster_draws, read_answers
 from alignsurvey.reporting import findings
@@ -285,3 +285,17 @@ def test_ids_that_are_row_numbers_are_those_of_the_records(tmp_path):
     r = s.records('response', verbose=False)
     rows = missing_answers(r, {}, survey=s, n_boot=100)
     assert rows[rows.question_id == 'form1'].value.tolist() == pytest.approx([.1])
+
+
+def test_a_trace_in_shares_may_follow_from_who_was_interviewed():
+    found = dict(probe='shares', value=1., limit=.3, p=.001, n=20)
+    assert probe_words(found).startswith("There is a trace of this year's shares of 20 items, or they follow from who was interviewed (")
+    assert 'how backgrounds answer' in probe_words(found) and 'how backgrounds answer' in probe_words(found | dict(p=.5))
+    assert 'interviewed' not in probe_words(found | dict(probe='order'))
+
+
+def test_scores_of_groups_say_that_clusters_are_not_counted():
+    r = grouped(np.arange(300) % 2, dict(sex=np.arange(300)//150))
+    s = evaluate(r, dict(A=said(r, [.4, .6]), B=said(r, [.6, .4])), baselines=False, n_boot=100)
+    for row in overall(s, metric='wasserstein', predictor='A', versus=None), overall(s, metric='wasserstein', predictor='B', versus='A'):
+        assert 'drawn one by one' in row.note and 'n_eff' in row.note

@@ -224,11 +224,12 @@ def _group_row(metric, each, about, behind, alpha, **how):
     """A row of a mean over records, from their draws (1 + n_boot, n); a group is a stratum, its
     answers are clusters."""
     draws = _mean_together(each, behind.who)
-    notes = about.get('note'), None if behind.alone else _TOGETHER
+    notes = about.get('note'), None if behind.alone else _TOGETHER, _ONE_BY_ONE
     found = cluster_interval(draws, alpha, note='; '.join(filter(None, notes)), **how,
         **behind.answers)
     return {**about, 'metric': metric.name, 'value': float(draws[0]), **found, 'n': len(behind.n)}
 
+_ONE_BY_ONE = 'as if people were drawn one by one, n_eff of them in a group'
 _TOGETHER = ("as if all items, and all groupings of the same people, moved together: "
     "the same people are behind them")
 
