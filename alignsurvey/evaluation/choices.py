@@ -10,7 +10,7 @@ __all__ = ['says_of', 'item_answers', 'metric_totals', 'replicates', 'metric_dra
 import numpy as np
 import pandas as pd
 from collections import namedtuple
-from ..metrics.catalogue import ItemAnswers, known_metrics, record_metric
+from ..metrics.catalogue import ItemAnswers, both_shares, known_metrics, record_metric
 from ..metrics.scores import confidence_bin, top_option
 from ..estimation.bootstrap import chance_limit, chance_p, cluster_interval
 from ..estimation.bootstrap import parts_sample, secant_draws, small_sample, wider_draws
@@ -176,12 +176,23 @@ def metric_draws(
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c016bs0
 def _values(m, means, positions):
-    "A metric in each draw, NaN where a draw has nothing for it."
+    """A metric in each draw, NaN where a draw has nothing for it. Draws from calibrated or
+    replicate weights may have a share below 0: it counts as 0."""
     out = np.full(len(means), np.nan)
     has = np.isfinite(means).all(1)
     if has.any():
-        out[has] = m.value(means[has], positions)
+        found = means[has]
+        if m.record is both_shares:
+            found = _as_shares(found)
+        out[has] = m.value(found, positions)
     return out
+
+# %% ../../nbs/evaluation/04_choices.ipynb #c016bs2
+def _as_shares(means):
+    "People's shares and the model's of each draw, (n, 2 K), none below 0."
+    pairs = np.maximum(means.reshape(len(means), 2, -1), 0)
+    return (pairs/pairs.sum(2, keepdims=True)).reshape(means.shape)
+
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c016bs1
 def _with_mean(each):
@@ -345,10 +356,21 @@ def _own_note(m, a, f, own, floor):
         lost = f.failures
     elif f.failures and m.over in ('judged', 'answered'):
         lost = f'{f.failures} {_how_counted(m, f)}'
-    told = (f.note, _scored_items(m, a, f)[1], lost, _near_floor(m, own, floor),
+    told = (f.note, _scored_items(m, a, f)[1], lost, _impossible(m, a, f, own),
+        _near_floor(m, own, floor),
         _uneven_steps(m, a, f), _several_units(m, a, f), _chance_level(m, a, f),
         _right_level(m, a, f))
     return '; '.join(filter(None, told))
+
+# %% ../../nbs/evaluation/04_choices.ipynb #if001
+def _impossible(m, a, f, own):
+    "What to say of an infinite score: how many answers were foretold with probability 0."
+    if 'log' not in m.needs or not np.isinf(own.get((m, None), [0])[0]):
+        return ''
+    used = f.used[m.over] & (a.weight > 0)
+    missed = used & (f.q[np.arange(len(a.y)), a.y] == 0)
+    return f'{missed.sum():,} of {used.sum():,} answers foretold with probability 0'
+
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030s0
 def _how_counted(m, f):

@@ -41,35 +41,59 @@ def aggregate(
     records, # individual records, whose `groups` hold the variables that make the groups
     predictions, # predictions of them
     groups, # group records
-)->pd.DataFrame: # predictions of the group records, with `q_from`
+    *,
+    failure_rule='missing', # how failures enter: missing or uniform
+)->pd.DataFrame: # predictions of the group records, with `q_from` and the share that `failed`
     """Shares that individual predictions add up to. Raises ValueError where a group has no members
     among `records`."""
+    if failure_rule == 'wrong':
+        raise ValueError("failure_rule is 'wrong': use missing or uniform, since shares are "
+            "neither right nor wrong")
     a = read_answers(records)
-    f = read_forecast('predictions', predictions, a)
+    f = read_forecast('predictions', predictions, a, failure_rule)
     people = pd.DataFrame([g or {} for g in records['groups'][:]])
-    rows = []
+    rows, members = [], np.zeros(len(a.y), bool)
     for r in groups:
-        j, at = _members(r, a, f, people)
-        q = dict(zip(a.options[j], np.average(f.q[at], axis=0, weights=a.weight[at])))
-        probs = [float(q[option]) for option in r['options']]
-        rows.append(dict(record_id=r['record_id'], probs=probs, elicitation=f.about['elicitation'],
-            q_from=f.about['q_from'], status='ok'))
-    return pd.DataFrame(rows)
+        j, at = _members(r, a, people)
+        members[at] = True
+        q = dict(zip(a.options[j], _mean_shares(r, a, f, at)))
+        rows.append(dict(record_id=r['record_id'], probs=[float(q[o]) for o in r['options']],
+            elicitation=f.about['elicitation'], q_from=f.about['q_from'], status='ok',
+            failed=float(1 - f.ok[at].mean())))
+    frame = pd.DataFrame(rows)
+    frame.attrs['note'] = _lost(f, members)
+    return frame
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c009s0
-def _members(group, a, f, people):
-    "Item of a group record, and places of its members' usable predictions."
+def _members(group, a, people):
+    "Item of a group record, and places of its members' records."
     by = {k: v for k, v in group['groups'].items() if v is not None}
     if group['question_id'] not in a.names or not set(by) <= set(people):
         raise ValueError(f"{group['record_id']}: its question or its variables {', '.join(by)} are "
             "not among the individual records: make both from one survey")
     j = a.names.index(group['question_id'])
     inside = (people[list(by)] == pd.Series(by)).all(axis=1)
-    at = np.flatnonzero(inside & (a.item == j) & f.ok & (a.weight > 0))
-    if not len(at):
+    return j, np.flatnonzero(inside & (a.item == j) & (a.weight > 0))
+
+
+# %% ../../nbs/evaluation/02_groups.ipynb #fl001
+def _mean_shares(group, a, f, at):
+    "Mean of the members' usable predictions, options in the codebook's order."
+    used = at[f.used['answered'][at]]
+    if not len(used):
         raise ValueError(f"{group['record_id']}: has no members with predictions among the "
             "individual records: predict more, or leave it out")
-    return j, at
+    return np.average(f.q[used], axis=0, weights=a.weight[used])
+
+def _lost(f, members):
+    "What to note of members' predictions that failed."
+    failed = (members & ~f.ok).sum()
+    if not failed:
+        return ''
+    how = 'given equal probabilities' if f.about['failure_rule'] == 'uniform' else 'left out'
+    return f"{failed:,} of {members.sum():,} members' predictions failed: {how}"
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c011
 def _check_groups(records, min_n):
@@ -218,13 +242,14 @@ def _group_row(metric, each, about, behind, alpha, line=None, **how):
     draws = _mean_together(each, behind.who)
     if line is not None:
         draws = wider_draws(draws, _mean_together(line, behind.who))
-    several = len(behind.n) > behind.groups
-    notes = about.get('note'), _TOGETHER if several else None
+    notes = about.get('note'), None if behind.alone else _TOGETHER, _ONE_BY_ONE
     found = cluster_interval(draws, alpha, note='; '.join(filter(None, notes)), **how,
         **behind.answers)
     return {**about, 'metric': metric.name, 'value': float(draws[0]), **found, 'n': len(behind.n)}
 
-_TOGETHER = "as if all items of a group moved together: the same people answered them"
+_ONE_BY_ONE = 'as if people were drawn one by one, n_eff of them in a group'
+_TOGETHER = ("as if all items, and all groupings of the same people, moved together: "
+    "the same people are behind them")
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014t
 def _mean_together(each, who):
@@ -233,22 +258,52 @@ def _mean_together(each, who):
     drawn one by one they would seem to have nothing in common."""
     mean = each.mean(1)
     spread, own = each[1:].std(0), mean[1:].std()
-    together = np.sqrt((np.bincount(who, spread)**2).sum())/each.shape[1]
+    together = _spread_together(spread, who)/each.shape[1]
     if not own > 0:
         return mean
     centre = mean[1:].mean()
     return np.r_[mean[0], centre + (mean[1:] - centre)*max(1, together/own)]
 
+
+# %% ../../nbs/evaluation/02_groups.ipynb #xc001
+def _spread_together(spread, who):
+    """Standard error of a sum: groups of one crossing are of other people and independent, their
+    items and the crossings of one survey are of the same people and move together."""
+    source, crossing, group = who.T
+    of_group = np.bincount(group, spread)
+    of_crossing = np.sqrt(np.bincount(_owner(group, crossing), of_group**2))
+    of_source = np.bincount(_owner(crossing, source), of_crossing)
+    return np.sqrt((of_source**2).sum())
+
+def _owner(inner, outer):
+    "The outer number of each inner one; 0 where there is none."
+    owner = np.zeros(inner.max() + 1, int)
+    owner[inner] = outer
+    return owner
+
+
 # %% ../../nbs/evaluation/02_groups.ipynb #846c731d
 class _Behind:
-    "The answers behind some records: of each group those of its smallest item."
+    """The answers behind some records: of each group those of its smallest item, in the crossing of
+    each survey that has fewest, since people are in every crossing."""
     def __init__(self, who, n, rows):
-        self.n, self.who = n[rows], np.unique(who[rows], return_inverse=True)[1]
-        self.groups = self.who.max() + 1
-        least = np.full(self.groups, np.iinfo(int).max)
-        np.minimum.at(least, self.who, self.n)
+        self.n, self.who = n[rows], who[rows]
+        of = np.unique(self.who[:, 2], return_index=True, return_inverse=True)
+        source, crossing, _ = self.who[of[1]].T
+        least = np.full(len(of[1]), np.iinfo(int).max)
+        np.minimum.at(least, of[2], self.n)
+        kept = _with_fewest(source, crossing, least)
+        self.alone = len(kept) == len(self.n) and kept.all()
+        least = least[kept]
         self.answers = dict(weight=np.repeat(1/least, least),
-            stratum=np.repeat(np.arange(self.groups), least))
+            stratum=np.repeat(np.arange(len(least)), least))
+
+def _with_fewest(source, crossing, n):
+    "Which groups are of the crossing of their survey that has the fewest answers."
+    order = np.lexsort((np.bincount(crossing, n)[crossing], source))
+    first = np.unique(source[order], return_index=True)[1]
+    return np.isin(crossing, crossing[order][first])
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014rc
 def _reaching_chance(row, chance, behind, alpha):
@@ -327,8 +382,12 @@ def _share_rows(items, about):
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016ss0
 def _failed_row(frame, about, n):
-    "How many of a predictor's answers failed."
-    return {**about, 'metric': 'failed', 'value': (frame.status != 'ok').mean(), 'n': n}
+    "How many of a predictor's answers failed, of those that were added up too."
+    failed = (frame.status != 'ok').astype(float)
+    if 'failed' in frame:
+        failed = failed.where(failed > 0, frame.failed.fillna(0))
+    return {**about, 'metric': 'failed', 'value': failed.mean(), 'n': n}
+
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016ss1
 def _about(name, frame, failure_rule):
@@ -508,9 +567,14 @@ def _distance_rows(records, items, about, pairs, how):
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c015gs1w
 def _whose(records):
-    "The group of each record, a number (n,)."
-    names = zip(records['source'][:], map(str, map(_sorted_items, records['groups'][:])))
-    return pd.factorize(pd.Series(['/'.join(name) for name in names]))[0]
+    "Survey, crossing (the variables that make the group) and group of each record, numbers (n, 3)."
+    source = pd.Series(records['source'][:])
+    groups = [_sorted_items(g) for g in records['groups'][:]]
+    crossing = ['/'.join(name for name, _ in g) for g in groups]
+    keys = source, source + '/' + crossing, source + '/' + pd.Series(map(str, groups))
+    return np.column_stack([pd.factorize(k)[0] for k in keys])
 
 def _sorted_items(groups):
-    return sorted((groups or {}).items())
+    "What makes a group; variables that it says nothing of have no part in it."
+    return sorted((k, v) for k, v in (groups or {}).items() if v is not None)
+

@@ -20,13 +20,16 @@ CANNOT_SEE = dict(    # probe -> what it can't see, or takes for a trace
         'belong together (give them as blocks), and misses a list that was read in pieces.',
     verbatim='It takes for a trace a published wording that is better English than its '
         'paraphrases, and misses what was read in other words or another language.',
-    shares='It takes for a trace a departure that could be guessed or was in the news, and misses '
-        'shares that were read as a trend.')
+    shares='It takes for a trace a departure that could be guessed, was in the news, or that a '
+        'model makes which knows how backgrounds answer and is told those of this year, and '
+        'misses shares that were read as a trend.')
 
 _FOUND = dict(
     order='the order of {n} published texts',
     verbatim='the wording of {n} published texts',
     shares="this year's shares of {n} items")
+
+_OTHERWISE = dict(shares=', or they follow from who was interviewed')
 
 def _against_chance(probe, own, chance, n):
     "A probe's value, what chance reaches one time in twenty, and how often it gives as much."
@@ -46,7 +49,8 @@ def probe_words(
     numbers = (f"{found['value']:.3g}, where chance stays below {found['limit']:.3g} in 95 %; "
         f"p = {told:.2g}")
     if is_shown(told, alpha):
-        said = f'There is a trace of {what} ({numbers}).'
+        other = _OTHERWISE.get(found['probe'], '')
+        said = f'There is a trace of {what}{other} ({numbers}).'
     else:
         said = f'No trace of {what} is shown ({numbers}); the model may have seen it all the same.'
     return f"{said} {CANNOT_SEE[found['probe']]}"

@@ -15,11 +15,13 @@ import pandas as pd
 import seaborn as sns
 import statsmodels.api as sm
 from scipy import sparse
+from ..files.tables import code_text
 from ..files.strict import in_brief, in_one_line
 from ..estimation.bootstrap import chance_p, cluster_interval
 from ..estimation.bootstrap import small_sample
 from ..estimation.design import kish_n
 from ..estimation.tests import benjamini_hochberg, holm
+from ..surveys.survey import coded
 from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..records.answers import refuse_records
 from ..parsing.options import knows_not
@@ -511,19 +513,38 @@ def coefficients(
 # %% ../../nbs/evaluation/11_structure.ipynb #c025
 _LEFT = ('0', '1', '2 or more')
 
-def _asked_and_answered(a, f, gave):
-    "Which items each respondent was asked and which they answered, (respondents, items) each."
+def _asked_and_answered(a, gave):
+    "Of which items each respondent has a record and an answer, (respondents, items) each."
     who = np.unique(a.respondent, return_inverse=True)[1]
     asked, answered = np.zeros((2, who.max() + 1, len(a.names)), bool)
     asked[who, a.item] = True
     answered[who, a.item] = gave
-    if f is None:
-        asked[:] = True    # people: an item without a record is one that they left out
     return asked, answered
 
+
+# %% ../../nbs/evaluation/11_structure.ipynb #ak001
+def _people_asked(records, a, has, survey):
+    """Which items people were asked, (respondents, items), and of which items that is known: those
+    of the survey, and those of which everybody `has` a record."""
+    asked, known = has.copy(), has.all(0)
+    if survey is None:
+        return asked, known
+    name = survey.codebook.design.get('respondent_id')
+    ids = survey.frame[name].map(code_text) if name else (survey.frame.index + 1).astype(str)
+    row = pd.Index(ids).get_indexer(records['respondent_id'][:])
+    refuse_records(row < 0, a.ids, "is of a respondent whom the survey does not have: pass the "
+        "survey that the records were made of")
+    first = np.unique(a.respondent, return_index=True)[1]
+    for j, item in enumerate(a.names):
+        if item in survey.codebook.questions:
+            asked[:, j] |= coded(survey, item)[1][row[first]] != 'not_asked'
+            known[j] = True
+    return asked, known
+
+
 # %% ../../nbs/evaluation/11_structure.ipynb #c025a
-def _missing_rows(about, a, people, draws, asked, answered, alpha):
-    "Rows of one predictor, or of people: by item, then by how many items were left out."
+def _missing_rows(about, a, people, draws, asked, answered, alpha, known):
+    "Rows of one predictor, or of people: by item, then by how many known items were left out."
     n = len(people.weight)
     place = (people.cluster, np.arange(n))
     to_cluster = sparse.csr_array((people.weight, place), shape=(draws.shape[1], n))
@@ -536,37 +557,56 @@ def _missing_rows(about, a, people, draws, asked, answered, alpha):
 
     blank, base = (draws @ (to_cluster @ m.astype(float)) for m in (left_out, asked))
     with np.errstate(invalid='ignore', divide='ignore'):
-        share = blank/base
-    rows = [row('unanswered', share[:, j], asked[:, j], question_id=item)
-        for j, item in enumerate(a.names)]
-    count = np.minimum(left_out.sum(1), 2)
+        share = np.where(known, blank/base, np.nan)
+    rows = [row('unanswered', share[:, j], asked[:, j], question_id=item,
+        note=None if known[j] else _UNKNOWN) for j, item in enumerate(a.names)]
+    count = np.minimum(left_out[:, known].sum(1), 2)
     total = draws @ (to_cluster @ np.ones(n))
     share = draws @ (to_cluster @ np.eye(3)[count])/total[:, None]
     every = np.ones(n, bool)
-    where = dict(group_var='items left out')
+    where = dict(group_var='items left out', note=_of_items(known))
+    share = share if known.any() else np.full(share.shape, np.nan)
     return rows + [row('items_unanswered', share[:, c], every, group=label, **where)
         for c, label in enumerate(_LEFT)]
+
+# %% ../../nbs/evaluation/11_structure.ipynb #ak002
+_UNKNOWN = ('not everybody has a record of it, and records do not say who was asked: pass the '
+    'survey')
+
+def _of_items(known):
+    "What to note of items that not everybody has a record of."
+    if known.all():
+        return None
+    return (f'{known.sum()} of {len(known)} items: of the others not everybody has a record, and '
+        'records do not say who was asked')
+
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c025b
 def missing_answers(
     records, # individual records
     predictions, # name -> prediction frame
     *,
+    survey=None, # the `Survey` that records were made of, which knows who was asked what
     strata=False, # True: resamples stay within strata
     n_boot=1000, # resamples
     seed=0, # of the resamples
     alpha=.05, # 1 minus the level of the intervals
 )->pd.DataFrame: # `unanswered` by item, `items_unanswered` by how many; columns as in `COLUMNS`
-    "Missing answers of people and of predictors."
+    """Missing answers of people and of predictors, of what they were asked (item nonresponse:
+    AAPOR 2023, Standard Definitions). Raises ValueError for a respondent not in the survey."""
     a = read_answers(records, strata=strata)
     answers = zip(records['options'][:], records['answer_index'][:], records['answer'][:])
     gave = ~np.array([knows_not(*answer) for answer in answers])
     draws, people = _draws(a, n_boot, seed), _people(a)
     about = dict(task=records['task'][0], level='individual')
-    asked, answered = _asked_and_answered(a, None, gave)
-    rows = _missing_rows({**about, 'predictor': 'human'}, a, people, draws, asked, answered, alpha)
+    has, answered = _asked_and_answered(a, gave)
+    of = dict(a=a, people=people, draws=draws, alpha=alpha)
+    asked, known = _people_asked(records, a, has, survey)
+    rows = _missing_rows({**about, 'predictor': 'human'}, asked=asked, answered=answered,
+        known=known, **of)
     for name, frame in predictions.items():
         f = read_forecast(name, frame, a)
-        asked, answered = _asked_and_answered(a, f, f.ok)
-        rows += _missing_rows({**about, **f.about}, a, people, draws, asked, answered, alpha)
+        _, answered = _asked_and_answered(a, f.ok)
+        rows += _missing_rows({**about, **f.about}, asked=has, answered=answered,
+            known=np.ones(len(a.names), bool), **of)
     return typed_scores(rows)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from ..estimation.bootstrap import resamples
 from ..estimation.design import Design, regression_residuals
 
@@ -43,6 +44,7 @@ class Answers:
     cluster: np.ndarray    # index, (N,)
     stratum: np.ndarray = None # each cluster's stratum, (clusters,), where resamples stay within
     fraction: np.ndarray = None # share of its stratum's clusters that was drawn, (clusters,)
+    alone: np.ndarray = None   # how far draws move a stratum's only cluster; NaN elsewhere
     deviations: np.ndarray = None # of replicate weights, scaled, over weights, (R, respondents)
     df: int = None             # degrees of freedom of replicate weights
     calibrated: Calibrated = None # everyone whose weights met the margins together
@@ -137,7 +139,7 @@ def _strata(f, cluster):
 # %% ../../nbs/records/07_answers.ipynb #f3447cf5
 def _drawn(f, strata):
     "How the people behind records were drawn, with the names that `Answers` has for it."
-    unknown = dict.fromkeys(('stratum', 'fraction', 'deviations', 'df', 'calibrated'))
+    unknown = dict.fromkeys(('stratum', 'fraction', 'alone', 'deviations', 'df', 'calibrated'))
     if isinstance(strata, Design):
         return SimpleNamespace(**unknown | _designed(f, strata))
     person, cluster = _person_numbers(f)
@@ -167,6 +169,8 @@ def _replicate_deviations(design, rows):
     deviations = np.sqrt(design.scales)[:, None]*(factor - 1)
     return dict(deviations=deviations, df=int(np.linalg.matrix_rank(reps, rtol=1e-5)) - 1)
 
+
+# %% ../../nbs/records/07_answers.ipynb #ln001
 def _first_stage(design, row):
     """Clusters, those without a record first, their strata and the fraction of them that was drawn;
     none of it where there are later stages, which errs on the wide side."""
@@ -179,10 +183,21 @@ def _first_stage(design, row):
     if len(design.stages) > 1:    # resamples of the first stage know the later ones as chance alone
         fraction = np.zeros_like(fraction)
     known = dict(cluster=cluster[row], stratum=stratum, fraction=fraction)
+    lonely = stage.size[stratum] == 1
+    if lonely.any():
+        known['alone'] = np.where(lonely, _moves(design, fraction), np.nan)
     if design.margins is not None:
         of = design.margins, design.base, design.weight
         known['calibrated'] = Calibrated(*of, cluster, row)
     return known
+
+# %% ../../nbs/records/07_answers.ipynb #ln003
+def _moves(design, fraction):
+    "How far draws move the weight of a lone cluster, by what its stratum's fraction leaves."
+    if len(design.stages) > 1:    # later stages vary, and are not drawn
+        return np.ones(len(fraction))
+    return np.sqrt(1 - fraction) if design.lonely == 'adjust' else np.zeros(len(fraction))
+
 
 # %% ../../nbs/records/07_answers.ipynb #c008e
 def read_units(
@@ -227,16 +242,66 @@ def cluster_draws(
     n_boot, # draws
     seed, # of the draws
 ): # yields the factor of each cluster's weight, (b, clusters); first the sample itself
-    """`resamples` of the clusters; replicate weights are put together with random signs, so that
-    the draws have their variance."""
+    """`resamples` of the clusters; draws of replicate weights have the variance that those say
+    (Wolter 2007, Introduction to Variance Estimation, sec. 3.3, 4.2 and 5.2)."""
     if a.deviations is None:
+        yield from _cluster_resamples(a, n_boot, seed)
+        return
+    yield np.ones((1, a.deviations.shape[1]))
+    yield _replicate_draws(a.deviations, n_boot, np.random.default_rng(seed))
+
+# %% ../../nbs/records/07_answers.ipynb #ln004
+def _cluster_resamples(a, n_boot, seed):
+    "Factors of clusters drawn within strata; a lone one moves by a random sign."
+    lone = np.zeros(a.cluster.max() + 1, bool) if a.alone is None else ~np.isnan(a.alone)
+    if not lone.any():
         how = dict(stratum=a.stratum, fraction=a.fraction)
-        yield from resamples(a.cluster.max() + 1, n_boot, seed, **how)
+        yield from resamples(len(lone), n_boot, seed, **how)
         return
     rng = np.random.default_rng(seed)
-    yield np.ones((1, a.deviations.shape[1]))
-    signs = rng.choice([-1., 1.], (n_boot, len(a.deviations)))
-    yield 1 + signs @ a.deviations
+    moves = a.alone[lone]
+    stratum = np.unique(a.stratum[~lone], return_inverse=True)[1]
+    how = dict(stratum=stratum, fraction=a.fraction[~lone])
+    for start, draws in enumerate(resamples(max(1, (~lone).sum()), n_boot, rng, **how)):
+        out = np.ones((len(draws), len(lone)))
+        out[:, ~lone] = draws[:, :(~lone).sum()]
+        if start:    # the sample itself comes first
+            out[:, lone] += moves*rng.choice([-1., 1.], (len(draws), lone.sum()))
+        yield out
+
+
+# %% ../../nbs/records/07_answers.ipynb #rw002
+def _replicate_draws(deviations, n_boot, rng):
+    "Factors of the clusters' weights, (n_boot, clusters), none below 0 where that is possible."
+    for ways in _one_by_one, _within_strata:
+        factors = 1 + ways(deviations, n_boot, rng) @ deviations
+        if np.maximum(-factors, 0).mean() < .02:    # which leaves the variance as it is
+            return np.maximum(factors, 0)
+    return 1 + rng.choice([-1., 1.], (n_boot, len(deviations))) @ deviations
+
+def _one_by_one(deviations, n_boot, rng):
+    "One replicate a draw, each as often as the others, so that a draw is a half-sample itself."
+    many = len(deviations)
+    turns = [rng.permutation(many) for _ in range(-(-n_boot//many))]
+    return np.sqrt(many)*np.eye(many)[np.concatenate(turns)[:n_boot]]
+
+
+# %% ../../nbs/records/07_answers.ipynb #rw003
+def _within_strata(deviations, n_boot, rng):
+    """Factors of replicates that each leave out a cluster: the rescaled bootstrap of those of a
+    stratum; a random sign where a stratum has one replicate."""
+    touches = sparse.csr_array(abs(deviations) > 1e-9)
+    of = connected_components(touches @ touches.T, directed=False)[1]
+    size = np.bincount(of)
+    alone = size[of] == 1
+    out = np.empty((n_boot, len(deviations)))
+    out[:, alone] = rng.choice([-1., 1.], (n_boot, alone.sum()))
+    if not alone.all():
+        stratum = np.unique(of[~alone], return_inverse=True)[1]
+        times = np.vstack(list(resamples(len(stratum), n_boot, rng, stratum=stratum)))[1:]
+        out[:, ~alone] = np.sqrt(1 - 1/size[of[~alone]])*(1 - times)
+    return out
+
 
 # %% ../../nbs/records/07_answers.ipynb #7e8b4728
 def cluster_sums(

@@ -9,7 +9,8 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    tables=['overall', 'score_table', 'main_metrics', 'difference_table', 'findings'],
+    tables=['overall', 'score_table', 'main_metrics', 'difference_table', 'findings',
+        'infinite_findings'],
     plots=['plot_scores', 'plot_shares', 'plot_calibration'],
     run_cards=['run_card', 'model_facts'],
     page=['report'],

@@ -32,7 +32,8 @@ from ..evaluation.calibration import corp, plot_reliability, reliability, temper
 from ..evaluation.structure import coefficients, correlations, missing_answers
 from ..evaluation.structure import plot_correlations, variance_ratio, wide_answers
 from ..evaluation.bounds import AGAIN, relative_gain, retest_ceiling, split_half
-from .tables import difference_notes, difference_table, interval_level
+from .tables import difference_notes, difference_table
+from .tables import infinite_findings, interval_level
 from .tables import number_text, overall, score_table, verdict
 from .plots import MODEL, OTHER, draw_dots, plot_scores, plot_shares
 from ..evaluation.table import literal_text
@@ -60,6 +61,7 @@ class Material:
     margin: float = None # largest difference that would not matter
     formula: str = None  # regression to re-estimate
     data: object = None  # what the formula needs beside answers and background
+    survey: object = None # the `Survey`, which knows who was asked what
     min_n: int = 30      # groups with fewer respondents are suppressed
 
     @property
@@ -180,7 +182,15 @@ def _compared(s, name):
             limits = r.ci_low, r.ci_high
             said += f'; {_would_show("a difference", *limits, tests=len(rows))}'
         words.append(f"{verdict(r)} {r.versus} ({'; '.join([said, *difference_notes(r)])})")
-    return f"In {name}, {s.model} is {'; '.join(words)}." if words else ''
+    said = [f"In {name}, {s.model} is {'; '.join(words)}."] if words else []
+    return ' '.join(_infinite(s) + said)
+
+# %% ../../nbs/reporting/05_sections.ipynb #in001
+def _infinite(s):
+    "Of the model's comparisons those that an infinite score decides, in words."
+    rows = s.scores[s.scores.versus.isna() | (s.scores.predictor == s.model)]
+    return infinite_findings(rows)
+
 
 # %% ../../nbs/reporting/05_sections.ipynb #2f79edf0
 def _notes(rows):
@@ -639,7 +649,8 @@ def _correlated(s, how):
 def _missing(s, how):
     "Answers that people and the model left out, as tables."
     one = {s.model: s.all_frames[s.model]}
-    rows = tried(s, 'missing answers', lambda: missing_answers(s.all_records, one, **how))
+    rows = tried(s, 'missing answers', lambda: missing_answers(s.all_records, one,
+        survey=s.survey, **how))
     if rows is None:
         return []
     columns = dict(who='predictor', measure='metric', item='question_id', left_out='group')

@@ -260,7 +260,8 @@ def full_report(
     check_source(survey, records)
     boot = dict(n_boot=n_boot, seed=seed, strata=strata if design is None else design)
     study = _study(records, predictions, train, models, by, failure_rule, boot,
-        validation=validation, margin=margin, formula=formula, data=data, min_n=min_n)
+        validation=validation, margin=margin, formula=formula, data=data, survey=survey,
+        min_n=min_n)
     sections = [*more, *_retest(study, survey), *made_sections(study)]
     _write_numbers(study, sections, folder)
     if paper:

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['overall', 'interval_level', 'difference_notes', 'named_rows', 'number_text', 'score_table', 'main_metrics',
-           'difference_table', 'verdict', 'findings']
+           'difference_table', 'verdict', 'infinite_findings', 'findings']
 
 # %% ../../nbs/reporting/01_tables.ipynb #c002
 import re
+import numpy as np
 import pandas as pd
 from ..metrics.catalogue import METRICS, headline_metrics, is_lower_better
 from ..metrics.catalogue import metric_label, metric_name, shown_metrics
@@ -154,6 +155,37 @@ def verdict(
     better = (row.value < 0) == is_lower_better(row.metric)
     return 'better than' if better else 'worse than'
 
+# %% ../../nbs/reporting/01_tables.ipynb #in002
+def infinite_findings(
+    scores, # frame from `evaluate`
+    metrics=None, # which scores to put in words; default all
+)->list: # sentences
+    "Which of the predictors that were tested against each other have infinite scores."
+    own = overall(scores).drop_duplicates(['metric', 'predictor'])    # there may be two floors
+    own = own.set_index(['metric', 'predictor'])
+    tested = _compared_rows(scores, list(scores.metric.unique()))
+    tested = tested[tested.p_adj.notna()].drop_duplicates(['predictor', 'versus'])
+    names = _known_names(scores, metrics) or METRICS
+    infinite = {m for m, _ in own.index[np.isinf(own.value)]}
+    told = [_infinite_words(own.loc[m], m, r.predictor, r.versus)
+        for m in names if m in infinite for r in tested.itertuples()]
+    return list(filter(None, told))
+
+def _infinite_words(own, metric, one, other):
+    "One predictor's score against another's, where one is infinite or both are; else ''."
+    pair = own.reindex([one, other])
+    at = np.isinf(pair.value)
+    if not at.any() or pair.value.isna().any():
+        return ''
+    why = next((n for n in pair.note[at].iloc[0].split('; ') if 'probability 0' in n), 'infinite')
+    if at.all():
+        return f'In {metric_name(metric)}, {one} and {other} are both infinite ({why}), ' \
+            'which decides nothing.'
+    better = (pair.value[one] < pair.value[other]) == is_lower_better(metric)
+    return f"In {metric_name(metric)}, {one} is infinitely {'better' if better else 'worse'} " \
+        f'than {other} ({why}).'
+
+
 # %% ../../nbs/reporting/01_tables.ipynb #cc4a7152
 def findings(
     scores, # frame from `evaluate`
@@ -163,9 +195,10 @@ def findings(
     to differ' where their test, adjusted, does not show it. What was not tested is not told."""
     rows = _compared_rows(scores, metrics)
     level = interval_level(scores)
-    return [f'{r.predictor} is {verdict(r)} {r.versus} in {metric_name(r.metric)}: '
+    told = [f'{r.predictor} is {verdict(r)} {r.versus} in {metric_name(r.metric)}: '
         f'{r.value:+.3f}, {level} interval {r.ci_low:+.3f} to {r.ci_high:+.3f}{_in_brackets(r)}.'
         for r in rows[rows.p_adj.notna()].itertuples()]
+    return infinite_findings(scores, metrics) + told
 
 def _in_brackets(row):
     notes = difference_notes(row)
