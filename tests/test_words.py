@@ -47,7 +47,8 @@ def test_who_refuses_what_it_would_get_wrong_is_not_simply_better(two):
 
 def test_of_a_users_metric_only_lower_or_higher_is_said(two):
     records, _, _, _, answers = two
-    good = said(records, .6*np.eye(4)[answers.ravel()] + .1)
+    sure = np.linspace(.4, .8, 1200)[:, None]    # not all respondents differ alike
+    good = said(records, sure*np.eye(4)[answers.ravel()] + (1 - sure)/4)
     even = said(records, np.full((1200, 4), .25))
     scores = evaluate(records, dict(even=even, good=good), metrics={'squared_miss': lambda y, q, x: float((1 - q[y])**2)}, **QUICK)
     assert findings(scores, ['squared_miss'])[0].startswith('good is lower than even in squared_miss: -0.4')

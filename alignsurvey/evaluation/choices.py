@@ -485,7 +485,7 @@ def _right_pairs(a, f, question, total, how):
     right = (people[0] + said[0])/2 if counts else said[0]
     if n is None or not np.isfinite(right).all():
         return np.full((how.n_boot, 2*len(right)), np.nan)
-    rng = np.random.default_rng((how.seed, j))
+    rng = np.random.default_rng((how.seed, *str(question).encode()))    # in any order of questions
     def sample():
         return rng.multinomial(n, right/right.sum(), how.n_boot)/n
     return np.c_[sample(), sample() if counts else np.tile(said[0], (how.n_boot, 1))]

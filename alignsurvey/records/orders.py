@@ -57,8 +57,8 @@ def _is_turned(r, seed):
 
 # %% ../../nbs/records/04_orders.ipynb #c029c
 def _shown_in(r, block):
-    "The field whose text shows the options, and where: the only lines that are this block."
-    lines = re.compile(rf'^{re.escape(block)}$', re.M)
+    "The field whose text shows the options, and where: the only lines that end as this block does."
+    lines = re.compile(rf'(?<!\w){re.escape(block)}$', re.M)
     shown = [(f, m) for f in ('input', 'instruction') for m in lines.finditer(r[f] or '')]
     if len(shown) == 1:
         return shown[0]
