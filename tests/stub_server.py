@@ -119,8 +119,9 @@ class Stub:
         if kind is None: self.serve(body)
         a = int(hashlib.sha256(prompt.encode()).hexdigest()[:6], 16)/16**6
         text = 'A' if (a if body['temperature'] == 0 else random.Random(body['seed']).random()) < .6 else 'B'
-        top = [dict(token=t, logprob=math.log(p), bytes=None) for t, p in self.chances(prompt).items()]
-        given = dict(content=[dict(token='A', logprob=top[0]['logprob'], bytes=None, top_logprobs=top)]) if body.get('logprobs') else None
+        chances = self.chances(prompt)
+        top = [dict(token=t, logprob=math.log(p), bytes=None) for t, p in chances.items()]
+        given = dict(content=[dict(token=text, logprob=math.log(chances[text]), bytes=None, top_logprobs=top)]) if body.get('logprobs') else None
         message = dict(role='assistant', content='' if kind == 'filter' else text)
         choice = dict(index=0, finish_reason='content_filter' if kind == 'filter' else 'stop', message=message, logprobs=given)
         return dict(id='1', object='chat.completion', created=0, model=body['model'], choices=[] if kind == 'empty' else [choice],
