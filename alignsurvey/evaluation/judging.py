@@ -253,13 +253,7 @@ def judge(
     """Have turns rated: score is 1 to 5, nan where status is no_turn, no_answer, unparsed or error.
     Raises ValueError at records that are not there or no free turns, or whose terms forbid to send
     them to a judge elsewhere, and ConnectionError where a judge never answers."""
-    judges = ask if isinstance(ask, dict) else {getattr(ask, '__name__', 'judge'): ask}
-    if journal and '<lambda>' in judges:
-        raise ValueError("ask: a journal keeps replies under the judge's name, and a lambda has "
-            "none: give a dict such as {'my judge': ask}")
-    for one in judges.values():
-        if hasattr(one, 'check_terms'):
-            one.check_terms(records)
+    judges = _judges(ask, records, journal)
     turns = _turns(records, predictions, lang)
     questions = _questions(turns, judges, repeats, seed, lang)
     with closing(Journal(journal or ':memory:')) as log, taking_turns(journal):
@@ -268,6 +262,18 @@ def judge(
     for question, given in zip(questions, replies):
         rows.extend(_rows(question, given))
     return pd.DataFrame(rows, columns=JUDGEMENT)
+
+# %% ../../nbs/evaluation/08_judging.ipynb #c017j
+def _judges(ask, records, journal):
+    "Judges by their names. Raises ValueError where one has none, or may not be sent the records."
+    judges = ask if isinstance(ask, dict) else {getattr(ask, '__name__', 'judge'): ask}
+    if journal and '<lambda>' in judges:
+        raise ValueError("ask: a journal keeps replies under the judge's name, and a lambda has "
+            "none: give a dict such as {'my judge': ask}")
+    for one in judges.values():
+        if hasattr(one, 'check_terms'):
+            one.check_terms(records)
+    return judges
 
 # %% ../../nbs/evaluation/08_judging.ipynb #09a21377
 def _turns(records, predictions, lang):

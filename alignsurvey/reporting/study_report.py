@@ -229,6 +229,12 @@ def _write_numbers(s, sections, folder):
         for name, table in section.tables:
             write_sheet(named_rows(table), numbers/f'table_{name}.csv')
 
+# %% ../../nbs/reporting/06_study_report.ipynb #f009b
+def _check_free(folder, overwrite):
+    "Raises FileExistsError where files would be lost that may be the user's own."
+    for name in ('report.html', 'scores.csv', 'numbers'):
+        no_overwrite(folder/name, overwrite)
+
 # %% ../../nbs/reporting/06_study_report.ipynb #c023
 def full_report(
     records, # individual test records with options
@@ -255,8 +261,7 @@ def full_report(
     """Write the full report. Raises FileExistsError, or ValueError for records of groups, names
     without predictions, and what `evaluate` refuses."""
     folder = Path(folder)
-    for name in ('report.html', 'scores.csv', 'numbers'):
-        no_overwrite(folder/name, overwrite)
+    _check_free(folder, overwrite)
     check_source(survey, records)
     boot = dict(n_boot=n_boot, seed=seed, strata=strata if design is None else design)
     study = _study(records, predictions, train, models, by, failure_rule, boot,
