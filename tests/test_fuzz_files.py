@@ -48,10 +48,10 @@ CELLS = st.one_of(st.integers(-5, 40), st.sampled_from(['', 'NA', 'null', 'a', '
 
 
 def spelled(cells):
-    "Codes by value where all cells of a column are numbers and none begins as 007 does, as they stand elsewhere; blanks are none."
+    "Codes by value where all cells of a column are numbers and none is written as 007 or 1e3 are, as they stand elsewhere; blanks are none."
     filled = [c for c in cells if c.strip()]
     try:
-        if '007' in filled:
+        if {'007', '1e3'} & set(filled):
             raise ValueError
         return Counter(f'{float(c):g}' for c in filled)
     except ValueError:

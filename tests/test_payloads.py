@@ -89,7 +89,7 @@ def hostile_survey(folder):
     "A survey whose description is made of payloads."
     about = {k: f'{k} {p}' for k, p in zip(('title', 'citation', 'terms', 'notes', 'source', 'country'), PAYLOADS)}
     items = {'q0': dict(question={'en': PAYLOADS[1]}, options={0: 'no', 1: 'yes'}, scale='nominal')}
-    spec = dict(about, id='toy', year=2020, items=items)
+    spec = dict(about, id=PAYLOADS[0], year=2020, items=items)
     (folder/'codebook.yaml').write_text(yaml.safe_dump(spec), encoding='utf-8')
     (folder/'data.csv').write_text('id,q0\na,0\nb,1\n', encoding='utf-8')
     return Survey.load(folder/'data.csv', codebook=folder/'codebook.yaml')

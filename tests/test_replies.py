@@ -33,7 +33,7 @@ def test_corpus(case):
 def test_corpus_is_large_and_mixed():
     assert len(CORPUS) >= 250 and sum(c['lang'] == 'zh' for c in CORPUS) >= 60 and sum(c['status'] != 'ok' for c in CORPUS) >= 80
     assert {c['task'] for c in CORPUS} == {'role', 'interview', 'stance', 'response'} and {c.get('answer_form') for c in CORPUS} >= set(SHARE_FORMS)
-    of_numbers = {'no_number', 'out_of_range'}    # test_numbers has their cases
+    of_numbers = {'no_number', 'out_of_range', 'other_text'}    # test_numbers and test_attacked have their cases
     assert {c['why'] for c in CORPUS} == {None, *WHY} - of_numbers    # every other reason has a case
     assert all(c['status'] == (WHY[c['why']][0] if c['why'] else 'ok') for c in CORPUS)
     assert not [c for c, n in Counter((c['reply'], json.dumps([c['task'], c.get('question_id'), c['options'], c['rule']])) for c in CORPUS).items() if n > 1]
