@@ -184,7 +184,7 @@ def test_an_infinite_log_score_is_said_and_spoils_no_other_metric():
     said.at[0, 'probs'] = [0. if i == RECORDS[0]['answer_index'] else 1/(k - 1) for i in range(k)]
     t = evaluate(RECORDS, dict(zero=said, plain=SAID), **QUICK)
     row = overall(t, 'zero').loc['log_score']
-    assert np.isinf(row.value) and np.isnan(row.ci_low) and row.note.endswith('infinite: probability 0 at an answer')
+    assert np.isinf(row.value) and np.isnan(row.ci_low) and row.note == '1 of 120 answers foretold with probability 0; infinite: probability 0 at an answer'
     assert 'log_score' not in overall(t, 'plain', 'zero').index and np.isfinite(overall(t, 'plain', 'zero').value['brier'])
 
 def test_choices_have_the_floor_of_counted_shares():

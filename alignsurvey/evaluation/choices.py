@@ -193,7 +193,6 @@ def _as_shares(means):
     pairs = np.maximum(means.reshape(len(means), 2, -1), 0)
     return (pairs/pairs.sum(2, keepdims=True)).reshape(means.shape)
 
-
 # %% ../../nbs/evaluation/04_choices.ipynb #c016bs1
 def _with_mean(each):
     "Values by question, and under None their mean over the questions that a draw has."
@@ -370,7 +369,6 @@ def _impossible(m, a, f, own):
     used = f.used[m.over] & (a.weight > 0)
     missed = used & (f.q[np.arange(len(a.y)), a.y] == 0)
     return f'{missed.sum():,} of {used.sum():,} answers foretold with probability 0'
-
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030s0
 def _how_counted(m, f):

@@ -64,7 +64,6 @@ def aggregate(
     frame.attrs['note'] = _lost(f, members)
     return frame
 
-
 # %% ../../nbs/evaluation/02_groups.ipynb #c009s0
 def _members(group, a, people):
     "Item of a group record, and places of its members' records."
@@ -75,7 +74,6 @@ def _members(group, a, people):
     j = a.names.index(group['question_id'])
     inside = (people[list(by)] == pd.Series(by)).all(axis=1)
     return j, np.flatnonzero(inside & (a.item == j) & (a.weight > 0))
-
 
 # %% ../../nbs/evaluation/02_groups.ipynb #fl001
 def _mean_shares(group, a, f, at):
@@ -93,7 +91,6 @@ def _lost(f, members):
         return ''
     how = 'given equal probabilities' if f.about['failure_rule'] == 'uniform' else 'left out'
     return f"{failed:,} of {members.sum():,} members' predictions failed: {how}"
-
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c011
 def _check_groups(records, min_n):
@@ -264,7 +261,6 @@ def _mean_together(each, who):
     centre = mean[1:].mean()
     return np.r_[mean[0], centre + (mean[1:] - centre)*max(1, together/own)]
 
-
 # %% ../../nbs/evaluation/02_groups.ipynb #xc001
 def _spread_together(spread, who):
     """Standard error of a sum: groups of one crossing are of other people and independent, their
@@ -280,7 +276,6 @@ def _owner(inner, outer):
     owner = np.zeros(inner.max() + 1, int)
     owner[inner] = outer
     return owner
-
 
 # %% ../../nbs/evaluation/02_groups.ipynb #846c731d
 class _Behind:
@@ -303,7 +298,6 @@ def _with_fewest(source, crossing, n):
     order = np.lexsort((np.bincount(crossing, n)[crossing], source))
     first = np.unique(source[order], return_index=True)[1]
     return np.isin(crossing, crossing[order][first])
-
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c014rc
 def _reaching_chance(row, chance, behind, alpha):
@@ -387,7 +381,6 @@ def _failed_row(frame, about, n):
     if 'failed' in frame:
         failed = failed.where(failed > 0, frame.failed.fillna(0))
     return {**about, 'metric': 'failed', 'value': failed.mean(), 'n': n}
-
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c016ss1
 def _about(name, frame, failure_rule):
@@ -577,4 +570,3 @@ def _whose(records):
 def _sorted_items(groups):
     "What makes a group; variables that it says nothing of have no part in it."
     return sorted((k, v) for k, v in (groups or {}).items() if v is not None)
-

@@ -197,7 +197,8 @@ def declared_design(
     survey, # `Survey` that the records were made from, or None
     records, # those that are scored
 ): # `Design` for `evaluate`; None for groups, or where the codebook declares nothing more
-    "What a codebook declares of draws and weights. Raises ValueError as `Survey.design` does."
+    """What a codebook declares of draws and weights. Raises ValueError as `Survey.design` and
+    `check_source` do."""
     individual = 'level' not in records.column_names or records['level'][0] == 'individual'
     check_source(survey, records)
     if survey is None or not survey.codebook.variance or not individual:

@@ -235,7 +235,6 @@ def _floor_rows(m, sums, q_from, positions, alpha):
         yield {**row, 'predictor': 'noise floor', 'q_from': q_from, 'value': d[0], 'ci_low': low,
             'ci_high': high, 'note': 'what sampling these respondents alone gives'}
 
-
 # %% ../../nbs/evaluation/16_streaming.ipynb #c020dr
 def _difference_rows(m, sums, about, versus, positions, alpha):
     "Rows of one predictor minus another, on records that both answered."

@@ -521,7 +521,6 @@ def _asked_and_answered(a, gave):
     answered[who, a.item] = gave
     return asked, answered
 
-
 # %% ../../nbs/evaluation/11_structure.ipynb #ak001
 def _people_asked(records, a, has, survey):
     """Which items people were asked, (respondents, items), and of which items that is known: those
@@ -540,7 +539,6 @@ def _people_asked(records, a, has, survey):
             asked[:, j] |= coded(survey, item)[1][row[first]] != 'not_asked'
             known[j] = True
     return asked, known
-
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c025a
 def _missing_rows(about, a, people, draws, asked, answered, alpha, known):
@@ -579,7 +577,6 @@ def _of_items(known):
         return None
     return (f'{known.sum()} of {len(known)} items: of the others not everybody has a record, and '
         'records do not say who was asked')
-
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c025b
 def missing_answers(

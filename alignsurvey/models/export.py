@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from .embedded import EMBEDDED
-from .loading import LM, adapter_folder, load_model, lora_config
+from .loading import LM, adapter_folder, load_model, adapter_config
 from .adapters import adapter_hash, read_card
 from ..files.writing import write_json
 
@@ -140,7 +140,7 @@ def export_lora(
     was trained with offsets, or where `out` is what it is made from; FileExistsError where `out` is
     not empty, or holds what is no model."""
     source = _folder_to_serve(lm)
-    config = {**lora_config(source), 'base_model_name_or_path': public_name(lm.name)}
+    config = {**adapter_config(source), 'base_model_name_or_path': public_name(lm.name)}
     with new_folder(out, overwrite, sources=[source, lm.name]) as new:
         shutil.copy(source/'adapter_model.safetensors', new)
         (new/'adapter_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
@@ -177,7 +177,7 @@ def serve_command(
     if not (folder/'adapter_config.json').exists():
         raise FileNotFoundError(f"{folder}: holds neither a model nor an adapter: "
             "write it with merge(…) or export_lora(…)")
-    config = lora_config(folder)
+    config = adapter_config(folder)
     base = base or config['base_model_name_or_path']
     return shlex.join(['vllm', 'serve', str(base), '--enable-lora', '--max-lora-rank',
         str(_rank_for(config['r'])), '--lora-modules', f'{name}={folder}'])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'random_kept', 'quick_products', 'product_error',
            'weights_hash', 'same_base', 'tokenizer_hash', 'load_model', 'adapter_folder', 'adapter_files',
-           'lora_config']
+           'adapter_config']
 
 # %% ../../nbs/models/03_loading.ipynb #c002
 import dataclasses
@@ -308,7 +308,7 @@ def _with_adapter(lm, adapter):
     from peft import PeftModel
     path = adapter_folder(adapter)
     _check_adapter(lm, adapter, path)
-    lora_config(path)
+    adapter_config(path)
     if (path/'merged').exists():
         before = _with_adapter(lm, path/'merged')
         lm = dataclasses.replace(before, model=before.model.merge_and_unload(), adapter=None)
@@ -346,7 +346,7 @@ def _check_adapter(lm, adapter, path):
             f"not on {lm.name} (weights {lm.base_hash}): load that base")
 
 # %% ../../nbs/models/03_loading.ipynb #b3e00018c
-def lora_config(
+def adapter_config(
     folder, # of an adapter
 )->dict: # its adapter_config.json
     "How an adapter is made. Raises ValueError naming a field that is not that of a LoRA adapter."

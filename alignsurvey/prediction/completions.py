@@ -54,7 +54,7 @@ def option_mass(
         taken = step['token']
         if _UNREADABLE in taken:
             return np.zeros((2, len(texts)))
-        listed = {token: p*listed for token, listed in _listed(step).items()}
+        listed = {token: p*share for token, share in _listed(step).items()}
         # a blank tells nothing
         reached = {t: _reached(said + t, texts) for t in listed if (said + t).strip()}
         _share_out(mass, left, possible, taken, listed, reached, p)

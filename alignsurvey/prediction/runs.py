@@ -265,7 +265,7 @@ def _is_finished(part):
     "Whether the run that a part's journal began last is the one whose predictions were written."
     if not _card_path(part).exists():
         return False
-    with closing(Journal(part)) as log:
+    with closing(Journal(part, only_read=True)) as log:
         return read_run_card(part).get('run') == list(log.runs())[-1]
 
 # %% ../../nbs/prediction/09_runs.ipynb #c014b-1

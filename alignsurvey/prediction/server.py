@@ -141,9 +141,13 @@ def most_written(
     body, # of a request
 )->int: # tokens; None where there is no limit
     "How many tokens its replies may have, by the largest limit that is sent."
-    sent = {**body, **(body.get('extra_body') or {})}
+    sent = _fields(body)
     limits = [sent[name] for name in _LIMITS if sent.get(name)]
     return max(limits)*(sent.get('n') or 1) if limits else None
+
+def _fields(body):
+    "All that a request says, what is sent beside the client's own fields too."
+    return {**body, **(body.get('extra_body') or {})}
 
 _LIMITS = ('max_tokens', 'max_completion_tokens')    # some models insist on the newer name
 
@@ -223,7 +227,7 @@ async def _probe(server):
 def _with_options(server, body):
     """A request with the server's own options, which go first; None takes a field away. A limit
     among them takes the place of ours."""
-    given = server.options | (server.options.get('extra_body') or {})
+    given = _fields(server.options)
     if any(given.get(name) for name in _LIMITS):
         body = {k: v for k, v in body.items() if k not in _LIMITS}
     return {k: v for k, v in (body | server.options).items() if v is not None}
@@ -268,7 +272,7 @@ _DRAWN = dict(
 
 def _check_draws(server):
     "Raises ValueError at an option that draws differently from what the run's card says."
-    given = server.options | (server.options.get('extra_body') or {})
+    given = _fields(server.options)
     for name, why in _DRAWN.items():
         if given.get(name) is not None:
             raise ValueError(f"connect was given {name}={given[name]!r}, and with "

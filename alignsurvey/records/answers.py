@@ -169,7 +169,6 @@ def _replicate_deviations(design, rows):
     deviations = np.sqrt(design.scales)[:, None]*(factor - 1)
     return dict(deviations=deviations, df=int(np.linalg.matrix_rank(reps, rtol=1e-5)) - 1)
 
-
 # %% ../../nbs/records/07_answers.ipynb #ln001
 def _first_stage(design, row):
     """Clusters, those without a record first, their strata and the fraction of them that was drawn;
@@ -197,7 +196,6 @@ def _moves(design, fraction):
     if len(design.stages) > 1:    # later stages vary, and are not drawn
         return np.ones(len(fraction))
     return np.sqrt(1 - fraction) if design.lonely == 'adjust' else np.zeros(len(fraction))
-
 
 # %% ../../nbs/records/07_answers.ipynb #c008e
 def read_units(
@@ -269,7 +267,6 @@ def _cluster_resamples(a, n_boot, seed):
             out[:, lone] += moves*rng.choice([-1., 1.], (len(draws), lone.sum()))
         yield out
 
-
 # %% ../../nbs/records/07_answers.ipynb #rw002
 def _replicate_draws(deviations, n_boot, rng):
     "Factors of the clusters' weights, (n_boot, clusters), none below 0 where that is possible."
@@ -284,7 +281,6 @@ def _one_by_one(deviations, n_boot, rng):
     many = len(deviations)
     turns = [rng.permutation(many) for _ in range(-(-n_boot//many))]
     return np.sqrt(many)*np.eye(many)[np.concatenate(turns)[:n_boot]]
-
 
 # %% ../../nbs/records/07_answers.ipynb #rw003
 def _within_strata(deviations, n_boot, rng):
@@ -301,7 +297,6 @@ def _within_strata(deviations, n_boot, rng):
         times = np.vstack(list(resamples(len(stratum), n_boot, rng, stratum=stratum)))[1:]
         out[:, ~alone] = np.sqrt(1 - 1/size[of[~alone]])*(1 - times)
     return out
-
 
 # %% ../../nbs/records/07_answers.ipynb #7e8b4728
 def cluster_sums(

@@ -191,7 +191,6 @@ def _infinite(s):
     rows = s.scores[s.scores.versus.isna() | (s.scores.predictor == s.model)]
     return infinite_findings(rows)
 
-
 # %% ../../nbs/reporting/05_sections.ipynb #2f79edf0
 def _notes(rows):
     "What is noted of predictors, each note once; how many records baselines saw is told elsewhere."

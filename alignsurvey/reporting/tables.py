@@ -185,7 +185,6 @@ def _infinite_words(own, metric, one, other):
     return f"In {metric_name(metric)}, {one} is infinitely {'better' if better else 'worse'} " \
         f'than {other} ({why}).'
 
-
 # %% ../../nbs/reporting/01_tables.ipynb #cc4a7152
 def findings(
     scores, # frame from `evaluate`

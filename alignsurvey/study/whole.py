@@ -39,7 +39,7 @@ def plan(
 def _tell_all(study):
     "Warn where more respondents are to be drawn than there are."
     asked, there = study.settings['sample'], len(study.survey)
-    if asked != _drawn(study) and asked > there:
+    if asked is not None and asked > there:
         warnings.warn(f"{study.path.name}: sample is {asked:,}, and the survey has {there:,} "
             "respondents: all are taken")
 
