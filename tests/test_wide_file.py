@@ -100,6 +100,31 @@ def test_a_person_looks_at_25_cells_at_most(wide, book):
     assert 0 < count_decisions(draft) and count_decisions(draft) + added <= 25, draft.doubts
 
 
+# Seconds of the keystroke-level model (Card, Moran & Newell 1980, doi 10.1145/358886.358895): a key of a person who is no typist, pointing, hands from mouse to keys and back, making up one's mind.
+KEY, POINT, HOME, THINK = .28, 1.1, .4, 1.35
+WORDS_A_SECOND = 238/60    # read silently (Brysbaert 2019, doi 10.1016/j.jml.2019.104047)
+
+
+def seconds_of_a_cell(read, typed):
+    "A row is read and thought about, its cell pointed at, typed into and left."
+    return len(read.split())/WORDS_A_SECOND + THINK + POINT + 2*HOME + KEY*(len(typed) + 1)
+
+
+def test_a_persons_decisions_take_ten_minutes_at_most(wide, book, tmp_path):
+    "By that model, each cell typed by hand and none copied down. Nobody was timed; who reads all rows of the sheet as well needs longer."
+    draft, done = book
+    draft.save(tmp_path/'wide.xlsx')
+    rows = pd.read_excel(tmp_path/'wide.xlsx', sheet_name='questions', dtype=str).fillna('')
+    text = dict(zip(rows.name, rows.agg(' '.join, axis=1)))
+    doubtful = [seconds_of_a_cell(text[name], text[name]) for name in draft.doubts]
+    added = [seconds_of_a_cell(text[name], 'vote: 1, 2, 3') for name, q in done.items.items() if q != draft.items[name]]
+    assert len(doubtful) >= 2 and len(added) == 20
+    minutes = (sum(doubtful) + sum(added))/60
+    every_row = sum(len(t.split()) for t in text.values())/WORDS_A_SECOND/60
+    print(f'{minutes:.1f} minutes; {every_row:.1f} more to read every row once')
+    assert 1 < minutes <= 10
+
+
 def test_columns_are_in_their_roles(wide, book):
     draft, _ = book
     assert draft.design == dict(respondent_id='respid', weight='weight_main', stratum='stratum', psu='psu')
