@@ -1194,6 +1194,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                              'alignsurvey/evaluation/table.py'),
                                               'alignsurvey.evaluation.table.read_scores': ( 'evaluation/table.html#read_scores',
                                                                                             'alignsurvey/evaluation/table.py'),
+                                              'alignsurvey.evaluation.table.rivals_of': ( 'evaluation/table.html#rivals_of',
+                                                                                          'alignsurvey/evaluation/table.py'),
                                               'alignsurvey.evaluation.table.typed_scores': ( 'evaluation/table.html#typed_scores',
                                                                                              'alignsurvey/evaluation/table.py'),
                                               'alignsurvey.evaluation.table.within_limits': ( 'evaluation/table.html#within_limits',

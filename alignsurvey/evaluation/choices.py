@@ -21,7 +21,7 @@ from ..records.answers import read_answers
 from ..prediction.forecasts import read_forecast, used_by_both
 from ..prediction.baselines import baseline_predictions
 from .table import Resampling, both_answered, checked_versus, holm_within
-from .table import typed_scores, within_limits
+from .table import rivals_of, typed_scores, within_limits
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c014
 _Part = namedtuple('_Part', 'rows weight x')    # records, their weights (n,), contributions (n, F)
@@ -745,10 +745,9 @@ def _metric_rows(a, forecasts, metrics, versus, models, how):
         if not used.all():    # its distances are of fewer people, whom chance moves further
             floor = noise_floor_draws(a, metrics, counts, how.n_boot, how.seed, used)
         rows += _own_rows(a, f, own[name].values, floor, how.alpha)
-        for other in versus:
-            if other != name:
-                test = not models.isdisjoint((name, other))
-                rows += _difference_rows(a, f, forecasts[other], own, draws_of, how.alpha, test)
+        for other in rivals_of(name, versus):
+            test = not models.isdisjoint((name, other))
+            rows += _difference_rows(a, f, forecasts[other], own, draws_of, how.alpha, test)
         rows += _above_rows(a, f, own[name], floor, how, name in models)
     for q_from, floor in floors.items():
         rows += _floor_rows(a, q_from, floor, how.alpha)

@@ -16,7 +16,8 @@ from ..records.answers import cluster_draws, read_units, units_behind
 from ..tasks.registry import get_task, option_of, parse_answer
 from ..prediction.forecasts import check_predictions, check_rule
 from ..metrics.catalogue import METRICS
-from .table import Resampling, both_answered, checked_versus, typed_scores
+from .table import Resampling, both_answered, checked_versus, rivals_of
+from .table import typed_scores
 from .table import within_limits
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #c007
@@ -240,9 +241,7 @@ def _differences(scored, versus, metrics, sample):
     pairs = []
     for m in metrics:
         for name, (about, x) in scored.items():
-            for other in versus:
-                if other == name:
-                    continue
+            for other in rivals_of(name, versus):
                 gap = (x[m] - scored[other][1][m]).to_numpy(float)
                 note = both_answered(~np.isnan(gap)) or None
                 pairs.append(({**about, 'metric': m, 'versus': other, 'note': note}, gap))

@@ -17,7 +17,8 @@ from ..estimation.partial_pooling import cell_shares, multilevel_counts
 from ..estimation.tests import holm
 from ..records.answers import read_answers
 from ..prediction.forecasts import check_predictions, check_rule, read_forecast
-from .table import Resampling, checked_versus, typed_scores, within_limits
+from .table import Resampling, checked_versus, rivals_of, typed_scores
+from .table import within_limits
 
 # %% ../../nbs/evaluation/02_groups.ipynb #c007x1
 _FROM = dict(score='group_prompt', verbalize='stated', sample='counts')
@@ -335,7 +336,7 @@ def _metric_rows(metric, items, draws, about, who, n, alpha):
 def _pairs(names, versus, models):
     "Every predictor with each of `versus`, and whether a model is among the two."
     return [(name, other, not models.isdisjoint((name, other)))
-        for name in names for other in versus if name != other]
+        for name in names for other in rivals_of(name, versus)]
 
 def _difference_rows(metric, draws, about, pairs, line_of, who, n, alpha):
     """Paired differences of one distance on groups that both answered, with Holm's adjustment over

@@ -94,8 +94,8 @@ def blend_gain(
     kept, # column of the predictor that the blend is compared with
     seed=0, # of the parts
 )->dict: # difference in log score (below 0: the blend is better), ci_low, ci_high
-    """What a blend adds to one of its predictors, for respondents who did not weigh it; a linearised
-    variance over clusters. Raises ValueError where there are fewer than two clusters."""
+    """What a blend adds to one of its predictors, among respondents who did not weigh it, with a
+    linearised variance over clusters. Raises ValueError where all answers are of one cluster."""
     many = cluster.max() + 1
     if many < 2:
         raise ValueError("all answers are of one cluster: validate on two respondents or more")

@@ -17,7 +17,7 @@ from ..estimation.bootstrap import share_interval, standard_error, t_interval
 from ..estimation.bootstrap import wider_draws
 from .choices import line_draws, metric_draws, metric_totals
 from .scoring import known_choices, only_rows
-from .table import checked_versus, holm_within, typed_scores
+from .table import checked_versus, holm_within, rivals_of, typed_scores
 from ..metrics.catalogue import known_metrics
 from ..prediction.forecasts import read_forecast
 from ..prediction.partitions import list_partitions, read_partition
@@ -64,7 +64,8 @@ class _Scored:
     "What partitions come to: sums of each predictor, and of it and another where both answered."
     def __init__(self, names, versus):
         self.own = {name: _Sums() for name in names}
-        self.pairs = {(x, y): (_Sums(), _Sums()) for x in names for y in versus if x != y}
+        self.pairs = {(x, y): (_Sums(), _Sums()) for x in names
+            for y in rivals_of(x, versus)}
         self.about, self.items, self.ids = {}, {}, []
     def add(self, path, a, forecasts, draws):
         "One partition; `draws()` gives its draws anew."
