@@ -11,7 +11,7 @@ from alignsurvey.training.cost import estimate_training
 from alignsurvey.models.adapters import adapter_hash, lineage
 from alignsurvey.training.batches import collate_answers, collate_shared, tokenised
 from alignsurvey.training.losses import part_loss
-from alignsurvey.training.recipe import make_recipe
+from alignsurvey.training.recipe import fitting_recipe, make_recipe
 from alignsurvey.models.loading import load_model
 from alignsurvey.models.scoring import option_logprobs
 from alignsurvey.prediction.elicitation import predict
@@ -440,6 +440,13 @@ def test_a_full_disk(base, small_disk):
 
 
 AUTO = {**SMALL, 'lr': 'auto', 'epochs': 6}
+
+
+def test_a_run_that_can_hardly_learn_says_what_fits(base, tmp_path, capsys):
+    for name, more, is_told in (('few', {}, True), ('fitting', fitting_recipe(32, 12), False)):
+        sft(load_model(base), people(), tmp_path/name, **dict(loss='option', epochs=1, batch=64, micro=2) | more)
+        assert ('few steps at a small rate (1 at 0.0001): what fits a model of this width and 12 records is lr=0.01, batch=8'
+            in capsys.readouterr().out) == is_told
 
 
 def test_a_learning_rate_is_found_in_the_run(base, tmp_path, capsys):

@@ -11,7 +11,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     processes=['launch_config'],
     losses=['Loss', 'LOSSES', 'option_loss', 'distribution_loss'],
-    recipe=['Recipe', 'make_recipe', 'STAGES'],
+    recipe=['Recipe', 'make_recipe', 'fitting_recipe', 'STAGES'],
     cost=['estimate_training'],
     rival=['share_scores', 'beside_shares'],
     trainer=['sft', 'learning_rates', 'loss_curve']))

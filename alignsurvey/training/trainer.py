@@ -31,6 +31,7 @@ from .processes import first_alone, in_shares, meet, place, rows_at_a_time
 from .processes import unsharded
 from .checkpoints import claim_folder, disk_may_fill, watch, written_beside
 from .losses import LOSSES, needs_offset
+from .recipe import fitting_recipe
 from .batches import RespondentOrder, collate_shared, layout_of, part_plan
 from .batches import respondents_of, tokenised
 from .rival import beside_shares, rival_line, share_scores, standing
@@ -458,6 +459,19 @@ def _say_what_it_takes(trainer, run):
         steps=trainer.args.max_steps, few=5)
     if trainer.is_world_process_zero():
         print(training_line(run.card['fit']))
+        _say_what_fits(run)
+
+def _say_what_fits(run):
+    "A sentence where a run ends before it can have learned much."
+    recipe, n = run.recipe, len(run.rows)
+    hidden = getattr(run.lm.model.config.get_text_config(), 'hidden_size', None)
+    steps = math.ceil(n/recipe.batch*recipe.epochs)
+    if hidden is None or steps >= 60:
+        return
+    fit = fitting_recipe(hidden, n)
+    if recipe.lr < fit['lr']/3:
+        print(f"few steps at a small rate ({steps} at {recipe.lr:g}): what fits a model of this "
+            f"width and {n:,} records is lr={fit['lr']:g}, batch={fit['batch']} (fitting_recipe)")
 
 # %% ../../nbs/training/07_trainer.ipynb #c017
 def _write(trainer, run, whole):
