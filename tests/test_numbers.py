@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import energy_distance
 
 from alignsurvey.all import Survey, TASKS, evaluate, load_model, predict, score_table
@@ -196,3 +197,14 @@ def test_a_primary_metric_is_one_of_the_items_before_anything_is_asked(task, met
     for do in study.plan, study.run:
         with pytest.raises(FileFault, match=said): do()
     assert not (tmp_path/'answers').exists()
+
+
+def test_an_answer_in_numbers_can_be_told_with_the_background(tmp_path):
+    frame = pd.DataFrame(dict(id=[1, 2, 3], warm=[85, np.nan, 0], party=[1, 2, 1]))
+    frame.to_csv(tmp_path/'x.csv', index=False)
+    items = dict(warm=dict(question=dict(en='How warm do you feel?'), scale='numeric', range=[0, 100]),
+        party=dict(question=dict(en='Which party?'), scale='nominal', options={1: 'Left', 2: 'Right'}))
+    (tmp_path/'x.yaml').write_text(yaml.safe_dump(dict(id='x', respondent_id='id', items=items)), encoding='utf-8')
+    records = Survey.load(tmp_path/'x.csv', codebook=tmp_path/'x.yaml').records('response', items=['party'], variables=['warm'], verbose=False)
+    lines = {r['respondent_id']: [line for line in r['instruction'].splitlines() if line.startswith('How warm')] for r in records}
+    assert lines == {'1': ['How warm do you feel? 85'], '2': [], '3': ['How warm do you feel? 0']}

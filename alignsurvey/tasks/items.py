@@ -140,8 +140,8 @@ def with_told(
     survey, # a `Survey`
     names, # of items; none: the survey as it is
 ): # a `Survey`, these items in its background
-    """A survey that tells each respondent's own answers to some items. Raises ValueError at an item
-    without options, or one that is part of a set."""
+    """A survey that tells each respondent's own answers to some items. Raises ValueError at an
+    item in respondents' own words, or one that is part of a set."""
     if not names:
         return survey
     book = survey.codebook
@@ -158,7 +158,7 @@ def _check_told(book, name):
     if kinds:
         raise ValueError(f"{book.path}: item {name!r} is part of a set ({kinds[0]}): "
             "tell answers to items that stand alone")
-    if not labels(book.items[name]):
+    if book.items[name].scale == 'open':
         raise ValueError(f"{book.path}: item {name!r} is {_without_options(book.items[name])}")
 
 # %% ../../nbs/tasks/02_items.ipynb #i013
