@@ -2034,6 +2034,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                               'alignsurvey/prediction/batch_api.py'),
                                                   'alignsurvey.prediction.batch_api._find_lost': ( 'prediction/batch_api.html#_find_lost',
                                                                                                    'alignsurvey/prediction/batch_api.py'),
+                                                  'alignsurvey.prediction.batch_api._kept_lines': ( 'prediction/batch_api.html#_kept_lines',
+                                                                                                    'alignsurvey/prediction/batch_api.py'),
                                                   'alignsurvey.prediction.batch_api._line': ( 'prediction/batch_api.html#_line',
                                                                                               'alignsurvey/prediction/batch_api.py'),
                                                   'alignsurvey.prediction.batch_api._lines': ( 'prediction/batch_api.html#_lines',

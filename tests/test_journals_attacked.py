@@ -182,7 +182,7 @@ def test_a_damaged_journal_is_not_a_full_disk(what, tmp_path):
 class Provider(http.server.BaseHTTPRequestHandler):
     "A provider of batches with its own words for how far one is; its files of requests may be gone."
     protocol_version = 'HTTP/1.1'
-    states, gone, files, looks = ('completed',), False, [], {}
+    states, gone, lost, files, looks = ('completed',), False, (), [], {}
     def give(self, body, status=200):
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
@@ -204,7 +204,7 @@ class Provider(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if found := re.search(r'/batches/b(\d+)', self.path): return self.give(self.submission(int(found[1])))
         kind, i = re.search(r'/files/(f|out)(\d+)/content', self.path).groups()
-        if kind == 'f' and self.gone: return self.give(dict(error=dict(message='No such File object')), 404)
+        if kind == 'f' and self.gone or kind == 'out' and int(i) in self.lost: return self.give(dict(error=dict(message='No such File object')), 404)
         self.give('\n'.join(json.dumps(dict(custom_id=key, response=dict(status_code=200, body=FINE))) for key in self.files[int(i)]))
     def log_message(self, *_): pass
 
@@ -241,6 +241,13 @@ def test_a_batch_whose_keys_an_earlier_version_did_not_note_is_taken_too(provide
     with monkeypatch.context() as m:
         m.setattr(Journal, 'submit', lambda *_: None)
         assert list(by_file(provider, tmp_path/'j.sqlite').status) == ['ok']*3 and len(provider.files) == 1
+
+
+def test_replies_that_a_provider_has_deleted_are_errors_and_are_asked_for_again(provider, tmp_path, capsys):
+    provider.lost = (0,)
+    assert list(by_file(provider, tmp_path/'j.sqlite').status) == ['error']*3
+    assert 'keeps the replies of batch b0 no longer: what it answered there is lost' in capsys.readouterr().out
+    assert list(by_file(provider, tmp_path/'j.sqlite').status) == ['ok']*3 and len(provider.files) == 2
 
 
 # --- what is spent

@@ -206,7 +206,9 @@ def _take(server, submission, records, row_of, elicitation, log, run):
     held = log.submitted(submission.id) or _asked_in(server, submission.input_file_id)
     silent = set(held)
     files = [f for f in (submission.output_file_id, submission.error_file_id) if f]
-    lines = chain.from_iterable(_lines(server, file) for file in files)
+    gone = (f'the provider keeps the replies of batch {submission.id} no longer: what it answered '
+        'there is lost, and counts as errors; the same call asks for it again, and is charged')
+    lines = chain.from_iterable(_kept_lines(server, file, gone) for file in files)
     ours = ((key, line) for key, line in lines if key in row_of)
     while some := dict(islice(ours, 1000)):
         answers, failures = {}, {}
@@ -226,12 +228,17 @@ def _take(server, submission, records, row_of, elicitation, log, run):
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28ed-1
 def _asked_in(server, file):
     "Keys of a provider's file of requests; none where it keeps the file no longer."
+    return {key for key, _ in _kept_lines(server, file)}
+
+def _kept_lines(server, file, gone=''):
+    "Lines of a provider's file; none where it keeps the file no longer, and what is then said."
     try:
-        return {key for key, _ in _lines(server, file)}
+        yield from _lines(server, file)
     except Fault as fault:
         if fault.why not in ('http_404', 'http_410'):
             raise
-        return set()
+        if gone:
+            print(gone)
 
 def _lines(server, file):
     """Key and line of each request or reply in a provider's file; a line that can't be read is
