@@ -15,7 +15,7 @@ from .predictions import draw_keys
 from .completions import Fault, as_fault, as_prediction
 from .completions import is_filtered, read_completion
 from .client import PROVIDER, masked, pause_after, reach
-from .server import Server
+from .server import Server, note_models
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #c007
 @dataclass
@@ -204,7 +204,7 @@ def _turned_down(submission):
 def _take(server, submission, records, row_of, elicitation, log, run):
     "Put a submission's answers into the journal; gives the keys that it held."
     held = log.submitted(submission.id) or _asked_in(server, submission.input_file_id)
-    silent = set(held)
+    silent, models = set(held), set()
     files = [f for f in (submission.output_file_id, submission.error_file_id) if f]
     gone = (f'the provider keeps the replies of batch {submission.id} no longer: what it answered '
         'there is lost, and counts as errors; the same call asks for it again, and is charged')
@@ -214,7 +214,7 @@ def _take(server, submission, records, row_of, elicitation, log, run):
         answers, failures = {}, {}
         for key, line in some.items():
             try:
-                answer = _answer(server, line, records[row_of[key]], elicitation)
+                answer = _answer(server, line, records[row_of[key]], elicitation, models)
                 answers[key] = answer | dict(server=server.base_url or PROVIDER)
             except Fault as fault:
                 failures[key] = fault.why
@@ -223,6 +223,7 @@ def _take(server, submission, records, row_of, elicitation, log, run):
         silent -= set(some)
         held |= set(some)
     log.fail(dict.fromkeys(silent, f'batch_{_state(submission)}'), run)
+    note_models(log, run, models)
     return held
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28ed-1
@@ -253,13 +254,15 @@ def _lines(server, file):
             yield line['custom_id'], line
 
 # %% ../../nbs/prediction/07_batch_api.ipynb #d54c28x1
-def _answer(server, line, record, elicitation):
-    "A line of a provider's file as a prediction; raises Fault."
+def _answer(server, line, record, elicitation, models):
+    """A line of a provider's file as a prediction; to `models` is added what answered. Raises
+    Fault."""
     reply = line.get('response') or {}
     if not isinstance(reply, dict):
         raise Fault('error', 'odd_reply')
     if reply.get('status_code') == 200:
         said = masked(server, read_completion(reply.get('body')))
+        models.add(said.model)
         return as_prediction(said, record, elicitation)
     said = json.dumps(line)
     if is_filtered(said):

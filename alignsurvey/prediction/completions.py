@@ -63,9 +63,11 @@ def option_mass(
         possible = set(reached.get(taken, possible))
         if len(possible) < 2:
             return mass, left
-    ended = [k for k, forms in enumerate(texts) if said.strip() in forms]
-    if len(ended) == 1:
-        mass[ended] += p
+    ended = {k for k, forms in enumerate(texts) if said.strip() in forms}
+    if ended and ended == possible:
+        mass[list(ended)] += p
+    elif ended:    # what it said begins another option, and no end was listed beside it
+        left[list(possible)] += p/len(possible)
     return mass, left
 
 # %% ../../nbs/prediction/05_completions.ipynb #c007x5
@@ -247,6 +249,7 @@ class Reply:
     written: int = None     # and for what was written
     cut: bool = False       # at the most tokens that it may have
     labels: tuple = ()      # probability of each option's token, from a server that scores them
+    model: str = ''         # what the server calls the model that answered
     def __post_init__(self):
         fine = isinstance(self.text, str) and isinstance(self.thinking, str | None)
         fine = fine and all(map(_is_count, (self.asked, self.written))) and _are_shares(self.labels)
@@ -263,7 +266,7 @@ def _is_step(step):
     pairs = [(step['token'], step['logprob']), *step['top']]
     if not all(isinstance(token, str) and _is_logprob(logprob) for token, logprob in pairs):
         return False
-    return sum(math.exp(logprob) for _, logprob in step['top']) <= 1 + _SLACK
+    return sum(_listed(step).values()) <= 1 + _SLACK
 
 def _are_shares(values):
     "Whether numbers can be probabilities of tokens at one place."
@@ -315,9 +318,14 @@ def _parts_of(reply):
         thinking=_whole(thinking).strip() or None if thinking else None,
         steps=_steps(places[:MOST_STEPS]),
         refused=filtered or bool(message.get('refusal')),
+        model=_name(reply.get('model')),
         cut=choice.get('finish_reason') == 'length',
         asked=_stated(usage.get('prompt_tokens')),
         written=_stated(usage.get('completion_tokens')))
+
+def _name(said):
+    "What a server calls its model, as far as that is a name."
+    return _whole(said)[:200] if isinstance(said, str) else ''
 
 def _stated(n):
     "A number of tokens; one below 0 says as little as none."
