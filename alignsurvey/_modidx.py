@@ -3008,6 +3008,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                       'alignsurvey/records/splits.py'),
                                             'alignsurvey.records.splits._groups': ( 'records/splits.html#_groups',
                                                                                     'alignsurvey/records/splits.py'),
+                                            'alignsurvey.records.splits._one_spelling': ( 'records/splits.html#_one_spelling',
+                                                                                          'alignsurvey/records/splits.py'),
                                             'alignsurvey.records.splits._rows_of': ( 'records/splits.html#_rows_of',
                                                                                      'alignsurvey/records/splits.py'),
                                             'alignsurvey.records.splits._unit_of': ( 'records/splits.html#_unit_of',

@@ -56,7 +56,7 @@ def _tidy(column, letters=False):
     numbers marks a missing one."""
     if letters:
         return column.map(_marked, na_action='ignore')
-    if column.dtype.kind == 'M':
+    if column.dtype.kind in 'mM':
         column = column.astype(object).where(column.notna())
     if column.dtype == object:
         column = _from_objects(column)

@@ -31,6 +31,9 @@ def check_predictions(
     for column in 'record_id', 'status':
         if column not in frame:
             raise ValueError(f"{where}has no column {column!r}: add it")
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"{where}has the column {twice!r} twice: keep one")
     ids, answered = pd.Index(ids), frame.record_id
     refuse_records(answered.duplicated(), answered, "has two predictions: keep one", where)
     in_order = np.array_equal(answered.to_numpy(object), ids.to_numpy(object))
@@ -49,6 +52,8 @@ def _probabilities(column, a, where):
     "Probabilities in the codebook's order (N, K), and which records have them."
     refuse_records(column.map(lambda p: isinstance(p, str)), a.ids, "has probs that are text, as a "
         ".csv keeps them: write with write_predictions, and read with read_predictions", where)
+    refuse_records(column.map(lambda p: isinstance(p, dict)), a.ids, "has probs by option: give "
+        "them as a list, in the order of its options", where)
     shown = a.shown >= 0
     has, size = column.map(np.ndim).to_numpy() == 1, shown.sum(1)
     length = np.array([len(p) for p in column[has]], int)

@@ -142,7 +142,10 @@ def check_records(
     if isinstance(records, dict):
         remedy = "pass one part of it, such as splits['test']" if records else remedy
     elif 'record_id' in getattr(records, 'column_names', ()):
-        return
+        kind = records.format['type']
+        if kind is None:
+            return
+        raise ValueError(f"{what} have the format {kind}: pass {what}.with_format(None)")
     raise ValueError(f"{what} is a {type(records).__name__} and no Dataset of records: {remedy}")
 
 # %% ../../nbs/records/02_schema.ipynb #c040

@@ -7,9 +7,11 @@ __all__ = ['UNITS', 'check_leakage', 'split_records', 'describe_splits']
 
 # %% ../../nbs/records/05_splits.ipynb #c002
 import hashlib
+import unicodedata
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from ..files.tables import code_text
 from .schema import check_records
 
 # %% ../../nbs/records/05_splits.ipynb #c034
@@ -24,7 +26,9 @@ def _groups(records, names):
         if n not in have:
             raise ValueError(f"records can't be split by {n!r}: use {', '.join([*UNITS, *have])}")
     frame = records.select_columns(['groups']).flatten().to_pandas()
-    return frame[[f'groups.{n}' for n in names]].astype(str).set_axis(names, axis=1)
+    columns = frame[[f'groups.{n}' for n in names]].set_axis(names, axis=1)
+    # a column of whole numbers with one gap is read as floats
+    return columns.map(lambda value: 'None' if pd.isna(value) else code_text(value))
 
 # %% ../../nbs/records/05_splits.ipynb #c034b
 def _unit_of(records, by):
@@ -36,8 +40,15 @@ def _unit_of(records, by):
     if missing.any():
         raise ValueError(f"{records['record_id'][int(missing.argmax())]}: has no {UNITS[by]}, "
             f"so records can't be split by {by}: name it in the codebook")
-    unit = unit.astype(str)
-    return unit.iloc[:, 0] + '/' + unit.iloc[:, 1]
+    source, name = (unit.iloc[:, k].map(_one_spelling) for k in (0, 1))
+    if by == 'psu' and 'stratum' in records.column_names:    # often numbered anew in each
+        source += pd.Series(records['stratum'][:], dtype=object).map(
+            lambda stratum: '' if stratum is None else f'/{_one_spelling(stratum)}')
+    return source + '/' + name
+
+def _one_spelling(name):
+    "A name without blanks around it, each letter with its accent in one way."
+    return unicodedata.normalize('NFC', str(name).strip())
 
 # %% ../../nbs/records/05_splits.ipynb #c034a
 def check_leakage(
@@ -105,6 +116,8 @@ def split_records(
         raise ValueError(f"test is {test} and validation {validation}: "
             "give shares between 0 and 1 that leave something to train on")
     by, stratify = _as_list(by), _as_list(stratify)
+    if not by:
+        raise ValueError(f"by is empty: name what is to be new in test: {', '.join(UNITS)}")
     shares = dict(validation=validation, test=test) if validation else dict(test=test)
     sides = np.array([_assigned(records, b, shares, seed, stratify) for b in by])
     table = records.with_format('arrow')[:]

@@ -262,7 +262,9 @@ def _first_bad(survey, name, bad, remedy):
 def _numbers(survey, name, what):
     "A column as floats; blanks are NaN. Raises ValueError at the first row that isn't one."
     column = survey.frame[name]
-    numbers = pd.to_numeric(column, errors='coerce').to_numpy(float, na_value=np.nan)
+    is_time = column.dtype.kind in 'mM' or isinstance(column.dtype, pd.PeriodDtype)
+    numbers = pd.to_numeric(column.astype(str) if is_time else column, errors='coerce')
+    numbers = numbers.to_numpy(float, na_value=np.nan)
     _first_bad(survey, name, np.isnan(numbers) & column.notna().to_numpy(),
         f"is not a number, as {what} must be: correct it, or list it under missing")
     return numbers
@@ -307,6 +309,9 @@ def check_ids(
     if not len(survey):
         raise ValueError(f"{survey.path}: has no respondents: "
             "check that the file is the one you meant")
+    if survey.frame.columns.has_duplicates:
+        twice = survey.frame.columns[survey.frame.columns.duplicated()][0]
+        raise ValueError(f"{survey.path}: has the column {twice!r} twice: keep one")
     name = survey.codebook.design.get('respondent_id')
     if not name:
         _check_rows(survey)
@@ -317,7 +322,7 @@ def check_ids(
     ids = survey.frame[name]
     blank = ids.isna() | ids.map(lambda v: not str(v).strip())
     _first_bad(survey, name, blank.to_numpy(bool), 'is no respondent id: fill it in')
-    _first_bad(survey, name, ids.duplicated().to_numpy(),
+    _first_bad(survey, name, ids.map(code_text).duplicated().to_numpy(),
         'stands twice as respondent id: make ids unique, or name another column')
 
 # %% ../../nbs/surveys/04_survey.ipynb #c013r
