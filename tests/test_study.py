@@ -364,3 +364,15 @@ def test_validation_respondents_say_when_to_stop_and_at_which_rate(tmp_path):
     made = (tmp_path/'adapters'/'tuned'/'adapter_model.safetensors').stat().st_mtime_ns
     study.run()
     assert (tmp_path/'adapters'/'tuned'/'adapter_model.safetensors').stat().st_mtime_ns == made
+
+
+def test_answers_that_were_changed_after_their_run_are_in_no_report(tmp_path, url):
+    study = study_in(tmp_path/'a', SMALL.replace('smollm2-135m, batch: 2', f"stub, server: '{url}'"))
+    study.run()
+    file = study.folder/'answers'/f"{next(iter(study.settings['predictors']))}.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+    for row in rows:
+        row.update(probs=[1.] + [0.]*(len(row['probs']) - 1), value=0)
+    file.write_text(''.join(json.dumps(row) + '\n' for row in rows), encoding='utf-8')
+    with pytest.raises(ValueError, match='are not the answers that its run wrote'):
+        study.report()

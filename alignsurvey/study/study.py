@@ -19,7 +19,7 @@ from ..records.reading import write_records
 from ..records.splits import split_records
 from ..tasks.registry import Survey, get_task, task_records
 from ..prediction.predictions import read_predictions
-from ..prediction.runs import read_run_card, write_run
+from ..prediction.runs import predictions_hash, read_run_card, write_run
 from ..evaluation.scoring import declared_design, evaluate, known_choices
 from ..evaluation.table import read_scores
 from ..estimation.tests import is_shown
@@ -307,14 +307,18 @@ def read_answers_of(
     study, # a `Study` that was run
     records, # its test records
 )->dict: # name -> predictions, which know their run's card
-    "Raises FileNotFoundError where a predictor has not answered yet."
+    """Raises FileNotFoundError where a predictor has not answered yet, ValueError where answers were
+    changed since."""
     frames = {}
     for name in study.settings['predictors']:
         file = study.folder/'answers'/f'{name}.jsonl'
         if not file.exists():
             raise FileNotFoundError(f"{file}: no such file: run the study")
-        frames[name] = read_predictions(file, records)
-        frames[name].attrs['card'] = read_run_card(file)
+        frames[name], card = read_predictions(file, records), read_run_card(file)
+        if predictions_hash(frames[name]) != card['predictions_hash']:
+            raise ValueError(f"{file}: are not the answers that its run wrote, and the study's "
+                "scores are of those: put them back, or delete the file and run the study")
+        frames[name].attrs['card'] = card
     return frames
 
 def report_study(
