@@ -2088,8 +2088,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                            'alignsurvey/prediction/client.py'),
                                                'alignsurvey.prediction.client._loop': ( 'prediction/client.html#_loop',
                                                                                         'alignsurvey/prediction/client.py'),
-                                               'alignsurvey.prediction.client._plain': ( 'prediction/client.html#_plain',
-                                                                                         'alignsurvey/prediction/client.py'),
                                                'alignsurvey.prediction.client._post': ( 'prediction/client.html#_post',
                                                                                         'alignsurvey/prediction/client.py'),
                                                'alignsurvey.prediction.client._within': ( 'prediction/client.html#_within',

@@ -2,6 +2,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from datasets import DatasetDict
 
 from alignsurvey.evaluation.scoring import evaluate
@@ -82,3 +83,15 @@ def test_predictions_that_cannot_be_read_are_told():
     twice = pd.concat([said.assign(probs=[np.array([.5, .5])]*2), said[['value']]], axis=1)
     with pytest.raises(ValueError, match="has the column 'value' twice"):
         evaluate(records, dict(m=twice), baselines=False, n_boot=100)
+
+
+def test_a_codebook_tells_a_terminal_nothing(tmp_path, cli):
+    "An escape in a name or label would set a window's title, or its colours."
+    escape = '\x1b]0;title\x07\x1b[31m'
+    frame = pd.DataFrame({'q': [1, 2], f'sex{escape}': [1, 2]})
+    frame.to_csv(tmp_path/'s.csv', index=False)
+    sex = dict(question=dict(en='Sex'), scale='nominal', options={1: f'm{escape}', 2: 'f'})
+    (tmp_path/'codebook.yaml').write_text(yaml.safe_dump(dict(id=f't{escape}', items=dict(q=ITEM), background={f'sex{escape}': sex})), encoding='utf-8')
+    for more in ([], ['--variables', 'zz'], ['--where', 'q=zz'], ['--where', f'sex{escape}=zz']):
+        _, *said = cli('convert', tmp_path/'s.csv', tmp_path/f'r{len(more)}.jsonl', *more)
+        assert any(said) and '\x1b' not in ''.join(said)

@@ -10,6 +10,7 @@ __all__ = ['DEEPEST', 'MOST_VALUES', 'FileFault', 'read_text', 'in_brief', 'in_o
 import csv
 import json
 import re
+import unicodedata
 from pathlib import Path
 import yaml
 
@@ -48,12 +49,16 @@ def in_brief(
     return said if len(said) <= most else said[:most - 1] + '…'
 
 # %% ../../nbs/files/05_strict.ipynb #s006c1
+_OBEYED = re.compile(r'(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*|\x1b.?')
+
 def in_one_line(
     said, # an error, or a text
     most=None, # characters; None: all
 )->str:
-    "What another library says, without its line breaks."
-    return ' '.join(str(said).split())[:most]
+    "Words without line breaks, and without what a terminal would obey."
+    words = _OBEYED.sub('', str(said)).split()
+    words = (''.join(c for c in word if unicodedata.category(c)[0] != 'C') for word in words)
+    return ' '.join(filter(None, words))[:most]
 
 # %% ../../nbs/files/05_strict.ipynb #s006f
 def _is_half(text):

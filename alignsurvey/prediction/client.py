@@ -12,15 +12,14 @@ import ipaddress
 import math
 import os
 import random
-import re
 import threading
 import time
-import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 from fastcore.basics import patch
+from ..files.strict import in_one_line
 from .completions import Fault, Reply, as_fault
 from .completions import read_completion, reply_json
 
@@ -258,20 +257,12 @@ def plain_reply(
         raise RuntimeError(without_key(server, said)) from None
 
 # %% ../../nbs/prediction/14_client.ipynb #16a729f2
-_OBEYED = re.compile(r'(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*|\x1b.?')
-
-def _plain(said):
-    "Words on one line, without what a terminal would obey."
-    words = _OBEYED.sub('', said).split()
-    words = (''.join(c for c in word if unicodedata.category(c)[0] != 'C') for word in words)
-    return ' '.join(filter(None, words))
-
 def without_key(
     server, # whose key it is
     said, # words of a server, some of which repeat the key
 )->str:
     "Words on one line without the key, and without what a terminal would obey."
-    key, said = server_key(server), _plain(said)
+    key, said = server_key(server), in_one_line(said)
     return said.replace(key, '…') if key else said
 
 # %% ../../nbs/prediction/14_client.ipynb #c023

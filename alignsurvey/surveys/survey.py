@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from ..files.strict import in_one_line
 from ..files.tables import LABELLED, code_text, plain_number
 from ..files.writing import no_overwrite, written_whole
 from .bundled import find_data
@@ -50,7 +51,7 @@ def whom(
 )->str:
     "A survey's id, and of whom it speaks where the codebook says so."
     population = book.about.get('population')
-    return f'{book.id}, {population}' if population else book.id
+    return in_one_line(f'{book.id}, {population}' if population else book.id)
 
 # %% ../../nbs/surveys/04_survey.ipynb #k001
 def _say_guessed(book, path, read):
