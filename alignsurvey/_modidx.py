@@ -1739,6 +1739,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                            'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading.default_device': ( 'models/loading.html#default_device',
                                                                                            'alignsurvey/models/loading.py'),
+                                            'alignsurvey.models.loading.four_bits': ( 'models/loading.html#four_bits',
+                                                                                      'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading.load_model': ( 'models/loading.html#load_model',
                                                                                        'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading.memory_in_use': ( 'models/loading.html#memory_in_use',

@@ -190,6 +190,15 @@ def test_greedy_replies(model):
     assert shared_generate(model, [[7], [8]], pad_id=0, do_sample=False, max_new_tokens=2).shape[0] == 2
 
 
+def test_replies_of_a_model_whose_files_say_that_it_keeps_nothing():
+    "Checkpoints of training runs often say `use_cache: false`; the keys and values that prompts share are kept all the same."
+    model, (prompts, _) = tiny(LlamaConfig), questions()
+    how = dict(pad_id=0, do_sample=False, max_new_tokens=6, min_new_tokens=6)
+    usual = shared_generate(model, prompts, **how)
+    model.config.use_cache = model.generation_config.use_cache = False
+    assert torch.equal(shared_generate(model, prompts, **how), usual)
+
+
 def test_the_mask_as_transformers_takes_it(model):
     "The trie's own mask, handed to plain attention, says the same: an answer by another way."
     prompts, options = questions(5)

@@ -330,8 +330,9 @@ def shared_generate(
         ids, mask = padded_batch(prompts[i:i + rows], pad_id, 'left', model.device)
         width = ids.shape[1]
         own = _own_cache(cache, trie.paths[i:i + rows], width)
+        # a model's own files may say that it keeps no keys and values
         out += model.generate(input_ids=ids, attention_mask=mask, past_key_values=own,
-            pad_token_id=pad_id, **kwargs)[:, width:]
+            use_cache=True, pad_token_id=pad_id, **kwargs)[:, width:]
     return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad_id)
 
 # %% ../../nbs/models/05_prefix.ipynb #001c30c2
