@@ -2550,6 +2550,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                            'alignsurvey/prediction/predictions.py'),
                                                     'alignsurvey.prediction.predictions._checked_fields': ( 'prediction/predictions.html#_checked_fields',
                                                                                                             'alignsurvey/prediction/predictions.py'),
+                                                    'alignsurvey.prediction.predictions._is_gone': ( 'prediction/predictions.html#_is_gone',
+                                                                                                     'alignsurvey/prediction/predictions.py'),
                                                     'alignsurvey.prediction.predictions._parquet': ( 'prediction/predictions.html#_parquet',
                                                                                                      'alignsurvey/prediction/predictions.py'),
                                                     'alignsurvey.prediction.predictions._plain': ( 'prediction/predictions.html#_plain',
