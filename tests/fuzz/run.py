@@ -6,6 +6,7 @@ Each case is made from its target's name and a number (its seed), so any of them
 
     python tests/fuzz/run.py --only records --first 4711 --cases 1
 
+Names that start with 'guided: ' are changed by Atheris (guided.py), which is left out where it is not installed.
 Counts are added to what the file holds of earlier runs with other numbers. Ends with 1 at a violation.
 """
 import argparse
@@ -20,14 +21,18 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import guided
 import talk
 from targets import Violation, case, run_case, targets
 
 NAMES = [*targets(), *talk.TARGETS]
+GUIDED = [guided.LEAD + name for name in guided.kinds()]
 
 
 def fuzz(name, numbers, folder):
     "Counts of one target, and its violations."
+    if name in GUIDED:
+        return guided.fuzz(name, numbers, folder)
     return talk.fuzz(name, numbers, folder) if name in talk.TARGETS else fuzz_file(targets()[name], numbers, folder)
 
 
@@ -55,11 +60,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--cases', type=int, default=1000, help='of each target')
     parser.add_argument('--first', type=int, default=0, help='number of the first case')
-    parser.add_argument('--only', choices=NAMES, action='append', help='targets; default all')
+    parser.add_argument('--only', choices=NAMES + GUIDED, action='append', help='targets; default all')
     parser.add_argument('--out', type=Path, help='file to which the counts are added')
     given = parser.parse_args()
+    names = given.only or NAMES + GUIDED
+    if not guided.is_there():
+        print(guided.HOW_TO_GET)
+        names = [name for name in names if name not in GUIDED]
     run, found, start = {}, [], time.perf_counter()
-    for name in given.only or NAMES:
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
             counts, violations = fuzz(name, range(given.first, given.first + given.cases), folder)
         run[name] = counts | dict(violations=len(violations))
