@@ -68,3 +68,17 @@ def test_atheris_finds_files_that_reach_new_code(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     counts = Counter(json.loads((tmp_path/'fuzz.json').read_text())['targets']['guided: cards'])
     assert counts['cases'] == 300 == counts['read'] + counts['refused'] and counts['new_code'] > 5 and counts['violations'] == 0
+
+
+def test_counts_are_written_after_each_target_and_added_to_those_of_other_runs(tmp_path):
+    import run
+    told = lambda first, **counts: dict(first=first, cases=5, targets={name: dict(cases=5, read=n, refused=5 - n, violations=0) for name, n in counts.items()})
+    out, before = tmp_path/'fuzz.json', None
+    for now in told(0, a=2), told(0, a=2, b=3):
+        run.add(out, now, before)
+        before = now
+    for _ in range(2):    # the same numbers again are not counted again
+        run.add(out, told(5, a=1), None)
+    found = json.loads(out.read_text())
+    assert found['total'] == dict(cases=15, read=6, refused=9, violations=0) and len(found['runs']) == 2
+    assert {name: counts['cases'] for name, counts in found['targets'].items()} == dict(a=10, b=5)
