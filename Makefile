@@ -40,7 +40,7 @@ test-servers: $(READY) ## real servers with the embedded model; compiles llama.c
 	@$(LLAMA) -c 'import llama_cpp.server' 2>/dev/null || CMAKE_ARGS=-DGGML_NATIVE=OFF $(LLAMA) -m pip install -q --disable-pip-version-check 'llama-cpp-python[server]'
 	$(RUN) LLAMA_PYTHON=$(LLAMA) $(BIN)/python -m pytest -rsP tests/test_real_servers.py $(ARGS)
 
-fuzz: $(READY) ## mutated files, replies, journals and cards for as long as one likes: make fuzz ARGS="--cases 100000 --first 0"
+fuzz: $(READY) ## mutated files, replies, journals and cards for as long as one likes, guided by coverage too where Atheris is in .venv: make fuzz ARGS="--cases 100000 --first 0"
 	$(RUN) $(BIN)/python tests/fuzz/run.py --out benchmarks/fuzz.json $(ARGS)
 
 chaos: $(READY) ## odd replies, kills, full and slow disks, jumping clocks, two writers, lost packets; adds to what is known: make chaos ARGS="--seconds 600"

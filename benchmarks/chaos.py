@@ -5,7 +5,11 @@
 - disk: the same work where files may not grow beyond a limit, then without one
 - clock: a clock that jumps while a run goes on
 - writers: two runs at once into one journal, one of which is killed
-- slow: the journal is locked for up to a second at a time, as by a disk that takes long to write
+- locked: the journal is locked for up to a second at a time, as by another program that reads it
+- slow: a disk that takes up to half a second to flush, rename or cut a file, and up to 50 ms in the middle of each write, and kill -9 while
+  it does. slow_disk.c, which is loaded before the C library, sees to that; it needs Linux and a C compiler, and is left out where they are
+  not. It doesn't slow what is read, nor SQLite's index, which is written through memory; and nothing that was written and not flushed is
+  lost, as it would be where a machine loses power
 - packets: a network that drops a fifth of all packets (needs unshare and iptables; left out where they are not)
 
 Run: make chaos, or python benchmarks/chaos.py [--quick] [--only kills] [--first 0] [--runs 10] [--prompts 10000].
@@ -425,7 +429,7 @@ def holding(path, rng):
         os._exit(0)    # what the parent still has to do is not this process's
 
 
-def on_a_slow_disk(work, folder, rng, whole_s):
+def with_a_locked_journal(work, folder, rng, whole_s):
     "The journal can't be written to for up to a second at a time."
     holder = holding(folder/'run.sqlite', rng)
     code = finish(work.do, folder)
@@ -435,7 +439,40 @@ def on_a_slow_disk(work, folder, rng, whole_s):
     return 1, wrong + work.wrong(folder, True)
 
 
-EVENTS = dict(kills=killed, disk=on_a_full_disk, clock=with_a_jumping_clock, writers=beside_another, slow=on_a_slow_disk)
+def slowed(do):
+    "The same where files below its folder take long to write."
+    def slow(folder):
+        os.environ['SLOW_UNDER'] = str(folder.resolve())
+        do(folder)
+    return slow
+
+
+def on_a_slow_disk(work, folder, rng, whole_s):
+    "Killed up to three times, then it ends well."
+    slow = Work(slowed(work.do), work.wrong, work.paid)
+    count, wrong = 0, []
+    for _ in range(3):
+        count += kill_at_random(slow, folder, rng, whole_s)
+        wrong += work.wrong(folder, False)
+    if finish(slow.do, folder) != DONE:
+        wrong.append(f'not through: {said_in(folder)}')
+    return count, wrong + work.wrong(folder, True)
+
+
+EVENTS = dict(kills=killed, disk=on_a_full_disk, clock=with_a_jumping_clock, writers=beside_another, locked=with_a_locked_journal,
+              slow=on_a_slow_disk)
+
+
+def beside_a_slow_disk():
+    "This command again behind slow_disk.c, for that event only: how it ended; 0 where it can't be compiled."
+    with tempfile.TemporaryDirectory() as tmp:
+        library = f'{tmp}/slow_disk.so'
+        try:
+            subprocess.run(['cc', '-O1', '-shared', '-fPIC', HERE/'slow_disk.c', '-o', library, '-ldl'], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            print('slow: left out, for it needs Linux and a C compiler, cc')
+            return 0
+        return subprocess.run([sys.executable, *sys.argv, '--slowed'], env=dict(os.environ, LD_PRELOAD=library)).returncode
 
 
 def one_run(work, folder, event, rng, whole_s):
@@ -459,8 +496,9 @@ def one_run(work, folder, event, rng, whole_s):
 def runs_of(name, firsts, runs, seconds):
     "Event -> runs of one work, from its first number, until there are enough or the time is over."
     with tempfile.TemporaryDirectory() as tmp, WORKS[name](Path(tmp)) as work:
+        do = slowed(work.do) if 'slow' in firsts else work.do    # that event runs alone
         start = time.perf_counter()
-        finish_whole(work.do, Path(tmp)/'again')
+        finish_whole(do, Path(tmp)/'again')
         whole_s = time.perf_counter() - start
         return {event: happened(work, name, event, first, runs, seconds, whole_s, Path(tmp)) for event, first in firsts.items()}
 
@@ -517,6 +555,7 @@ def main():
     parser = Options(__file__, __doc__)
     parser.add_argument('--only', choices=['faults', 'packets', *EVENTS], action='append', help='default all')
     parser.add_argument('--alone', action='store_true', help=argparse.SUPPRESS)    # in a network of its own already
+    parser.add_argument('--slowed', action='store_true', help=argparse.SUPPRESS)    # behind slow_disk.c already
     parser.size('--work', list(WORKS), quick=['predict in batches'], choices=WORKS, help='what is disturbed')
     parser.size('--prompts', 10_000, quick=200, help='of the run with faults')
     parser.add_argument('--share', type=float, default=.3, help='of replies that are wrong')
@@ -527,8 +566,13 @@ def main():
     if given.alone:
         sys.exit(packets_into(given))
     only, bad = given.only or ['faults', 'packets', *EVENTS], 0
-    if 'packets' in only:
+    if 'packets' in only and not given.slowed:
         bad += alone()
+    if given.slowed:
+        only = ['slow']
+    elif 'slow' in only:
+        bad += beside_a_slow_disk()
+        only = [event for event in only if event != 'slow']
     found = held_in(given.out)
     if 'faults' in only:
         with tempfile.TemporaryDirectory() as tmp:
@@ -537,7 +581,7 @@ def main():
         write(given.out, found)
         bad += told['lost'] + told['doubled'] + len(told['differences']) + max(0, told['billed_tokens'] - told['recorded_tokens'])
     for name in given.work:
-        happens = [e for e in EVENTS if e in only and (e != 'slow' or name.startswith('predict'))]
+        happens = [e for e in EVENTS if e in only and (e != 'locked' or name.startswith('predict'))]
         held = {event: found.setdefault(event, {}).get(name, {}) for event in happens}
         firsts = {event: next_number(h) if given.first is None else given.first for event, h in held.items()}
         for event, new in runs_of(name, firsts, given.runs, given.seconds).items():

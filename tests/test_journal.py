@@ -1,5 +1,5 @@
 "The journal: kills, parts, what runs share, other data, a full disk, the card of a run and running it again."
-import json, os, sqlite3, subprocess, sys
+import json, os, shutil, sqlite3, subprocess, sys
 from pathlib import Path
 import pandas as pd, pytest
 
@@ -11,6 +11,7 @@ from alignsurvey.prediction.runs import compare_predictions, read_run_card
 from test_server import prompts, stub
 
 ROOT = Path(__file__).parents[1]
+HAS_CC = sys.platform == 'linux' and shutil.which('cc')
 
 
 class Parrot:
@@ -47,7 +48,33 @@ def test_a_minute_of_everything_that_goes_wrong(tmp_path):
     assert faults['kinds'] > 80 and faults['kinds_seen'] > 40 and faults['faulty'] > faults['prompts']/4
     packets = told.pop('packets', None)    # not everywhere may a process have a network of its own
     assert packets is None or (packets['lost'], packets['differences']) == (0, []) and packets['bad']['recorded_tokens'] >= packets['bad']['billed_tokens']
-    assert set(told) == {'kills', 'disk', 'clock', 'writers', 'slow'} and sum(work['times'] for event in told.values() for work in event.values()) >= 5
+    assert set(told) == {'kills', 'disk', 'clock', 'writers', 'locked', *(['slow'] if HAS_CC else [])} and sum(work['times'] for event in told.values() for work in event.values()) >= 5
+
+
+WRITES = '''import os, sys, threading, time
+folder, sizes, start = sys.argv[1], set(), time.perf_counter()
+def look():
+    while True:
+        sizes.add(os.path.getsize(folder + '/x') if os.path.exists(folder + '/x') else 0)
+threading.Thread(target=look, daemon=True).start()
+for _ in range(20):
+    with open(folder + '/x', 'wb', 0) as f:
+        f.write(b'x'*1000)
+        os.fsync(f.fileno())
+print(time.perf_counter() - start, 500 in sizes)'''
+
+
+@pytest.mark.skipif(not HAS_CC, reason='it needs Linux and a C compiler')
+def test_a_slow_disk_is_slow_and_a_kill_could_find_half_of_what_is_written(tmp_path):
+    library = tmp_path/'slow_disk.so'
+    subprocess.run(['cc', '-Wall', '-Werror', '-shared', '-fPIC', ROOT/'benchmarks'/'slow_disk.c', '-o', library, '-ldl'], check=True)
+    told = {}
+    for name in 'slow', 'other':
+        (tmp_path/name).mkdir()
+        env = dict(os.environ, LD_PRELOAD=str(library), SLOW_UNDER=str(tmp_path/'slow'))
+        seconds, half = subprocess.run([sys.executable, '-c', WRITES, tmp_path/name], env=env, capture_output=True, text=True, check=True).stdout.split()
+        told[name] = float(seconds), half == 'True'
+    assert told['slow'][0] > .3 + told['other'][0] and told['slow'][1] and not told['other'][1]
 
 
 def test_two_runs_share_what_they_share_and_an_edited_record_is_asked_again(tmp_path):

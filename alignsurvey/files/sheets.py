@@ -56,11 +56,16 @@ def write_sheet(
     frame = _changed(frame, _as_text)
     if index:
         frame.index = _mapped(frame.index, _as_text)
-    # text is in quotation marks where a cell holds a carriage return, which ends a row otherwise
-    quoting = csv.QUOTE_NONNUMERIC if _holds_return(frame, index) else csv.QUOTE_MINIMAL
+    # a carriage return ends a row where text is not in quotation marks, and a lone name is split
+    quoted = _holds_return(frame, index) or _is_split(frame.columns)
+    quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
     with written_whole(path) as part:
         frame.to_csv(part, index=index, quoting=quoting)
     return Path(path)
+
+def _is_split(names):
+    "Whether a header would be taken for names between semicolons, tabs or bars."
+    return len(names) == 1 and bool(re.search(r'[;\t|]', str(names[0])))
 
 def _holds_return(frame, index):
     columns = [frame.iloc[:, i] for i in range(frame.shape[1])] + [frame.columns]

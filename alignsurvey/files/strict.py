@@ -274,10 +274,24 @@ def read_json(
             f"column {e.colno}): correct it, or write the file again") from None
 
 # %% ../../nbs/files/05_strict.ipynb #s025
+def _header_text(lines):
+    "The first line that holds something, and those over which its quotation marks go."
+    held, marks = [], 0
+    for line in lines:
+        if not held and not line.strip('\r\n'):
+            continue
+        held.append(line)
+        marks += line.count('"')
+        if marks % 2 == 0:
+            break
+    return ''.join(held)
+
 def _delimiter(header):
-    "What stands between the fields of a header line."
-    found = [mark for mark in ';\t|' if mark in header]
-    return found[0] if len(found) == 1 and ',' not in header else ','
+    "What stands between the fields of a header; what is in quotation marks is a name."
+    bare = re.sub('"[^"]*"', '', header)
+    found = [mark for mark in ';\t|' if mark in bare]
+    return found[0] if len(found) == 1 and ',' not in bare else ','
+
 
 # %% ../../nbs/files/05_strict.ipynb #s026
 def check_csv(
@@ -289,7 +303,7 @@ def check_csv(
     path = Path(path)
     _check_text(path, encoding)
     with open(path, encoding='utf-8-sig' if encoding == 'utf-8' else encoding, newline='') as f:
-        first = f.readline()
+        first = _header_text(f)
         if re.fullmatch(r'"?sep=.?"?\s*', first):
             raise FileFault(f"{path.name}: begins with {first.strip()}, which is for Excel alone: "
                 "delete that line")

@@ -179,14 +179,18 @@ _KINDS = dict(record_id='text', text='text', value='whole', probs='numbers', cov
     elicitation='text', status='text', why='text', seconds='number', tokens='whole')
 _NEEDED = ('record_id', 'status')
 
+def _is_gone(value):
+    return not isinstance(value, (list, dict, np.ndarray)) and pd.isna(value)
+
 def _checked_fields(frame, name):
     "Predictions with each field in one form. Raises ValueError naming file, row and field."
     frame = frame.copy()
+    unread = frame.text.notna().to_list() if 'text' in frame else [False]*len(frame)
     for field in [f for f in _KINDS if f in frame]:
         values = []
         for i, value in enumerate(frame[field], 1):
-            gone = not isinstance(value, (list, dict, np.ndarray)) and pd.isna(value)
-            if gone and field not in _NEEDED:
+            gone = _is_gone(value)
+            if gone and (field not in _NEEDED or field == 'status' and unread[i - 1]):
                 values.append(None)
                 continue
             what = f"{name}: row {i}: field {field!r}"

@@ -105,7 +105,12 @@ def replies(r, folder):
     "JSON of a chat completion, changed in its parts or in its bytes."
     if r.random() < .7: content = json.dumps(changed(r, FINE)).encode()
     else: content = spoiled(r, json.dumps(FINE).encode())
-    try: answer = as_prediction(read_completion(reply_json(content)), RECORD, r.choice(['score', 'greedy', 'sample']))
+    return reply_read(content, r.choice(['score', 'greedy', 'sample']))
+
+
+def reply_read(content, how):
+    "A reply in bytes, to a question that was asked by one of the elicitations."
+    try: answer = as_prediction(read_completion(reply_json(content)), RECORD, how)
     except Fault as fault:
         assert fault.kind in ('busy', 'silent', 'refused', 'error', 'stop') and fault.why
         return 'refused'
@@ -116,7 +121,10 @@ def replies(r, folder):
 def texts(r, folder):
     "Replies of the corpus with bits put in, cut and repeated, read by the tasks."
     case = r.choice(corpus())
-    text = case['reply'] or ''
+    return text_read(text_changed(r, case['reply'] or ''), case)
+
+
+def text_changed(r, text):
     for _ in range(r.choice([1, 2, 4, 12])):
         at = r.randrange(len(text) + 1)
         what = r.randrange(4)
@@ -124,6 +132,11 @@ def texts(r, folder):
         elif what == 1: text = text[:at] + r.choice(BITS) + text[at:]
         elif what == 2: text = text[:at] + r.choice(BITS)*r.choice([2, 30, 400]) + text[at:]
         else: text = text[:at] + (r.choice(corpus())['reply'] or '') + text[at:]
+    return text
+
+
+def text_read(text, case):
+    "A text in reply to the question of a case."
     value, status, why = parse_answer(text, case)
     assert (why is None and status == 'ok' and value is not None) or WHY[why][0] == status, (value, status, why)
     assert isinstance(clean_reply(text), str) and parse_reason(text) != '' and len(split_thinking(text)) == 2
@@ -137,9 +150,14 @@ def headers(r, folder):
     given = {name: r.choice(numbers + ['http://[', 'http://else.where/', '//x']) for name in names}
     status = r.choice([300, 301, 307, 308, 400, 401, 404, 408, 409, 418, 429, 451, 500, 501, 502, 503, 529, 599])
     body = r.choice(ODD + [dict(message=r.choice(ODD)), dict(detail=r.choice(ODD)), dict(code='insufficient_quota')])
+    return headers_read(status, given, body, r.randrange(9))
+
+
+def headers_read(status, given, body, tries=0):
+    "A reply with an error's status, its headers and its body."
     response = SimpleNamespace(status_code=status, headers=given, request=None)
     fault = as_fault(openai.APIStatusError('', response=response, body=body))
-    assert fault.kind in ('busy', 'silent', 'refused', 'error', 'stop') and 0 <= pause_after(fault, r.randrange(9), 60.) <= 60
+    assert fault.kind in ('busy', 'silent', 'refused', 'error', 'stop') and 0 <= pause_after(fault, tries, 60.) <= 60
     return 'read'
 
 
@@ -184,11 +202,23 @@ def refused(action, path):
 
 def journals(r, folder):
     "A journal with changed bytes or changed rows, read and asked how far it is."
-    path, data = Path(folder)/'run.sqlite', whole_journal(r.choice([None, 3]))
-    for other in Path(folder).glob('run.sqlite*'): other.unlink()
+    data = whole_journal(r.choice([None, 3]))
     rows = r.random() < .6
-    path.write_bytes(data if rows else spoiled(r, data))
+    path = placed(folder, 'run.sqlite', data if rows else spoiled(r, data))
     if rows: spoil_rows(r, path)
+    return journal_read(path, rows)
+
+
+def placed(folder, name, data):
+    "A file of a case, alone in its folder."
+    for other in Path(folder).iterdir(): other.unlink()
+    path = Path(folder)/name
+    path.write_bytes(data)
+    return path
+
+
+def journal_read(path, rows):
+    "A journal, of which `rows` may hold anything."
     status, frame = refused(lambda: run_status(path), path), refused(lambda: read_run(path), path)
     if frame is not None and len(frame): assert set(frame.status.dropna()) <= {'ok', 'nonresponse', 'refused', 'unparsed', 'error'} or rows
     return 'refused' if frame is None or status is None else 'read'
@@ -196,11 +226,17 @@ def journals(r, folder):
 
 def cards(r, folder):
     "The card of a run against a server, changed, and the server made from it again."
-    path = Path(folder)/'p.card.json'
-    server = Server('m', 'http://127.0.0.1:9/v1')
-    card = dict(server.card(), predictions='p.jsonl', records_hash='ab', settings=dict(elicitation='score'), versions=dict(python='3'), records_file='r.jsonl')
+    card = whole_card()
     data = json.dumps(changed(r, card)).encode() if r.random() < .7 else spoiled(r, json.dumps(card).encode())
-    path.write_bytes(data)
+    return card_read(placed(folder, 'p.card.json', data))
+
+
+def whole_card():
+    server = Server('m', 'http://127.0.0.1:9/v1')
+    return dict(server.card(), predictions='p.jsonl', records_hash='ab', settings=dict(elicitation='score'), versions=dict(python='3'), records_file='r.jsonl')
+
+
+def card_read(path):
     made = refused(lambda: read_run_card(path), path)
     if made is None: return 'refused'
     try: again = Server.from_card(made)
