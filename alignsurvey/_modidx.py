@@ -5193,6 +5193,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                           'alignsurvey/teaching/lessons.py'),
                                               'alignsurvey.teaching.lessons.lesson_numbers': ( 'teaching/lessons.html#lesson_numbers',
                                                                                                'alignsurvey/teaching/lessons.py'),
+                                              'alignsurvey.teaching.lessons.solutions_folder': ( 'teaching/lessons.html#solutions_folder',
+                                                                                                 'alignsurvey/teaching/lessons.py'),
                                               'alignsurvey.teaching.lessons.write_course': ( 'teaching/lessons.html#write_course',
                                                                                              'alignsurvey/teaching/lessons.py'),
                                               'alignsurvey.teaching.lessons.write_otter': ( 'teaching/lessons.html#write_otter',

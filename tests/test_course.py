@@ -161,11 +161,33 @@ def test_the_command_copies_lessons_and_packs_them(here, tmp_path, monkeypatch):
     assert code == 0 and 'jupyter lab "class"' in out, err
     for number in LESSONS:
         assert (tmp_path/'class'/f'lesson_{number:02d}.ipynb').exists()
-        assert '# solution' in (tmp_path/'class'/'solutions'/f'lesson_{number:02d}.ipynb').read_text(encoding='utf-8')
+        assert '# solution' in (tmp_path/'class_solutions'/f'lesson_{number:02d}.ipynb').read_text(encoding='utf-8')
     with zipfile.ZipFile(tmp_path/'class.zip') as packed:
         assert 'lesson_01.ipynb' in packed.namelist()
     code, out, err = here('course', 'class')
     assert code == 2 and 'exists already' in err
+
+
+def test_what_is_handed_to_students_holds_no_solution(here, tmp_path, monkeypatch):
+    "A teacher who asks for everything at once gets a folder and a .zip that can be given away."
+    monkeypatch.chdir(tmp_path)
+    code, out, err = here('course', 'class', '--teacher', '--bundle')
+    assert code == 0, err
+    given = [p.read_text(encoding='utf-8') for p in (tmp_path/'class').rglob('*.ipynb')]
+    with zipfile.ZipFile(tmp_path/'class.zip') as packed:
+        given += [packed.read(name).decode('utf-8') for name in packed.namelist() if name.endswith('.ipynb')]
+    assert len(given) == 2*len(LESSONS)
+    assert not [text for text in given if '# solution' in text]
+    assert 'class_solutions' in out, out
+
+
+def test_solutions_stand_beside_a_folder_of_any_name(tmp_path, monkeypatch):
+    "'.' has no name of its own to build on."
+    here = tmp_path/'room'
+    here.mkdir()
+    monkeypatch.chdir(here)
+    paths = write_course('.', teacher=True)
+    assert {p.resolve().parent for p in paths} == {here, tmp_path/'room_solutions'}
 
 
 @pytest.mark.parametrize('number', [1, 2])
