@@ -342,3 +342,16 @@ def test_equal_probabilities_get_what_a_guess_by_lot_gets(records):
     y, w = np.array(records['answer_index'][:]), np.array(records['weight'][:])
     value = found[(found.metric == 'ends') & found.question_id.isna()].value.iloc[0]
     assert value == pytest.approx(np.average(y != 1, weights=w)/3)
+
+
+def test_a_table_is_in_the_order_of_what_it_shows(records, predictions):
+    "The log score leads where it is among the columns; otherwise a reader sees no reason for its order."
+    scores = evaluate(records, predictions, n_boot=100)
+    for metrics in (['wasserstein'], ['accuracy', 'brier'], ['brier', 'log_score'], None):
+        table = score_table(scores, metrics)
+        first = 'log_score' if metrics is None or 'log_score' in metrics else metrics[0]
+        shown = table[metric_label(first)].drop('noise floor', errors='ignore')
+        values = [float(text.split()[0]) for text in shown if text != '–']
+        assert values == sorted(values, reverse=first == 'accuracy'), table
+        if 'noise floor' in table.index:
+            assert table.index[-1] == 'noise floor'
