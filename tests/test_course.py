@@ -146,6 +146,15 @@ def test_links_of_a_copy_lead_somewhere(tmp_path):
             assert (path.parent/to).exists(), (path.name, to)
 
 
+def test_a_rounded_number_is_told_to_be_rounded():
+    share = next(q for q in exercises(1) if q.name == 'share_too_little')
+    truth = share.truth()
+    assert share.judge(round(truth, 4)).status == 'correct'
+    said = share.judge(round(truth, 2))
+    assert said.status == 'not yet' and said.why == f'{round(truth, 2)} is rounded: leave the number as it was computed.', said
+    assert share.judge(round(truth, 2) + .01).why.endswith('is not it.')
+
+
 def test_no_work_of_a_student_is_overwritten(tmp_path):
     paths = write_course(tmp_path/'class')
     mine = paths[0]
