@@ -92,7 +92,7 @@ def _check_functions(m):
     if m.by_subgroup and (m.record is None or m.level == 'group'):
         raise ValueError(f"{where}by_subgroup needs record and value of single answers")
     if m.limits is not None and not m.limits[0] < m.limits[1]:
-        raise ValueError(f"{where}limits is {m.limits!r}: give the smallest value, then the largest")
+        raise ValueError(f"{where}limits is {m.limits!r}: give the smallest, then the largest")
     for field in 'column', 'headline':
         if not isinstance(getattr(m, field), (int, float, type(None))):
             raise ValueError(f"{where}{field} is {getattr(m, field)!r}: give a number or None")
