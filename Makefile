@@ -58,9 +58,9 @@ $(REVEAL): $(READY)
 
 course: $(READY) $(REVEAL) ## the lessons for students, for a teacher, and as slides, into _course/
 	rm -rf _course
-	$(BIN)/python -c "from alignsurvey.teaching import write_course; write_course('_course', teacher=True, numbers=True)"
+	$(BIN)/python -c "from alignsurvey.teaching import write_course; write_course('_course/students', teacher=True, numbers=True)"
 	$(BIN)/python nbs/_site/slides.py _course/slides $(REVEAL)
-	@echo 'students: _course/lesson_01.ipynb and so on; with solutions: _course/solutions/; slides: _course/slides/'
+	@echo 'students: _course/students/; with solutions: _course/students_solutions/; slides: _course/slides/'
 
 docs: $(READY) ## build the documentation into _docs/
 	$(BIN)/python nbs/_site/build.py docs

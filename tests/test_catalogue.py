@@ -297,3 +297,61 @@ def test_an_entry_that_is_no_row_is_refused_where_metrics_are_used(
                 lambda: subgroup_scores(records, predictions, by='sex', n_boot=10)):
         with pytest.raises(ValueError, match=said):
             use()
+
+
+def wrong_end(y, q, positions):
+    "Share of the likeliest options that is the end opposite to the answer."
+    likeliest = np.isclose(q, q.max())
+    opposite = np.abs(positions - positions[y]) == np.ptp(positions)
+    return float(likeliest[opposite].sum()/likeliest.sum())
+
+
+@pytest.mark.parametrize('given', [dict(share=True), dict(limits=(0, 1))])
+def test_an_interval_of_ones_own_share_stays_between_0_and_1(records, predictions, catalogue, given):
+    few = records.select(range(16))
+    rare = lambda y, q, x: float(y == 2 and q[2] < .3)
+    frames = {name: f.iloc[:16] for name, f in predictions.items()}
+    free = evaluate(few, frames, baselines=False, metrics={'rare': rare}, n_boot=200)
+    held = evaluate(few, frames, baselines=False, metrics={'rare': record_metric('rare', rare, **given)}, n_boot=200)
+    overall = lambda s: s[(s.metric == 'rare') & s.question_id.isna() & s.versus.isna()]
+    assert overall(free).ci_low.min() < 0, overall(free)
+    assert overall(held).ci_low.min() >= 0 and overall(held).ci_high.max() <= 1
+    assert list(overall(held).value) == list(overall(free).value)
+    catalogue['rare'] = record_metric('rare', rare, **given)
+    assert overall(evaluate(few, frames, baselines=False, n_boot=200)).ci_low.min() >= 0
+
+
+def test_a_score_outside_its_limits_is_refused_by_its_record(records, predictions):
+    twice = record_metric('twice', lambda y, q, x: 2.*(y == 2), share=True)
+    with pytest.raises(ValueError, match="metric 'twice': record '.*' scores 2.0, which is not within 0 and 1"):
+        evaluate(records, predictions, baselines=False, metrics={'twice': twice}, n_boot=100)
+
+
+def test_a_metric_is_given_under_its_own_name(records, predictions):
+    with pytest.raises(ValueError, match="metrics\\['other'\\] is the metric 'ends': give it under its own name"):
+        evaluate(records, predictions, metrics={'other': record_metric('ends', wrong_end)}, n_boot=100)
+    with pytest.raises(ValueError, match="limits is \\(1, 0\\)"):
+        record_metric('ends', wrong_end, limits=(1, 0))
+    with pytest.raises(ValueError, match="share=True is 0 to 1: leave limits out"):
+        record_metric('ends', wrong_end, share=True, limits=(0, 2))
+
+
+def test_equal_probabilities_get_what_a_guess_by_lot_gets(records):
+    alike = pd.DataFrame(dict(record_id=records['record_id'][:], probs=[[1/3]*3]*len(records), status='ok', elicitation='score'))
+    found = evaluate(records, {'alike': alike}, baselines=False, metrics={'ends': record_metric('ends', wrong_end, share=True)}, n_boot=100)
+    y, w = np.array(records['answer_index'][:]), np.array(records['weight'][:])
+    value = found[(found.metric == 'ends') & found.question_id.isna()].value.iloc[0]
+    assert value == pytest.approx(np.average(y != 1, weights=w)/3)
+
+
+def test_a_table_is_in_the_order_of_what_it_shows(records, predictions):
+    "The log score leads where it is among the columns; otherwise a reader sees no reason for its order."
+    scores = evaluate(records, predictions, n_boot=100)
+    for metrics in (['wasserstein'], ['accuracy', 'brier'], ['brier', 'log_score'], None):
+        table = score_table(scores, metrics)
+        first = 'log_score' if metrics is None or 'log_score' in metrics else metrics[0]
+        shown = table[metric_label(first)].drop('noise floor', errors='ignore')
+        values = [float(text.split()[0]) for text in shown if text != '–']
+        assert values == sorted(values, reverse=first == 'accuracy'), table
+        if 'noise floor' in table.index:
+            assert table.index[-1] == 'noise floor'

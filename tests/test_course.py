@@ -146,6 +146,15 @@ def test_links_of_a_copy_lead_somewhere(tmp_path):
             assert (path.parent/to).exists(), (path.name, to)
 
 
+def test_a_rounded_number_is_told_to_be_rounded():
+    share = next(q for q in exercises(1) if q.name == 'share_too_little')
+    truth = share.truth()
+    assert share.judge(round(truth, 4)).status == 'correct'
+    said = share.judge(round(truth, 2))
+    assert said.status == 'not yet' and said.why == f'{round(truth, 2)} is rounded: leave the number as it was computed.', said
+    assert share.judge(round(truth, 2) + .01).why.endswith('is not it.')
+
+
 def test_no_work_of_a_student_is_overwritten(tmp_path):
     paths = write_course(tmp_path/'class')
     mine = paths[0]
@@ -161,11 +170,33 @@ def test_the_command_copies_lessons_and_packs_them(here, tmp_path, monkeypatch):
     assert code == 0 and 'jupyter lab "class"' in out, err
     for number in LESSONS:
         assert (tmp_path/'class'/f'lesson_{number:02d}.ipynb').exists()
-        assert '# solution' in (tmp_path/'class'/'solutions'/f'lesson_{number:02d}.ipynb').read_text(encoding='utf-8')
+        assert '# solution' in (tmp_path/'class_solutions'/f'lesson_{number:02d}.ipynb').read_text(encoding='utf-8')
     with zipfile.ZipFile(tmp_path/'class.zip') as packed:
         assert 'lesson_01.ipynb' in packed.namelist()
     code, out, err = here('course', 'class')
     assert code == 2 and 'exists already' in err
+
+
+def test_what_is_handed_to_students_holds_no_solution(here, tmp_path, monkeypatch):
+    "A teacher who asks for everything at once gets a folder and a .zip that can be given away."
+    monkeypatch.chdir(tmp_path)
+    code, out, err = here('course', 'class', '--teacher', '--bundle')
+    assert code == 0, err
+    given = [p.read_text(encoding='utf-8') for p in (tmp_path/'class').rglob('*.ipynb')]
+    with zipfile.ZipFile(tmp_path/'class.zip') as packed:
+        given += [packed.read(name).decode('utf-8') for name in packed.namelist() if name.endswith('.ipynb')]
+    assert len(given) == 2*len(LESSONS)
+    assert not [text for text in given if '# solution' in text]
+    assert 'class_solutions' in out, out
+
+
+def test_solutions_stand_beside_a_folder_of_any_name(tmp_path, monkeypatch):
+    "'.' has no name of its own to build on."
+    here = tmp_path/'room'
+    here.mkdir()
+    monkeypatch.chdir(here)
+    paths = write_course('.', teacher=True)
+    assert {p.resolve().parent for p in paths} == {here, tmp_path/'room_solutions'}
 
 
 @pytest.mark.parametrize('number', [1, 2])

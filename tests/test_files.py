@@ -402,3 +402,14 @@ def test_padded_numbers_are_numbers_where_the_codebook_says_so(tmp_path):
     survey = Survey.load(tmp_path/'x.csv')
     assert [(r['respondent_id'], r['answer']) for r in survey.records('number', items=['hours'], verbose=False)] == [('001', '9'), ('1', '12')]
     assert [r['answer'] for r in survey.records('response', items=['town'], verbose=False)] == ['a', 'b', 'a']
+
+
+def test_what_was_guessed_is_shown_in_full_in_a_narrow_console(tmp_path, capsys):
+    survey, g = drafted(tmp_path, {'id': [1, 2, 3, 4], 'bare': [1, 2, 3, 6]}, column_labels={'bare': 'Bare?'}, variable_value_labels={'bare': {1: 'a', 2: 'b', 3: 'c'}})
+    guesses = survey.codebook.guesses()
+    with pd.option_context('display.width', 80, 'display.max_columns', 0, 'display.max_colwidth', 20):
+        console, page = repr(guesses), guesses._repr_html_()
+    for guess, why in g.values():
+        assert why in console and why in page, why
+    assert '...' not in console and 'guess' in console
+    assert type(guesses[guesses.sure]) is pd.DataFrame

@@ -1,5 +1,6 @@
 "The house: who may import whom, what is private, and that importing does nothing but define."
 import ast
+import builtins
 import functools
 import importlib
 import inspect
@@ -196,6 +197,49 @@ def test_lines_and_cells_fit_a_page():
             lengths.append(source.count('\n') + 1)
     assert long == []
     assert max(lengths) <= 41 and statistics.median(lengths) <= 14    # one line says that it is exported
+
+
+def shown_and_hidden(path):
+    "Code that a reader of a page sees, and code that is not shown; lines for IPython apart."
+    shown, hidden = [], []
+    for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] == 'code' and not source.startswith('%%'):
+            lines = [line for line in source.split('\n') if not line.lstrip().startswith(('%', '!'))]
+            unseen = re.search(r'^#\|\s*(hide\b|include:\s*false|echo:\s*false)', source, re.M)
+            (hidden if unseen else shown).append('\n'.join(lines))
+    return '\n'.join(shown), '\n'.join(hidden)
+
+
+def names_given(tree):
+    "Names that code gives a meaning: imports, definitions, arguments, what is assigned to."
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                if alias.name == '*':
+                    yield from importlib.import_module(node.module).__all__
+                else:
+                    yield (alias.asname or alias.name).split('.')[0]
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+
+
+@pytest.mark.parametrize('page', [p.relative_to(ROOT/'nbs').as_posix() for room in ('tutorials', 'recipes', 'course')
+    for p in sorted((ROOT/'nbs'/room).glob('*.ipynb'))])
+def test_a_page_can_be_typed_off(page):
+    "What a reader sees runs without what is hidden: every name is defined in sight, and so is the folder that is worked in."
+    shown, hidden = shown_and_hidden(ROOT/'nbs'/page)
+    tree = ast.parse(shown)
+    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    known = {*names_given(tree), *dir(builtins), 'get_ipython', 'display'}
+    assert sorted(read - known) == []
+    assert 'chdir' not in hidden
 
 
 def first_cell(path):

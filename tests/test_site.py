@@ -22,7 +22,7 @@ SITE = ROOT/'_docs'
 sys.path.insert(0, str(ROOT/'nbs/_site'))
 
 from gallery import gallery  # noqa: E402
-from pages import show_as_told, text_of  # noqa: E402
+from pages import SitePages, names_in, show_as_told, text_of  # noqa: E402
 from rooms import picture  # noqa: E402
 
 BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
@@ -187,3 +187,24 @@ def test_each_plot_of_the_gallery_leads_to_its_cell():
     assert len(links) == plots > 30
     for page, label in links:
         assert f'id="{label}"' in (SITE/page).read_text(encoding='utf-8'), (page, label)
+
+
+def page_of(name):
+    "A notebook as the site has it, before Sphinx reads it."
+    from execnb.nbio import read_nb
+    nb = read_nb(ROOT/'nbs'/f'{name}.ipynb')
+    SitePages()(nb)
+    return nb
+
+
+def test_a_page_says_nothing_of_methods_of_a_private_class():
+    shown = names_in(page_of('evaluation/17_conjoint'))
+    assert shown and not [name for name in shown if any(part.startswith('_') for part in name.split('.'))]
+
+
+def test_the_page_of_everything_names_everything():
+    from alignsurvey import all as everything
+    nb = page_of('all')
+    text = '\n'.join(text_of(c['source']) for c in nb['cells'] if c['cell_type'] == 'markdown')
+    assert not [name for name in everything.__all__ if f'`{name}`' not in text]
+    assert not names_in(nb) & {'__getattr__', '__dir__'}

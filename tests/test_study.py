@@ -272,6 +272,16 @@ def test_the_plan_says_what_the_comparison_could_find(tmp_path):
     assert 'power: not known: no comparison with a margin is stated' in unknown
 
 
+def test_the_plan_says_that_a_predictor_begins_at_its_rival(tmp_path):
+    "Scores of the two then hardly differ, so that a correlation of .5 is far off."
+    study = study_in(tmp_path)
+    for offset, told in ((None, False), ('logistic', False), ('marginal', True)):
+        how = dict(study.settings['predictors']['zero-shot'], offset=offset)
+        begun = Study(study.path, dict(study.settings, predictors={'zero-shot': how}), study.survey)
+        assumes = primary_power(begun, study.splits())['assumes']
+        assert ('but zero-shot begins at the probabilities of marginal' in assumes) == told, assumes
+
+
 def test_seed_system_prompt_examples_and_model_vary(tmp_path):
     "Planned, run and reported; another seed is another training, a model that is not there is listed."
     asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('batch: 2', 'training: {rank: 2, epochs: 1}, batch: 16')

@@ -918,16 +918,19 @@ def _rehearse(out, size, seed, gpu, price):
 def course(
     folder: argument(Path, 'folder to work in; lessons that are there are not replaced'
         ) = Path('course'),
-    teacher: option(bool, 'with the solutions and typical mistakes, in solutions/',
+    teacher: option(bool, 'the solutions and typical mistakes, too, in FOLDER_solutions',
         '--teacher') = False,
-    bundle: option(bool, 'a .zip of the folder, too', '--bundle') = False):
+    bundle: option(bool, 'a .zip of the folder for students, too', '--bundle') = False):
     """Copy the lessons of the course, to be worked on without a network.
 
     Example: alignsurvey course lessons --teacher"""
-    from alignsurvey.teaching.lessons import write_course
+    from alignsurvey.teaching.lessons import solutions_folder, write_course
     packed = new_path(Path(f'{folder}.zip')) if bundle else None
     paths = write_course(folder, teacher=teacher)
-    print(f'{len(paths)} notebooks in {folder.resolve()}; to open them: jupyter lab "{folder}"')
+    each = len(paths)//2 if teacher else len(paths)
+    print(f'{each} notebooks in {folder.resolve()}; to open them: jupyter lab "{folder}"')
+    if teacher:
+        print(f'{each} with solutions, not for students, in {solutions_folder(folder)}')
     if bundle:
         shutil.make_archive(str(folder), 'zip', folder)
         print(packed)

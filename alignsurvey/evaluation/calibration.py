@@ -267,7 +267,7 @@ def plot_reliability(
         ax.text(1.03, .95 - .06*i, f'{name} (n = {int(r.n.iloc[0]):,})', color=colour)
     ax.set(xlabel='probability given to an option', ylabel='how often it was the answer',
         xlim=(0, 1), ylim=(0, 1),
-        title=f'{name}: how often an option was the answer')
+        title='On the line: as often as was said')
     sns.despine()
     return ax
 

@@ -10,7 +10,8 @@ __all__ = ['says_of', 'item_answers', 'metric_totals', 'replicates', 'metric_dra
 import numpy as np
 import pandas as pd
 from collections import namedtuple
-from ..metrics.catalogue import ItemAnswers, both_shares, known_metrics, record_metric
+from ..metrics.catalogue import ItemAnswers, Metric, both_shares, known_metrics
+from ..metrics.catalogue import record_metric
 from ..metrics.scores import confidence_bin, top_option
 from ..estimation.bootstrap import chance_limit, chance_p, cluster_interval
 from ..estimation.bootstrap import parts_sample, secant_draws, small_sample, wider_draws
@@ -705,7 +706,7 @@ def score_choices(
     records, # individual records with options, whose answers are known
     frames, # name -> prediction frame, as `predictor_frames` gives them
     *,
-    metrics=None, # name -> f(y, q, positions), scores of your own
+    metrics=None, # name -> f(y, q, positions) or `record_metric`, scores of your own
     versus=None, # names of predictors to compare every other with; default the first
     models=None, # names of predictors that tests are about; default all
     failure_rule='missing', # how failures enter: missing, wrong or uniform
@@ -719,7 +720,7 @@ def score_choices(
     versus = checked_versus(versus, frames)
     _check_settings(metrics or {}, how)
     scored = [m for m in known_metrics() if m.record]
-    scored += [record_metric(name, score) for name, score in (metrics or {}).items()]
+    scored += [_own_metric(name, score) for name, score in (metrics or {}).items()]
     forecasts = {n: read_forecast(n, frame, a, failure_rule) for n, frame in frames.items()}
     models = set(frames if models is None else models)
     rows = _metric_rows(a, forecasts, scored, versus, models, how)
@@ -763,3 +764,12 @@ def _check_settings(metrics, how):
     for name in metrics:
         if name in [m.name for m in known_metrics()]:
             raise ValueError(f"metric {name!r} is built in: give yours another name")
+
+def _own_metric(name, score):
+    "A metric as it was given, or made from a score of one record."
+    if not isinstance(score, Metric):
+        return record_metric(name, score)
+    if score.name != name:
+        raise ValueError(f"metrics[{name!r}] is the metric {score.name!r}: "
+            "give it under its own name")
+    return score

@@ -95,7 +95,7 @@ def evaluate(
     predictions, # name -> prediction frame; or one frame, then named `model`; text alone is parsed
     *,
     train=None, # records that the tuned model saw, of the same level; baselines learn from them
-    metrics=None, # name -> f(y, q, positions), a score of one record; options in codebook order
+    metrics=None, # name -> f(y, q, positions), options in codebook order, or `record_metric`
     predictors=None, # name -> g(record), probabilities over record['options']
     baselines=True, # False: none; True: the usual ones; a name: it too; several names: these alone
     versus=None, # predictor(s) to compare every other with; default the first

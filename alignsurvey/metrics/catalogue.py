@@ -91,6 +91,8 @@ def _check_functions(m):
         raise ValueError(f"{where}distance compares shares: level must be 'group'")
     if m.by_subgroup and (m.record is None or m.level == 'group'):
         raise ValueError(f"{where}by_subgroup needs record and value of single answers")
+    if m.limits is not None and not m.limits[0] < m.limits[1]:
+        raise ValueError(f"{where}limits is {m.limits!r}: give the smallest, then the largest")
     for field in 'column', 'headline':
         if not isinstance(getattr(m, field), (int, float, type(None))):
             raise ValueError(f"{where}{field} is {getattr(m, field)!r}: give a number or None")
@@ -122,17 +124,23 @@ def record_metric(
     label=None, # as in tables; default the name
     better='lower', # 'lower', 'higher', or None where neither is
     needs=(), # of 'probs' (predictors that only chose are left out), 'log' and 'positions'
+    share=False, # True: scores are parts of one answer, 0 to 1, and so is the interval
+    limits=None, # or the smallest and largest score, which no interval passes; None: any
 )->Metric:
     """A metric that is the mean of your score of each record. Raises ValueError naming the field
-    that is wrong, and later the record whose score is no number."""
+    that is wrong, and later the record whose score is no number or outside the limits."""
     if not callable(score):
         raise ValueError(f"metric {name!r}: score is {score!r}: give a function f(y, q, positions)")
+    if share and limits is not None:
+        raise ValueError(f"metric {name!r}: share=True is 0 to 1: leave limits out")
+    limits = (0, 1) if share else limits
     def scores(answers):
         x = answers.positions
         s = np.array([score(int(y), q, x) for y, q in zip(answers.y, answers.q)], dtype=float)
         _refuse_gaps(name, s, answers.ids)
+        _refuse_outside(name, s, answers.ids, limits)
         return s
-    how = dict(better=better, needs=needs, by_subgroup=True)
+    how = dict(better=better, needs=needs, by_subgroup=True, share=share, limits=limits)
     return mean_metric(name, name if label is None else label, scores, **how)
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c022s0
@@ -142,6 +150,16 @@ def _refuse_gaps(name, scores, ids):
     if len(bad):
         raise ValueError(f"metric {name!r}: record {ids[bad[0]]!r} scores nan or minus infinity: "
             "return a number for every answer")
+
+def _refuse_outside(name, scores, ids, limits):
+    "Refuse scores outside what the metric says of itself, by the first such record."
+    if limits is None:
+        return
+    low, high = limits
+    bad = np.flatnonzero((scores < low) | (scores > high))
+    if len(bad):
+        raise ValueError(f"metric {name!r}: record {ids[bad[0]]!r} scores {scores[bad[0]]}, "
+            f"which is not within {low} and {high}")
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c025
 def distance_metric(

@@ -103,15 +103,13 @@ def plot_shares(
 
 # %% ../../nbs/reporting/02_plots.ipynb #c019
 def _draw_calibration(ax, rows, name, colour):
-    "A predictor's hit rate by confidence, a dot's area the answers in it."
+    "A predictor's hit rate by confidence, a dot's area the answers in it; gives its label."
     x = rows[rows.metric == 'confidence'].set_index('group')
     y = rows[rows.metric == 'hit_rate'].set_index('group').loc[x.index]
     reach = [(y.value - y.ci_low).clip(lower=0), (y.ci_high - y.value).clip(lower=0)]
     ax.errorbar(x.value, y.value, yerr=reach, fmt='none', color=colour, lw=1.2)
     ax.scatter(x.value, y.value, s=8 + 200*y.n/y.n.sum(), color=colour)
-    biggest = y.n.idxmax()
-    ax.annotate(f'{name} (n = {y.n.sum()})', (x.value[biggest], y.value[biggest]), color=colour,
-        xytext=(9, -3), textcoords='offset points')
+    return f'{name} (n = {y.n.sum():,})'
 
 # %% ../../nbs/reporting/02_plots.ipynb #c019a
 @literal_text
@@ -124,8 +122,9 @@ def plot_calibration(
     _, ax = plt.subplots(figsize=(5, 4.5))
     ax.plot([0, 1], [0, 1], color='#BBBBBB', lw=1, zorder=0)
     bins = scores[scores.group_var == 'confidence bin']
-    for name, colour in zip(predictors, [OTHER, MODEL][-len(predictors):]):
-        _draw_calibration(ax, bins[bins.predictor == name], name, colour)
+    for at, (name, colour) in enumerate(zip(predictors, [OTHER, MODEL][-len(predictors):])):
+        label = _draw_calibration(ax, bins[bins.predictor == name], name, colour)
+        ax.text(1.03, .95 - .06*at, label, color=colour)    # beside the points, never over them
     ax.set(xlabel='probability given to the likeliest option', ylabel='how often it was the answer',
         xlim=(0, 1), ylim=(0, 1), title='On the line: calibrated. Below it: too sure.')
     sns.despine()

@@ -65,11 +65,12 @@ def number_text(
 _DRAWN = ('share', 'confidence', 'hit_rate')    # rows that are drawn, not tabled
 
 def _best_first(rows, metric):
-    "Predictors in the order of a metric, the best on top."
+    "Predictors in the order of a metric, the best on top, and last what no predictor is."
     own = rows[rows.metric == metric].drop_duplicates('predictor')    # there may be two floors
     values = own.set_index('predictor').value
     order = values.reindex(rows.predictor.unique()).sort_index()
-    return order.sort_values(na_position='last', ascending=is_lower_better(metric)).index
+    order = order.sort_values(na_position='last', ascending=is_lower_better(metric)).index
+    return [*order.drop('noise floor', errors='ignore'), *order[order == 'noise floor']]
 
 # %% ../../nbs/reporting/01_tables.ipynb #1821c4f5
 def _known_names(scores, metrics):
@@ -87,8 +88,8 @@ def score_table(
     scores, # frame from `evaluate`
     metrics=None, # names of metrics; default the main ones and any of the user's own
 )->pd.DataFrame: # one row a predictor, one column a metric: value and interval
-    """Scores with intervals, best log score (or first metric) first, and how many answers failed
-    where any did; '–' where a metric does not apply."""
+    """Scores with intervals, best first by the log score where it is shown, else by the first
+    column, and how many answers failed where any did; '–' where a metric does not apply."""
     rows, metrics = overall(scores), _known_names(scores, metrics)
     have = [m for m in rows.metric.unique() if m not in _DRAWN]
     if metrics is None:
@@ -100,7 +101,7 @@ def score_table(
         dropna=False)
     table = table.reindex(columns=metrics).fillna('–').rename_axis(index=None, columns=None)
     first = next(iter(shown_metrics(METRICS)))    # the catalogue's first column
-    first = first if first in have else metrics[0]
+    first = first if first in table else metrics[0]
     order = _best_first(rows[rows.predictor.isin(table.index)], first)
     return table.loc[order].rename(columns=metric_label)
 

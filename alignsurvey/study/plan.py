@@ -227,6 +227,15 @@ def suppressed(
 _ASSUMES = ("scores of the predictor and of its rival vary between respondents as those of the "
     "training shares do, and correlate by .5")
 
+def _assumed(study):
+    "What the power of the comparison rests on."
+    primary = study.settings['primary']
+    begins = (study.settings['predictors'].get(primary['predictor']) or {}).get('offset')
+    if begins is None or begins != primary['versus']:
+        return _ASSUMES
+    return (f"{_ASSUMES}; but {primary['predictor']} begins at the probabilities of {begins}, and "
+        "where the two stay alike, far smaller differences are found than this says")
+
 def primary_power(
     study, # a `Study`
     splits, # from `study_splits`
@@ -246,7 +255,7 @@ def primary_power(
     reach = norm.ppf(.975)*sd/np.sqrt(n)
     found = dict(power=power(primary['margin'], n=n, sd=sd), sd=sd,
         smallest=smallest_shown(-reach, reach))
-    return dict(difference=primary['margin'], clusters=n, assumes=_ASSUMES,
+    return dict(difference=primary['margin'], clusters=n, assumes=_assumed(study),
         **{name: round(float(value), 4) for name, value in found.items()})
 
 # %% ../../nbs/study/03_plan.ipynb #pw03

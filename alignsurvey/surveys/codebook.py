@@ -760,6 +760,16 @@ def draft(cls:Codebook,
     return book
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k021
+class _InFull(pd.DataFrame):
+    "A table whose texts are shown in full; what is made from it is a usual frame."
+    def __repr__(self):
+        with pd.option_context('display.max_colwidth', None, 'display.max_columns', None):
+            return pd.DataFrame(self).__repr__()
+
+    def _repr_html_(self):
+        with pd.option_context('display.max_colwidth', None, 'display.max_columns', None):
+            return pd.DataFrame(self)._repr_html_()
+
 @patch
 def guesses(
     self:Codebook,
@@ -780,7 +790,7 @@ def guesses(
         rows += [dict(question=name, field=f, why=why) for f in more]
     table = pd.DataFrame(rows, columns=['question', 'field', 'guess', 'why', 'sure'])
     table['sure'] = [f not in self.doubts.get(c, ()) for c, f in zip(table.question, table.field)]
-    return table.sort_values('sure', kind='stable', ignore_index=True)
+    return _InFull(table.sort_values('sure', kind='stable', ignore_index=True))
 
 # %% ../../nbs/surveys/02_codebook.ipynb #k030
 def unread_parts(

@@ -57,7 +57,9 @@ def _numbers_differ(got, want, tol):
     if not len(off):
         return ''
     if not x.ndim:
-        return f'{_shown(got)} is not it'
+        rounded = any(np.isclose(x, round(float(y), digits)) for digits in (2, 3))
+        return f'{_shown(got)} is ' + (
+            'rounded: leave the number as it was computed' if rounded else 'not it')
     return f'at position {", ".join(map(str, off[0]))} there is {x[tuple(off[0])]:.4g}'
 
 # %% ../../nbs/teaching/02_checks.ipynb #c008

@@ -92,7 +92,7 @@ _q3 = Exercise(11, 'best_trust', lambda: _trust, on_inputs(*_TRUSTED, tol=1e-3),
             lambda: lambda *given: _trust(*given, ddof=0)},
     hints=('np.cov(human, predicted)[0, 1] over np.var(predicted, ddof=1).',
         'Then over (1 + len(human)/len(more)), and np.clip(..., 0, 1).'),
-    after='The answers choose it. A useless model gets none and can do no harm.')
+    after='The answers choose it. A useless model gets next to none and can do no harm.')
 
 # %% ../../nbs/teaching/21_lesson_11.ipynb #c012
 def _gained(human_se, se, n):

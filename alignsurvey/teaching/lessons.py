@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BESIDE', 'README', 'lesson_numbers', 'exercises', 'edition_for_students', 'edition_for_slides',
-           'edition_for_teachers', 'write_course', 'write_otter']
+           'edition_for_teachers', 'solutions_folder', 'write_course', 'write_otter']
 
 # %% ../../nbs/teaching/04_lessons.ipynb #c002
 import shutil
@@ -100,6 +100,15 @@ Each exercise is checked in the notebook: q1.check(), q1.hint(), q1.solution().
 Nothing is sent anywhere. A simulated respondent is not a person.
 '''
 
+def solutions_folder(
+    folder, # that students are given
+)->Path: # 'class_solutions' for 'class'
+    "Where a teacher's edition stands: beside the students' folder, not inside."
+    folder = Path(folder)
+    if folder.name in ('', '..'):    # '.' has no name to build on
+        folder = folder.resolve()
+    return folder.with_name(f'{folder.name}_solutions')
+
 def _bring(name, folder):
     "A survey's files, beside the lessons; nothing where it is there, or not at hand."
     if (folder/name).exists():
@@ -114,14 +123,14 @@ def _bring(name, folder):
 def write_course(
     folder, # to work in; made where it is not there
     *,
-    teacher=False, # True: with the solutions, in a folder of their own
+    teacher=False, # True: with the solutions, in `solutions_folder(folder)`
     numbers=False, # True: search for right numbers too, as lessons that came installed were
 )->list: # paths of the notebooks
     "Copies the lessons. Raises FileExistsError, or ValueError where an answer would be told."
     folder, made = Path(folder), []
     editions = [(folder, partial(edition_for_students, numbers=numbers))]
     if teacher:
-        editions.append((folder/'solutions', edition_for_teachers))
+        editions.append((solutions_folder(folder), edition_for_teachers))
     for to, edition in editions:
         for number in lesson_numbers():
             made.append((to/f'lesson_{number:02d}.ipynb', edition(number)))

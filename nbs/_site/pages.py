@@ -15,6 +15,7 @@ from nbdev.processors import FilterDefaults, add_fold, add_links, clean_show_doc
 DIRECTIVE = re.compile(r'^#\| *([\w-]+): *(.*)\n?', re.MULTILINE)
 EXPORTS = {'export', 'exporti', 'exports'}
 EMPTY = inspect.Parameter.empty
+NAMES_HERE = '<!-- every public name -->'
 
 
 def tag(cell, name): cell.metadata['tags'] = [*cell.metadata.get('tags', []), name]
@@ -27,6 +28,12 @@ def read(path): return json.loads(path.read_text(encoding='utf-8'))
 
 
 # --- What the site says of a function or class
+
+def is_private(name):
+    "Whether a name, or the class that it belongs to, is nobody else's; a module's `__getattr__` is Python's."
+    *classes, last = name.split('.')
+    return any(part.startswith('_') for part in classes or [last])
+
 
 def api_label(name):
     "Where a name is documented. Labels know no case, so that a class (`Ask`) needs another than a function (`ask`)."
@@ -108,6 +115,13 @@ def api_text(
     return '\n\n'.join(p for p in parts if p)
 
 
+def public_names():
+    "Every public name by room, as Markdown."
+    homes, rooms = importlib.import_module(f'{get_config().lib_name}.all').homes(), {}
+    for name, room in sorted(homes.items(), key=lambda item: item[0].lower()): rooms.setdefault(room, []).append(f'`{name}`')
+    return '\n\n'.join(f"[{room.capitalize()}]({room}/00_index.ipynb): {', '.join(rooms[room])}." for room in dict.fromkeys(homes.values()))
+
+
 def commands(module):
     "The commands of a module that is a command line."
     return typer.main.get_command(module.app).commands if hasattr(module, 'app') else {}
@@ -134,6 +148,9 @@ class show_docs(Processor):
     def cell(self, cell):
         asked = re.search(r'^show_doc\(([\w.]+)', cell.source, re.MULTILINE) if cell.cell_type == 'code' else None
         if not asked: return
+        if is_private(asked[1]):
+            del cell['source']
+            return
         module = importlib.import_module(self.module)
         try: sym = reduce(getattr, asked[1].split('.'), module)
         except AttributeError: raise ValueError(f'{self.nb.path_}: {self.module} has no {asked[1]}: run nbdev_export') from None
@@ -156,6 +173,12 @@ def fold_export(cell):
     cell.metadata['mystnb'] = {f'code_prompt_{k}': 'Source' + (f": {', '.join(names)}" if names else '') for k in ('show', 'hide')}
     cell.folded_ = True
     tag(cell, 'hide-input')
+
+
+class list_of_names(Processor):
+    "Where a page asks for it: every public name, by room; links to their documentation come later."
+    def cell(self, cell):
+        if cell.cell_type == 'markdown' and NAMES_HERE in cell.source: cell.source = cell.source.replace(NAMES_HERE, public_names())
 
 
 class documentation_first(Processor):
@@ -200,7 +223,7 @@ class SitePages(FilterDefaults):
     def base_procs(self):
         ours = {exec_show_docs: show_docs, rm_export: fold_export}
         quarto = (FrontmatterProc, insert_warning, clean_show_doc, add_links, add_fold, mv_exports)
-        return [ours.get(p, p) for p in super().base_procs() if p not in quarto] + [documentation_first, title_and_lead, show_as_told]
+        return [ours.get(p, p) for p in super().base_procs() if p not in quarto] + [list_of_names, documentation_first, title_and_lead, show_as_told]
 
 
 # --- Links, added when Sphinx reads the finished pages
