@@ -1,10 +1,12 @@
 "What a user met with files of their own: a corrected codebook on the command line, columns that are no item, remedies as they are typed."
+import numpy as np
 import pandas as pd
 import pyreadstat
 import pytest
 
 from alignsurvey.study.file import read_study
-from alignsurvey.surveys import Codebook
+from alignsurvey.records.splits import split_records
+from alignsurvey.surveys import Codebook, Metadata, Variable, guess_roles, is_background
 from alignsurvey.tasks import Survey
 
 BOOK = """id: mood
@@ -107,3 +109,116 @@ def test_the_benchmark_asks_with_the_codebooks_it_was_given(mood):
         assert read_study(one.path)['codebook'] == str(mood/'other.yaml')
     with pytest.raises(ValueError, match='--codebook is given 1 times for 2 surveys'):
         benchmark_settings(['a.csv', 'b.csv'], codebooks=['c.yaml'])
+
+
+# --- Which column is what
+
+def labelled(frame, **said):
+    "Roles of a frame whose columns bear labels."
+    return guess_roles(frame, Metadata('said', {c: Variable(c, {'en': text}) for c, text in said.items()}))
+
+
+def only(roles, *which):
+    return {c for c, (role, _, _) in roles.items() if role in which}
+
+
+def unsure(roles):
+    return [c for c, (_, _, sure) in roles.items() if not sure]
+
+
+@pytest.mark.parametrize('label', ['Q2. Gender', 'Q2: Gender', '2) Gender', '[Q2] Gender', 'Q2 Gender', 'D1 - Gender', 'q2_1. Gender'])
+def test_a_question_number_does_not_hide_the_background(label):
+    assert is_background('Q2', label)
+
+
+@pytest.mark.parametrize('label', ['Q2. Spending on education', 'Q3. Trust between races', '3. Agree'])
+def test_a_question_number_makes_nothing_background(label):
+    assert not is_background('Q2', label)
+
+
+def test_a_forms_group_does_not_hide_the_background():
+    n = 30
+    frame = pd.DataFrame({'start': ['2023-03-01']*n, 'demo/age': range(20, 50), 'demo/sex': ['male', 'female']*15, 'needs': ['food water', 'water', 'food']*10,
+        'needs/food': [1, 0, 1]*10, 'needs/children': [1, 1, 0]*10, 'sat': [1, 2, 3]*10})
+    roles = guess_roles(frame)
+    assert only(roles, 'background') == {'demo/age', 'demo/sex'} and unsure(roles) == []
+    assert roles['needs'][0] == 'ignore' and {'needs/food', 'needs/children'} <= only(roles, 'item')
+    dashed = guess_roles(frame.rename(columns=lambda c: c.replace('demo/', 'demo-').replace('sat', 'demo-sat')))
+    assert only(dashed, 'background') == {'demo-age', 'demo-sex'}
+
+
+def test_a_draft_says_that_nobody_has_a_background(cli, tmp_path):
+    pd.DataFrame({'id': range(30), 'q': [1, 2, 3]*10}).to_csv(tmp_path/'s.csv', index=False)
+    code, out, err = cli('codebook', 's.csv', cwd=tmp_path)
+    assert code == 0 and 'no background variable was found' in out, err
+
+
+def test_the_design_of_nhanes_is_its_design():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({'SEQN': range(100, 160), 'SDMVPSU': rng.integers(1, 3, 60), 'SDMVSTRA': rng.integers(75, 90, 60), 'WTMEC2YR': rng.gamma(4, 9000, 60),
+        'WTINT2YR': rng.gamma(4, 9000, 60), 'prob': rng.uniform(.0001, .001, 60), 'HI_CHOL': rng.integers(0, 2, 60)})
+    roles = guess_roles(frame)
+    assert {c: roles[c][0] for c in frame} == dict(SEQN='respondent_id', SDMVPSU='psu', SDMVSTRA='stratum', WTMEC2YR='weight', WTINT2YR='spare_weight',
+        prob='paradata', HI_CHOL='item')
+
+
+def test_profiles_of_a_conjoint_are_nobodys_own():
+    rng = np.random.default_rng(0)
+    frame = {'resp': range(1, 61), 'age': rng.integers(18, 80, 60)}
+    for t in (1, 2, 3):
+        for p in (1, 2):
+            frame |= {f'sex_{t}_{p}': rng.choice(['Male', 'Female'], 60), f'party_{t}_{p}': rng.choice(['D', 'R'], 60)}
+        frame[f'choice_{t}'] = rng.integers(1, 3, 60)
+    roles = guess_roles(pd.DataFrame(frame))
+    assert only(roles, 'background') == {'age'}
+    assert unsure(roles) == ['sex_1_1', 'party_1_1'] and 'conjoint' in roles['sex_1_1'][1]
+    battery = guess_roles(pd.DataFrame({f'Q{q}_{i}_{j}': rng.integers(1, 6, 60) for q in (3, 4) for i in (1, 2) for j in (1, 2)}))
+    assert unsure(battery) == []
+
+
+@pytest.fixture
+def panel():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({'pid': range(100, 160), 'trust_w1': rng.integers(1, 4, 60), 'trust_w2': rng.integers(1, 4, 60), 'vote_w1': ['l', 'r']*30, 'vote_w2': ['l', 'r']*30,
+        'weight_w1': rng.gamma(5, .2, 60), 'weight_w2': rng.gamma(5, .2, 60)})
+
+
+def test_a_question_of_two_waves_is_one_family(panel):
+    book = Codebook.draft(panel, id='panel')
+    assert {name: q.family for name, q in book.items.items()} == dict(trust_w1='trust', trust_w2='trust', vote_w1='vote', vote_w2='vote')
+    split = split_records(Survey(panel, book).records(verbose=False), by='item', test=.5)
+    asked = [{name[:-3] for name in part.unique('question_id')} for part in split.values()]
+    assert not asked[0] & asked[1]
+    assert Codebook.draft(pd.DataFrame({'id': range(4), 'q_1': [1, 2, 1, 2], 'q_2': [1, 2, 1, 2]})).items['q_1'].family == 'q_1'
+
+
+def test_a_weight_of_one_wave_is_doubted(panel):
+    role, why, sure = guess_roles(panel)['weight_w1']
+    assert role == 'weight' and not sure and 'of wave w1' in why and 'w2' in why
+    assert unsure(guess_roles(panel.drop(columns='weight_w2'))) == ['weight_w1']
+    assert unsure(guess_roles(panel[['pid', 'trust_w1', 'weight_w1']])) == []
+
+
+def test_ids_and_weights_need_no_language():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({'zaufanie': rng.integers(1, 5, 60), 'nr': np.arange(1, 61), 'wiek': rng.integers(18, 90, 60), 'plec': rng.integers(1, 3, 60),
+        'obciazenie': rng.gamma(5, .2, 60).round(3), 'godziny': rng.integers(0, 9, 60)})
+    frame.obciazenie /= frame.obciazenie.mean()
+    roles = labelled(frame, nr='Numer respondenta', wiek='Wiek', plec='Płeć')
+    assert roles['nr'][0] == 'respondent_id' and roles['obciazenie'][0] == 'weight' and unsure(roles) == ['obciazenie']
+    assert only(roles, 'background') == {'wiek', 'plec'}
+    roles = guess_roles(frame.assign(weight=1.5))
+    assert roles['obciazenie'][0] == 'item'
+
+
+def test_what_redcap_and_qualtrics_add_is_not_asked():
+    frame = pd.DataFrame({'record_id': range(1, 31), 'redcap_event_name': ['a', 'b']*15, 'phq1': [0, 1, 2]*10, 'survey_complete': [0, 1, 2]*10, 'Complete?': ['Incomplete', 'Complete']*15,
+        'URLID': range(7001, 7031), 'uid': range(501, 531), 'plz': [f'0{i}' for i in range(1067, 1097)]})
+    roles = guess_roles(frame)
+    assert only(roles, 'item') == {'phq1'} and only(roles, 'background') == set() and unsure(roles) == []
+    assert guess_roles(frame[['phq1', 'survey_complete']].assign(age=range(30)))['survey_complete'][0] == 'item'
+    n = dict(Q6='How likely are you?', Q6_NPS_GROUP='How likely - Group', SC0='Score', Q7_DO_1='Q7 - Display Order', SC1='I often doubt myself')
+    frame = pd.DataFrame({c: [1, 2, 3]*10 for c in n} | {'things_to_DO': [1, 2, 3]*10})
+    assert only(labelled(frame, **n), 'item') == {'Q6', 'SC1', 'things_to_DO'}
+    told = guess_roles(pd.DataFrame({'Q5': ['TV,Radio', 'TV', 'Radio,Internet', 'TV,Radio,Internet', 'Internet']*6, 'Q8': ['Yes, often', 'Yes', 'No', 'No, never', 'No, often']*6}))
+    assert unsure(told) == ['Q5'] and 'several answers' in told['Q5'][1]

@@ -214,6 +214,8 @@ def codebook(
     guesses = book.guesses()
     for g in guesses[(guesses.field == 'design') & ~guesses.sure].itertuples():
         print(f'to look at: {g.question}, {g.guess}: {g.why}')
+    if not book.background:
+        print('to look at: no background variable was found, so nothing would be told of anybody')
     for sentence in book.unread:
         print(f'not understood: {sentence}')
 

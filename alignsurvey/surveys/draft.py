@@ -12,7 +12,7 @@ from collections import Counter
 import pandas as pd
 from ..files.tables import FileNotes, code_order, code_text, plain_number
 from .metadata import Metadata, Variable, from_notes, plain_text, without_code
-from .roles import guess_roles, words_of
+from .roles import guess_roles, split_wave, words_of
 from .scales import guess_range, guess_scale, is_numbers
 from .scales import known_order, may_be_missing, suspect_codes
 
@@ -419,7 +419,7 @@ def draft_codebook(
     if not parts['items']:
         parts = {'background': {}, 'items': parts['background']}
     sets, found = _sets(said, parts['items'])
-    guesses += found
+    guesses += found + _add_families(parts['items'])
     spec = {'id': id, **said.about, **_columns(roles), 'sets': sets, 'doubts': _doubts(guesses),
         **parts}
     fields = ('question', 'field', 'guess', 'why', 'sure')
@@ -457,6 +457,21 @@ def _sets(said, items):
             guesses += [(c, 'missing', f'ticked: {kind}', 'its label says so', True)
                 for c, kind in missing.items()]
     return sets, guesses
+
+# %% ../../nbs/surveys/01_draft.ipynb #fm01
+def _add_families(items):
+    "Questions that differ in their wave alone become a family; guesses of that."
+    waves, guesses = {}, []
+    for name in items:
+        stem, wave = split_wave(name)
+        if wave:
+            waves.setdefault(stem, {})[name] = wave
+    for stem, named in waves.items():
+        if len(set(named.values())) > 1 or stem in items:
+            for name in named:
+                items[name].setdefault('family', stem)
+                guesses.append((name, 'family', items[name]['family'], 'asked in waves', True))
+    return guesses
 
 # %% ../../nbs/surveys/01_draft.ipynb #a001
 _IS = re.compile(r"\$?\{?(\w+?)\}?(?:\.NAOK)?\s*==?\s*(['\"]?)([\w.-]+)\2", re.I)
