@@ -414,6 +414,7 @@ def draft_codebook(
         part = 'items' if role == 'item' else role
         entry, found = draft_question(c, frame[c], said.variables.get(c, Variable(c)))
         parts[part][c] = _in_reach(entry)
+        found += _named_alone(c, entry, found) if role == 'item' else []
         guesses += [(c, *guess) for guess in found] + [(c, 'part', part, why, sure)]
     _add_filters({**parts['background'], **parts['items']})
     if not parts['items']:
@@ -472,6 +473,15 @@ def _add_families(items):
                 items[name].setdefault('family', stem)
                 guesses.append((name, 'family', items[name]['family'], 'asked in waves', True))
     return guesses
+
+# %% ../../nbs/surveys/01_draft.ipynb #fm02
+def _named_alone(name, entry, guesses):
+    "The doubt about an item whose label only says its name again, unless it is in doubt anyway."
+    texts = [text.strip().lower() for text in entry['question'].values()]
+    known = any(field == 'question' for field, *_ in guesses)
+    if known or any(text != name.lower() for text in texts):
+        return []
+    return [('question', next(iter(entry['question'].values())), 'its label is its name', False)]
 
 # %% ../../nbs/surveys/01_draft.ipynb #a001
 _IS = re.compile(r"\$?\{?(\w+?)\}?(?:\.NAOK)?\s*==?\s*(['\"]?)([\w.-]+)\2", re.I)

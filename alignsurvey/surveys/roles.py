@@ -48,8 +48,9 @@ _MNEMONICS = set('''rincom coninc conrinc prestg sei xnorcsiz srcbelt hompop bab
  emplrel emplno wkhct wkhtot nacer uemp3m uemp12m uemp5yr mbtru chldhm chldhhe crpdwk wvsccode s003
  x001 x003 x003r x007 x011 x025 x028 x045 x047 x049 ppage ppgender ppeducat ppincimp ppreg ppstaten
  ppwork ppmarit ppethm pphhsize pprent fips statefip stfips'''.split())
-_ELSEWHERE = set('''alter geschlecht bildung schulabschluss einkommen familienstand beruf konfession geb geburtsjahr
- âge sexe éducation diplôme revenu région kjønn alder utdanning inntekt fylke landsdel
+_ELSEWHERE = set('''alter geschlecht bildung schulabschluss einkommen familienstand beruf konfession
+ geb geburtsjahr âge sexe éducation diplôme revenu région kjønn alder
+ utdanning inntekt fylke landsdel
  sexo edad educación ingreso ingresos departamento municipio etnia
  leeftijd geslacht opleiding inkomen età sesso istruzione reddito idade escolaridade renda
  ålder utbildning ikä sukupuoli koulutus uddannelse indkomst wiek płeć plec wykształcenie

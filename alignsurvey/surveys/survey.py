@@ -19,6 +19,7 @@ from .bundled import find_data
 from .codebook import Codebook, KINDS, in_lang, labels, number_grid
 from .importers import IMPORTERS, describe, read_described, read_metadata
 from .metadata import merged
+from .scales import is_numbers
 from .sheets import read_sheets
 from .spreadsheet import is_codebook
 from .where import meets_all
@@ -76,6 +77,7 @@ def draft_survey(
     path = find_data(path)
     _refuse_sheet(path)
     frame, own, _ = read_described(path, encoding=encoding)
+    _refuse_title(frame, path.name)
     said = describe(frame, own, sources)
     book = Codebook.draft(frame, said, id=id or path.stem)
     book.unread = said.unread
@@ -87,6 +89,18 @@ def _refuse_sheet(path):
     if path.suffix.lower() in ('.xlsx', '.xls', '.ods', '.numbers'):
         raise ValueError(f"{path.name}: is a spreadsheet: save the sheet that holds the answers "
             "as .csv, and load that")
+
+# %% ../../nbs/surveys/04_survey.ipynb #tt01
+def _refuse_title(frame, name):
+    "Raises ValueError where the heading of a table stands further down, under a title."
+    named = [c for c in map(str, frame.columns) if not c.startswith('Unnamed: ')]
+    if len(named) > 1 or frame.shape[1] < 3:
+        return
+    for row in frame.head(10).itertuples(index=False):
+        cells = [cell for cell in row if isinstance(cell, str) and not is_numbers([cell])]
+        if len(cells) == len(row):
+            raise ValueError(f"{name}: the row {', '.join(cells[:3])}, … looks like the heading: "
+                "delete the rows above it")
 
 # %% ../../nbs/surveys/04_survey.ipynb #k003
 def draft_codebook_of(
