@@ -7,6 +7,9 @@ import pytest
 from alignsurvey.study.file import read_study
 from alignsurvey.records.splits import split_records
 from alignsurvey.surveys import Codebook, Metadata, Variable, guess_roles, is_background
+from alignsurvey.surveys.codebook import unread_parts
+from alignsurvey.surveys.qualtrics import unfit_responses
+from alignsurvey.surveys.survey import draft_codebook_of
 from alignsurvey.tasks import Survey
 
 BOOK = """id: mood
@@ -222,3 +225,78 @@ def test_what_redcap_and_qualtrics_add_is_not_asked():
     assert only(labelled(frame, **n), 'item') == {'Q6', 'SC1', 'things_to_DO'}
     told = guess_roles(pd.DataFrame({'Q5': ['TV,Radio', 'TV', 'Radio,Internet', 'TV,Radio,Internet', 'Internet']*6, 'Q8': ['Yes, often', 'Yes', 'No', 'No, never', 'No, often']*6}))
     assert unsure(told) == ['Q5'] and 'several answers' in told['Q5'][1]
+
+
+# --- Remedies as they are typed
+
+def test_interviews_of_ones_own_become_records(cli, tmp_path):
+    said = [('interviewer', 'How do you travel?'), ('respondent', 'By bus, mostly.')]
+    pd.DataFrame([dict(respondent_id=p, turn=i, speaker=s, text=t) for p in 'ab' for i, (s, t) in enumerate(said, 1)]).to_csv(tmp_path/'turns.csv', index=False)
+    (tmp_path/'people.csv').write_text('respondent_id,age\na,30\nb,40\n')
+    for people in 'people.csv', 'turns.csv':
+        code, _, err = cli('convert', people, f'{people}.jsonl', '--task', 'interview', '--turns', 'turns.csv', cwd=tmp_path)
+        assert code == 0, err
+        made = pd.read_json(tmp_path/f'{people}.jsonl', lines=True)
+        assert list(made.output) == ['By bus, mostly.']*2
+    assert "{'age': 30}" in pd.read_json(tmp_path/'people.csv.jsonl', lines=True).instruction[0]
+    code, _, err = cli('convert', 'people.csv', 'o.jsonl', '--task', 'response', '--turns', 'turns.csv', cwd=tmp_path)
+    assert code == 2 and 'interview' in err
+    code, _, err = cli('convert', 'people.csv', 'o.jsonl', '--task', 'role', '--turns', 'turns.csv', '--where', 'age=30', cwd=tmp_path)
+    assert code == 2 and '--where' in err and 'codebook' in err
+
+
+def test_closed_questions_as_a_dialogue_are_announced(cli, mood):
+    code, _, err = cli('convert', 'mood.csv', 'o.jsonl', '--task', 'interview', cwd=mood)
+    assert code == 0 and '--turns' in err
+
+
+def test_a_heading_further_down_is_named(cli, tmp_path):
+    (tmp_path/'staff.csv').write_text('Survey of staff 2024 - confidential,,,\n,,,\nID,Dept,Satisfied?,Score\n1,HR,yes,3\n2,IT,no,5\n3,IT,yes,4\n')
+    code, _, err = cli('codebook', 'staff.csv', cwd=tmp_path)
+    assert code == 2 and "looks like the heading: delete the rows above it" in err and 'ID, Dept, Satisfied?' in err, err
+    (tmp_path/'r.csv').write_text(',q,\n1,2,\n2,1,\n')    # row numbers and an empty column
+    assert cli('codebook', 'r.csv', 'r.yaml', cwd=tmp_path)[0] == 0
+
+
+def test_a_label_that_is_the_name_can_be_decided(tmp_path):
+    frame = pd.DataFrame(dict(id=range(12), GENDER=[1, 2]*6, TRUST=[1, 2, 3]*4))
+    pyreadstat.write_sav(frame, tmp_path/'s.sav', column_labels=['id', 'Gender', 'Trust'], variable_value_labels=dict(
+        GENDER={1: 'Man', 2: 'Woman'}, TRUST={1: 'no trust', 2: 'some trust', 3: 'full trust'}))
+    draft = draft_codebook_of(tmp_path/'s.sav')
+    assert draft.doubts['TRUST'] == ['question'] and 'GENDER' not in draft.doubts
+    draft.save(tmp_path/'codebook.xlsx')
+    sheets = pd.read_excel(tmp_path/'codebook.xlsx', sheet_name=None, dtype=str, keep_default_na=False)
+    assert dict(zip(sheets['questions'].name, sheets['questions'].check))['TRUST'] == 'question'
+    with pd.ExcelWriter(tmp_path/'codebook.xlsx') as out:
+        for name, table in sheets.items():
+            table.assign(**{c: '' for c in ('check', 'guessed') if c in table}).to_excel(out, sheet_name=name, index=False)
+    assert len(Survey.load(tmp_path/'s.sav').records(strict=True, verbose=False)) == 12
+
+
+def test_unread_wordings_are_still_refused():
+    frame = pd.DataFrame(dict(id=range(6), age=range(30, 36), mood=[1, 2]*3))
+    said = unread_parts(Codebook.draft(frame))
+    assert "the wording of 'age' is its name" in said and "the wording of 'mood' is its name" in said
+
+
+def test_remedies_can_be_typed(cli, mood):
+    cli('convert', 'mood.csv', 'r.jsonl', '--answer-form', 'text', cwd=mood)
+    test = pd.read_json(mood/'r.jsonl', lines=True)
+    test.assign(probs=[[.5, .5]]*len(test), status='ok')[['record_id', 'probs', 'status']].to_json(mood/'p.jsonl', orient='records', lines=True)
+    code, _, err = cli('evaluate', '--records', 'r.jsonl', '--predictions', 'p.jsonl', '--train', 'r.jsonl', cwd=mood)
+    assert code == 2 and 'split again' in err and '(' not in err.partition('split again')[2], err
+
+
+def test_qualtrics_rows_that_are_no_answers_are_told_with_a_remedy_to_type():
+    frame = pd.DataFrame(dict(Status=['IP Address', 'Survey Preview', 'IP Address'], Finished=['True', 'True', 'False']))
+    said = unfit_responses(frame)
+    assert '--where "Status=IP Address"' in said[0] and '1 rows' in said[1] and '--where Finished=True' in said[1]
+
+
+def test_scores_fit_the_terminal(cli, mood):
+    cli('convert', 'mood.csv', 'r.jsonl', '--answer-form', 'text', cwd=mood)
+    test = pd.read_json(mood/'r.jsonl', lines=True)
+    test.assign(probs=[[.5, .5]]*len(test), status='ok')[['record_id', 'probs', 'status']].to_json(mood/'p.jsonl', orient='records', lines=True)
+    code, out, err = cli('evaluate', '--records', 'r.jsonl', '--predictions', 'p.jsonl', '--n-boot', 100, cwd=mood, COLUMNS='80')
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 80

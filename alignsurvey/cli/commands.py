@@ -131,6 +131,8 @@ def convert(
     out: argument(Path, '.json or .jsonl file to write'),
     task: option(str, 'response, role, interview, stance, or one of yours') = 'response',
     codebook: _Codebook = None,
+    turns: option(Path | None, 'tasks role and interview: what was said, .csv, .json or .jsonl '
+        'with respondent_id, turn, speaker and text; SURVEY says who the people are') = None,
     encoding: option(str | None, "of the file's text, such as cp1250; "
         'default: what the file says') = None,
     items: option(str | None, 'items to ask, with commas; default all') = None,
@@ -159,18 +161,38 @@ def convert(
     how = dict(level=level, min_n=min_n, respondents=respondents, seed=seed, lang=lang,
         answer_form=answer_form, strict=strict, **named)
     order = _order_asked(order, shuffle)
-    print(_converted(survey, out, task, codebook, encoding, where, order, overwrite, how))
+    source = _source(survey, codebook, encoding, where, turns, task)
+    print(_converted(source, out, task, order, overwrite, how))
+
+# %% ../../nbs/cli/03_commands.ipynb #src01
+def _source(survey, codebook, encoding, where, turns, task):
+    "A survey, or what was said by people who are a survey's or a plain table's."
+    if not turns:
+        if task == 'interview':
+            print("alignsurvey convert: each respondent's closed answers become a dialogue; to "
+                "read what was said instead, give it with --turns", file=sys.stderr)
+        return _load(survey, codebook, encoding).where(**read_where(where))
+    from alignsurvey.surveys.interviews import Interviews
+    from alignsurvey.surveys.survey import codebook_beside
+    file = Path(survey)
+    is_plain = file.is_file() and file.suffix.lower() in ('.csv', '.json', '.jsonl')
+    if codebook or not is_plain or codebook_beside(file):
+        people = _load(survey, codebook, encoding).where(**read_where(where))
+    elif where:
+        raise ValueError(f"--where needs a codebook of {file.name}: give it with --codebook")
+    else:
+        people = None if file == turns else file
+    return Interviews.load(turns, people, encoding=encoding)
 
 # %% ../../nbs/cli/03_commands.ipynb #c009a
-def _converted(survey, out, task, codebook, encoding, where, order, overwrite, how):
-    "Records of a survey, written to a file."
+def _converted(source, out, task, order, overwrite, how):
+    "Records, written to a file."
     from alignsurvey.records.orders import reorder
     from alignsurvey.records.reading import write_records
-    from alignsurvey.tasks.registry import get_task, task_records
-    loaded = _load(survey, codebook, encoding).where(**read_where(where))
-    _tell_all(how['respondents'], len(loaded))
-    records = task_records(loaded, task, **how)
-    if order or get_task(task).reorders:
+    from alignsurvey.tasks.registry import Survey, get_task, task_records
+    _tell_all(how['respondents'], len(source))
+    records = task_records(source, task, **how)
+    if order or get_task(task).reorders and isinstance(source, Survey):
         records = reorder(records, order or 'flip', seed=how['seed'])
     return write_records(records, out, overwrite=overwrite)
 
@@ -217,7 +239,7 @@ def codebook(
     if not book.background:
         print('to look at: no background variable was found, so nothing would be told of anybody')
     for sentence in book.unread:
-        print(f'not understood: {sentence}')
+        print(f'to look at: {sentence}')
 
 # %% ../../nbs/cli/03_commands.ipynb #c010
 @_command
@@ -242,7 +264,7 @@ def split(
         validation=validation, seed=seed, stratify=read_names(stratify))
     for name, part in splits.items():
         write_records(part, out/f'{name}.jsonl', overwrite=overwrite)
-    print(describe_splits(splits).to_string(), out, sep='\n')
+    print(_fitting(describe_splits(splits)), out, sep='\n')
 
 # %% ../../nbs/cli/03_commands.ipynb #of02
 @_command
@@ -637,6 +659,10 @@ _Surveyed = option(str | None, 'the survey, for its design, source, citation and
 _Formula = option(str | None, "regression to run on people's and the model's answers, as in "
     "'natsci ~ age + natroad'")
 
+def _fitting(table, **how):
+    "A table as text, in blocks as wide as the terminal; whole where there is none."
+    return table.to_string(line_width=shutil.get_terminal_size((10**4, 24)).columns, **how)
+
 # %% ../../nbs/cli/03_commands.ipynb #c024
 @_command
 def evaluate(
@@ -711,7 +737,7 @@ def _scored(records, predictions, train, out, versus, survey, how):
     design = declared_design(survey, test)
     scores = evaluate(test, named, train=learned, versus=versus, design=design, **how)
     write_sheet(scores, out)
-    return score_table(scores).to_string(), out
+    return _fitting(score_table(scores)), out
 
 # %% ../../nbs/cli/03_commands.ipynb #9c1fa2b1
 def _scored_partitions(records, predictions, out, versus, other, how):
@@ -726,7 +752,7 @@ def _scored_partitions(records, predictions, out, versus, other, how):
     how = {k: v for k, v in how.items() if k != 'min_n'}
     scores = evaluate_partitions(records, named, versus=versus, **how)
     write_sheet(scores, out)
-    return score_table(scores).to_string(), out
+    return _fitting(score_table(scores)), out
 
 # %% ../../nbs/cli/03_commands.ipynb #c026
 def _held_out(records, predictions):
@@ -852,7 +878,7 @@ def run(
 
     Example: alignsurvey run"""
     from alignsurvey.reporting.tables import score_table
-    print(score_table(_study(study, server, key_variable).run()).to_string())
+    print(_fitting(score_table(_study(study, server, key_variable).run())))
 
 @_command
 def check(
@@ -923,7 +949,7 @@ def benchmark(
     table = run_benchmark(out, only_plan=only_plan, surveys=survey, codebooks=codebook,
         interviews=interviews, models=model, quick=quick, sample=sample, lang=lang, seed=seed)
     if not only_plan:
-        print(table.to_string(index=False), f"{out.resolve()/'report.html'}", sep='\n')
+        print(_fitting(table, index=False), f"{out.resolve()/'report.html'}", sep='\n')
 
 # %% ../../nbs/cli/03_commands.ipynb #bm2r
 def _rehearse(out, size, seed, gpu, price):
