@@ -19,7 +19,7 @@ def cli():
     "Run `alignsurvey …` in its own process; give (exit code, stdout, stderr)."
     def run(*args, cwd=None, **env):
         done = subprocess.run([sys.executable, '-m', 'alignsurvey', *map(str, args)], capture_output=True, text=True, cwd=cwd,
-                              env=dict(os.environ, TQDM_DISABLE='1', COLUMNS='200', **env))
+                              env={**os.environ, 'TQDM_DISABLE': '1', 'COLUMNS': '200', **env})
         return done.returncode, done.stdout, done.stderr
     return run
 

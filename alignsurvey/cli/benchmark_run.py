@@ -42,12 +42,13 @@ def benchmark_settings(
     interviews=(), # folders of a survey with its turns_en.jsonl, or bundled ones
     models=('smollm2-135m',), # folders or hub ids
     *,
+    codebooks=(), # of the surveys, one each, in their order; default: those beside them
     quick=False, # a small run; without data, on bundled ones
     sample=None, # respondents of each survey and each set of interviews; default all
     lang='en', # en or zh
     seed=0, # of draws, splits, orders, training and resamples
 )->dict: # plain values
-    "What decides a run. Raises ValueError where nothing is named."
+    "What decides a run. Raises ValueError where nothing is named, or codebooks of other surveys."
     surveys, interviews = list(surveys), list(interviews)
     if quick and not surveys and not interviews:
         surveys, interviews = ['gss2018'], ['invented_interviews']
@@ -57,6 +58,11 @@ def benchmark_settings(
     made = dict(_QUICK if quick else _PAPER)
     if sample is not None:
         made['sample'] = sample
+    if codebooks:
+        if len(codebooks) != len(surveys):
+            raise ValueError(f"--codebook is given {len(codebooks)} times for {len(surveys)} "
+                "surveys: give one for each --survey, in their order, or none")
+        made['codebooks'] = [_place(c) for c in codebooks]
     return dict(surveys=[_place(s) for s in surveys], interviews=[_place(s) for s in interviews],
         models=list(models), lang=lang, seed=seed, **made)
 
@@ -67,8 +73,10 @@ def _place(named):
 # %% ../../nbs/cli/06_benchmark_run.ipynb #r008
 def _told(named, kind, settings):
     "What the studies of a source say of it, and its name."
-    book = Survey.load(named).codebook
-    told = dict(survey=named, lang=settings['lang'], sample=settings['sample'])
+    given = dict(zip(settings[kind], settings.get('codebooks', ()))) if kind == 'surveys' else {}
+    book = Survey.load(named, given.get(named)).codebook
+    told = dict(survey=named, codebook=given.get(named), lang=settings['lang'],
+        sample=settings['sample'])
     if kind == 'dialogues':
         return book.id, told | dict(source='interviews')
     closed = {name: q for name, q in book.items.items() if labels(q)}

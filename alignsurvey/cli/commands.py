@@ -100,6 +100,10 @@ def _before(
         raise typer.Exit(2) from None
 
 # %% ../../nbs/cli/03_commands.ipynb #f001
+_Codebook = option(list[Path] | None,
+    'its codebook, .yaml or .xlsx, or descriptions such as study.xml, the one that wins first; '
+    'default: codebook.yaml or codebook.xlsx beside the data, else what a labelled file says '
+    'itself')
 _Order = option(str | None,
     'of lettered options: flip (scales kept or turned round by lot, the rest shuffled), shuffle, '
     'reverse, keep, cyclic or all; default flip where the task has such options')
@@ -108,6 +112,17 @@ _Where = option(list[str] | None,
     'only respondents with this value, such as wave=2016 or country=DE,AT; may be given several '
     'times')
 
+# %% ../../nbs/cli/03_commands.ipynb #cbl1
+def _load(survey, codebook=None, encoding=None):
+    "A survey with the codebook that was typed; None where no survey was."
+    from alignsurvey.surveys.survey import Survey
+    if survey:
+        given = codebook[0] if codebook and len(codebook) == 1 else codebook or None
+        return Survey.load(survey, given, encoding=encoding)
+    if codebook:
+        raise ValueError('--codebook goes with --survey: give both, or neither')
+    return None
+
 # %% ../../nbs/cli/03_commands.ipynb #c009
 @_command
 def convert(
@@ -115,9 +130,9 @@ def convert(
         'bundled survey such as gss2018'),
     out: argument(Path, '.json or .jsonl file to write'),
     task: option(str, 'response, role, interview, stance, or one of yours') = 'response',
-    codebook: option(list[Path] | None, 'codebook.yaml or .xlsx, or descriptions such as '
-        'study.xml, the one that wins first; default: codebook.yaml beside the data, else what a '
-        'labelled file says itself') = None,
+    codebook: _Codebook = None,
+    turns: option(Path | None, 'tasks role and interview: what was said, .csv, .json or .jsonl '
+        'with respondent_id, turn, speaker and text; SURVEY says who the people are') = None,
     encoding: option(str | None, "of the file's text, such as cp1250; "
         'default: what the file says') = None,
     items: option(str | None, 'items to ask, with commas; default all') = None,
@@ -146,19 +161,38 @@ def convert(
     how = dict(level=level, min_n=min_n, respondents=respondents, seed=seed, lang=lang,
         answer_form=answer_form, strict=strict, **named)
     order = _order_asked(order, shuffle)
-    print(_converted(survey, out, task, codebook, encoding, where, order, overwrite, how))
+    source = _source(survey, codebook, encoding, where, turns, task)
+    print(_converted(source, out, task, order, overwrite, how))
+
+# %% ../../nbs/cli/03_commands.ipynb #src01
+def _source(survey, codebook, encoding, where, turns, task):
+    "A survey, or what was said by people who are a survey's or a plain table's."
+    if not turns:
+        if task == 'interview':
+            print("alignsurvey convert: each respondent's closed answers become a dialogue; to "
+                "read what was said instead, give it with --turns", file=sys.stderr)
+        return _load(survey, codebook, encoding).where(**read_where(where))
+    from alignsurvey.surveys.interviews import Interviews
+    from alignsurvey.surveys.survey import codebook_beside
+    file = Path(survey)
+    is_plain = file.is_file() and file.suffix.lower() in ('.csv', '.json', '.jsonl')
+    if codebook or not is_plain or codebook_beside(file):
+        people = _load(survey, codebook, encoding).where(**read_where(where))
+    elif where:
+        raise ValueError(f"--where needs a codebook of {file.name}: give it with --codebook")
+    else:
+        people = None if file == turns else file
+    return Interviews.load(turns, people, encoding=encoding)
 
 # %% ../../nbs/cli/03_commands.ipynb #c009a
-def _converted(survey, out, task, codebook, encoding, where, order, overwrite, how):
-    "Records of a survey, written to a file."
+def _converted(source, out, task, order, overwrite, how):
+    "Records, written to a file."
     from alignsurvey.records.orders import reorder
     from alignsurvey.records.reading import write_records
     from alignsurvey.tasks.registry import Survey, get_task, task_records
-    given = codebook[0] if codebook and len(codebook) == 1 else codebook or None
-    loaded = Survey.load(survey, given, encoding=encoding).where(**read_where(where))
-    _tell_all(how['respondents'], len(loaded))
-    records = task_records(loaded, task, **how)
-    if order or get_task(task).reorders:
+    _tell_all(how['respondents'], len(source))
+    records = task_records(source, task, **how)
+    if order or get_task(task).reorders and isinstance(source, Survey):
         records = reorder(records, order or 'flip', seed=how['seed'])
     return write_records(records, out, overwrite=overwrite)
 
@@ -202,8 +236,10 @@ def codebook(
     guesses = book.guesses()
     for g in guesses[(guesses.field == 'design') & ~guesses.sure].itertuples():
         print(f'to look at: {g.question}, {g.guess}: {g.why}')
+    if not book.background:
+        print('to look at: no background variable was found, so nothing would be told of anybody')
     for sentence in book.unread:
-        print(f'not understood: {sentence}')
+        print(f'to look at: {sentence}')
 
 # %% ../../nbs/cli/03_commands.ipynb #c010
 @_command
@@ -228,7 +264,7 @@ def split(
         validation=validation, seed=seed, stratify=read_names(stratify))
     for name, part in splits.items():
         write_records(part, out/f'{name}.jsonl', overwrite=overwrite)
-    print(describe_splits(splits).to_string(), out, sep='\n')
+    print(_fitting(describe_splits(splits)), out, sep='\n')
 
 # %% ../../nbs/cli/03_commands.ipynb #of02
 @_command
@@ -403,6 +439,7 @@ def push(
     repo: argument(str, 'owner/name on the Hugging Face hub'),
     survey: option(str | None, 'the survey it was trained on, whose citation and terms the card '
         'quotes') = None,
+    codebook: _Codebook = None,
     data: option(str | None, 'or a sentence that says it') = None,
     scores: option(Path | None, '.csv file that `alignsurvey evaluate` wrote') = None,
     licence: option(str | None, 'of the weights, such as apache-2.0') = None,
@@ -412,8 +449,7 @@ def push(
     Example: alignsurvey push adapter owner/gss-adapter --survey gss2018 --scores scores.csv"""
     from alignsurvey.evaluation.table import read_scores
     from alignsurvey.reporting.model_card import push
-    from alignsurvey.surveys.survey import Survey
-    about = Survey.load(survey) if survey else data
+    about = _load(survey, codebook) or data
     table = read_scores(scores) if scores else None
     print(push(folder, repo, data=about, scores=table, licence=licence, private=not public))
 
@@ -618,6 +654,15 @@ def status(journal: argument(Path, '.sqlite file of a run, finished or not')):
     from alignsurvey.prediction.cost import run_status, status_lines
     print(*map(status_lines, run_status(journal)), sep='\n')
 
+# %% ../../nbs/cli/03_commands.ipynb #srv1
+_Surveyed = option(str | None, 'the survey, for its design, source, citation and terms')
+_Formula = option(str | None, "regression to run on people's and the model's answers, as in "
+    "'natsci ~ age + natroad'")
+
+def _fitting(table, **how):
+    "A table as text, in blocks as wide as the terminal; whole where there is none."
+    return table.to_string(line_width=shutil.get_terminal_size((10**4, 24)).columns, **how)
+
 # %% ../../nbs/cli/03_commands.ipynb #c024
 @_command
 def evaluate(
@@ -631,7 +676,7 @@ def evaluate(
     min_n: option(int, 'level group: groups with fewer answers are refused') = 30,
     versus: option(str | None, 'predictor to compare the others with; default the first') = None,
     n_boot: option(int, 'bootstrap draws') = 1000,
-    survey: option(str | None, 'the survey, for its design, source, citation and terms') = None,
+    survey: _Surveyed = None, codebook: _Codebook = None,
     full: option(bool, 'also a full report, in a folder named as OUT without .csv; what follows '
         'is for it', '--full') = False,
     models: option(str | None, 'predictors that are models, with commas, the one of interest '
@@ -639,8 +684,7 @@ def evaluate(
     by: option(str | None, 'background variables for subgroups, with commas; default all') = None,
     margin: option(float | None, 'difference in Brier score that would not matter, for '
         'equivalence') = None,
-    formula: option(str | None, "regression to run on people's and the model's answers, as in "
-        "'natsci ~ age + natroad'") = None,
+    formula: _Formula = None,
     validation: option(Path | None, 'validation records, for the temperature') = None,
     validation_predictions: option(Path | None, "the model of interest's predictions of them"
         ) = None,
@@ -651,6 +695,7 @@ def evaluate(
     Example: alignsurvey evaluate --records splits/test.jsonl --predictions tuned=tuned.jsonl
     --train splits/train.jsonl"""
     new_path(out, overwrite)
+    survey = _load(survey, codebook)
     how = dict(failure_rule=failure_rule, min_n=min_n, n_boot=n_boot, seed=seed)
     if not full:
         print(*_scored(records, predictions, train, out, versus, survey, how), sep='\n')
@@ -689,11 +734,10 @@ def _scored(records, predictions, train, out, versus, survey, how):
     from alignsurvey.evaluation.scoring import declared_design, evaluate
     from alignsurvey.files.sheets import write_sheet
     from alignsurvey.reporting.tables import score_table
-    from alignsurvey.surveys.survey import Survey
-    design = declared_design(Survey.load(survey) if survey else None, test)
+    design = declared_design(survey, test)
     scores = evaluate(test, named, train=learned, versus=versus, design=design, **how)
     write_sheet(scores, out)
-    return score_table(scores).to_string(), out
+    return _fitting(score_table(scores)), out
 
 # %% ../../nbs/cli/03_commands.ipynb #9c1fa2b1
 def _scored_partitions(records, predictions, out, versus, other, how):
@@ -708,7 +752,7 @@ def _scored_partitions(records, predictions, out, versus, other, how):
     how = {k: v for k, v in how.items() if k != 'min_n'}
     scores = evaluate_partitions(records, named, versus=versus, **how)
     write_sheet(scores, out)
-    return score_table(scores).to_string(), out
+    return _fitting(score_table(scores)), out
 
 # %% ../../nbs/cli/03_commands.ipynb #c026
 def _held_out(records, predictions):
@@ -726,7 +770,6 @@ def _full(records, predictions, train, out, overwrite, survey, held, how, more):
     from alignsurvey.records.reading import read_records
     from alignsurvey.reporting.run_cards import run_card
     from alignsurvey.reporting.study_report import full_report
-    from alignsurvey.surveys.survey import Survey
     test, named = _named_predictions(records, predictions)
     learned = read_records(train) if train else None
     folder = out.with_suffix('')
@@ -735,10 +778,9 @@ def _full(records, predictions, train, out, overwrite, survey, held, how, more):
             "the report's folder takes the name without it")
     if held:
         held = read_records(held[0]), read_predictions(held[1])
-    asked = Survey.load(survey) if survey else None
-    page = full_report(test, named, folder, train=learned, validation=held, survey=asked,
+    page = full_report(test, named, folder, train=learned, validation=held, survey=survey,
         card=run_card(test, learned, **how), overwrite=overwrite,
-        design=declared_design(asked, test), **how, **more)
+        design=declared_design(survey, test), **how, **more)
     (folder/'scores.csv').replace(out)
     return page
 
@@ -751,6 +793,7 @@ def report(
     models: option(str | None, 'predictors that are models, with commas, the one of interest last'
         ) = None,
     survey: option(str | None, 'the survey, for source, citation and terms') = None,
+    codebook: _Codebook = None,
     predictions: option(list[str], 'file of predictions, or name=file, whose card says who '
         'answered; give it again for another') = [],
     overwrite: Overwrite = False):
@@ -773,10 +816,9 @@ def report(
     _check_scored(table, test, scores)
     from alignsurvey.reporting.page import report
     from alignsurvey.reporting.run_cards import model_facts, run_card
-    from alignsurvey.surveys.survey import Survey
     card = model_facts(named) | run_card(test, scores=scores.name)
     print(report(table, out, records=test, models=read_names(models) or (),
-        survey=Survey.load(survey) if survey else None, card=card, overwrite=overwrite))
+        survey=_load(survey, codebook), card=card, overwrite=overwrite))
 
 # %% ../../nbs/cli/03_commands.ipynb #c024c
 def _check_scored(scores, records, path):
@@ -793,13 +835,15 @@ def _check_scored(scores, records, path):
 def new(
     survey: argument(str, 'a bundled survey such as gss2018, a data file or a folder'),
     out: argument(Path, 'the study to write') = Path('study.yaml'),
+    codebook: option(Path | None, 'its codebook, .yaml or .xlsx, or a description such as '
+        'study.xml; default: codebook.yaml or codebook.xlsx beside the data') = None,
     overwrite: Overwrite = False):
     """Begin a study: a commented study.yaml, to be changed.
 
     Example: alignsurvey new gss2018"""
     new_path(out, overwrite)
     from alignsurvey.study.file import new_study
-    print(new_study(survey, out, overwrite=overwrite))
+    print(new_study(survey, out, codebook=codebook, overwrite=overwrite))
 
 _StudyFile = argument(Path, "the study's file")
 
@@ -834,7 +878,7 @@ def run(
 
     Example: alignsurvey run"""
     from alignsurvey.reporting.tables import score_table
-    print(score_table(_study(study, server, key_variable).run()).to_string())
+    print(_fitting(score_table(_study(study, server, key_variable).run())))
 
 @_command
 def check(
@@ -872,6 +916,8 @@ _GPU = Path('benchmarks')/'gpu.json'
 def benchmark(
     survey: option(list[str], 'a data file, a folder or a bundled survey, asked for stances and '
         'answers; give it again for another') = [],
+    codebook: option(list[Path], 'codebook of a survey, one for each --survey, in their order; '
+        'default: those beside the data') = [],
     interviews: option(list[str], 'a folder of a survey with its turns_en.jsonl, or a bundled one; '
         'give it again for another') = [],
     model: option(list[str], 'smollm2-135m (embedded), a folder or a hub id; give it again for '
@@ -900,10 +946,10 @@ def benchmark(
         _rehearse(out, size, seed, gpu, price)
         return
     from alignsurvey.cli.benchmark_run import run_benchmark
-    table = run_benchmark(out, only_plan=only_plan, surveys=survey, interviews=interviews,
-        models=model, quick=quick, sample=sample, lang=lang, seed=seed)
+    table = run_benchmark(out, only_plan=only_plan, surveys=survey, codebooks=codebook,
+        interviews=interviews, models=model, quick=quick, sample=sample, lang=lang, seed=seed)
     if not only_plan:
-        print(table.to_string(index=False), f"{out.resolve()/'report.html'}", sep='\n')
+        print(_fitting(table, index=False), f"{out.resolve()/'report.html'}", sep='\n')
 
 # %% ../../nbs/cli/03_commands.ipynb #bm2r
 def _rehearse(out, size, seed, gpu, price):

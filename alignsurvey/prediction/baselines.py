@@ -233,7 +233,7 @@ def baseline_predictions(
     t = None if train is None else read_answers(train, by_source)
     if t is not None:
         refuse_records(pd.Index(a.ids).isin(t.ids), a.ids,
-            "is in both train and test: split again with split_records")
+            "is in both train and test: split again")
     unseen = _not_in_training(a, t)
     chosen = chosen_baselines(names, t is not None, new_items=len(unseen) > 0)
     found, notes = _fit_questions(chosen, a, t, train, test)

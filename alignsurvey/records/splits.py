@@ -62,7 +62,7 @@ def check_leakage(
         for unit in _unit_of(part, by).unique():
             if unit in seen:
                 raise ValueError(f"{by} {unit!r} is in both {seen[unit]} and {name}: "
-                    f"split again with split_records(records, by={by!r})")
+                    f"split again by {by}")
             seen[unit] = name
 
 # %% ../../nbs/records/05_splits.ipynb #c035

@@ -440,7 +440,7 @@ _NEW = '''\
 # alignsurvey report  writes report/report.html
 
 survey: {survey}
-task: response
+{book}task: response
 items: {items}
 background: {background}
 sample: {sample}    # respondents, drawn at random; leave it out to take all
@@ -487,6 +487,7 @@ def study_text(
     survey, # a `Survey`
     name, # how the file is to name it
     *,
+    codebook=None, # how the file is to name a codebook; default: the one beside the data
     sample=60, # respondents, or all where there are fewer
 )->str: # YAML with comments
     "A study of six items at most, to be changed."
@@ -496,8 +497,9 @@ def study_text(
         if labels(q) and q.wording != 'mixed' and n not in parts]
     asked, told = (', '.join(map(_quoted, names[:6])) for names in (closed, [*book.background]))
     title = ' '.join(book.about.get('title', book.id).split())
-    return (_NEW + _NEW_REST).format(title=title, survey=_quoted(str(name)), items=f'[{asked}]',
-        background=f'[{told}]', sample=min(sample, len(survey)))
+    named = f'codebook: {_quoted(str(codebook))}\n' if codebook else ''
+    return (_NEW + _NEW_REST).format(title=title, book=named, survey=_quoted(str(name)),
+        items=f'[{asked}]', background=f'[{told}]', sample=min(sample, len(survey)))
 
 def _quoted(name):
     "A name as YAML takes it inside brackets, in quotation marks where it needs them."
@@ -509,12 +511,16 @@ def new_study(
     survey, # a bundled survey, a data file or a folder
     path='study.yaml', # file to write
     *,
+    codebook=None, # a file of it, or a description; default: the one beside the data
     overwrite=False, # replace what is there
 )->Path:
     "A commented study.yaml. Raises FileExistsError, or what `Survey.load` raises."
     path = Path(path)
     no_overwrite(path, overwrite)
-    return write_text(path, study_text(Survey.load(survey), _seen_from(path.parent, survey)))
+    named = _seen_from(path.parent, codebook) if codebook else None
+    loaded, name = Survey.load(survey, codebook), _seen_from(path.parent, survey)
+    text = study_text(loaded, name, codebook=named)
+    return write_text(path, text)
 
 def _seen_from(folder, survey):
     "What a study in a folder calls a survey: a path from there, or a name."

@@ -14,6 +14,7 @@ import pandas as pd
 from ..files.sheets import write_sheet
 from ..files.strict import FileFault
 from ..surveys.bundled import find_data
+from ..surveys.survey import codebook_beside
 from ..records.orders import reorder
 from ..records.reading import write_records
 from ..records.splits import split_records
@@ -93,8 +94,8 @@ def data_files(
 )->list: # paths: the data, and the codebook where it is a file of its own
     "The files that a study's survey was read from."
     data, named = find_data(_place(study.settings, study.path)), study.settings['codebook']
-    book = study.folder/named if named else data.with_name('codebook.yaml')
-    return [data, book] if book.exists() else [data]
+    book = study.folder/named if named else codebook_beside(data)
+    return [data, book] if book else [data]
 
 def _survey(settings, path):
     "The survey that a study names. Raises `FileFault`."

@@ -803,7 +803,7 @@ def unread_parts(
         if names is not None and name not in names:
             continue
         doubts = set(book.doubts.get(name, ()))
-        if all(text.strip().lower() == name.lower() for text in q.question.values()):
+        if _bears_name(q, name in book.items, doubts):
             found.append(f"the wording of {name!r} is its name")
             doubts -= {'question'}
         bare = _bare_codes(q)
@@ -813,6 +813,12 @@ def unread_parts(
         if doubts:
             found.append(f"{name!r} is in doubt ({', '.join(sorted(doubts))})")
     return found
+
+def _bears_name(q, is_asked, doubts):
+    "Whether a wording is its name, and nobody decided that: no item is asked in these words."
+    unlike = [text for text in q.question.values() if text.strip().lower() != q.name.lower()]
+    is_default = all(text == q.name for text in q.question.values())
+    return not unlike and ('question' in doubts or is_asked and is_default)
 
 def _bare_codes(q):
     "Codes that stand for themselves; none where the ends of a scale have words."

@@ -12,7 +12,7 @@ from collections import Counter
 import pandas as pd
 from ..files.tables import FileNotes, code_order, code_text, plain_number
 from .metadata import Metadata, Variable, from_notes, plain_text, without_code
-from .roles import guess_roles, words_of
+from .roles import guess_roles, split_wave, words_of
 from .scales import guess_range, guess_scale, is_numbers
 from .scales import known_order, may_be_missing, suspect_codes
 
@@ -414,12 +414,13 @@ def draft_codebook(
         part = 'items' if role == 'item' else role
         entry, found = draft_question(c, frame[c], said.variables.get(c, Variable(c)))
         parts[part][c] = _in_reach(entry)
+        found += _named_alone(c, entry, found) if role == 'item' else []
         guesses += [(c, *guess) for guess in found] + [(c, 'part', part, why, sure)]
     _add_filters({**parts['background'], **parts['items']})
     if not parts['items']:
         parts = {'background': {}, 'items': parts['background']}
     sets, found = _sets(said, parts['items'])
-    guesses += found
+    guesses += found + _add_families(parts['items'])
     spec = {'id': id, **said.about, **_columns(roles), 'sets': sets, 'doubts': _doubts(guesses),
         **parts}
     fields = ('question', 'field', 'guess', 'why', 'sure')
@@ -457,6 +458,30 @@ def _sets(said, items):
             guesses += [(c, 'missing', f'ticked: {kind}', 'its label says so', True)
                 for c, kind in missing.items()]
     return sets, guesses
+
+# %% ../../nbs/surveys/01_draft.ipynb #fm01
+def _add_families(items):
+    "Questions that differ in their wave alone become a family; guesses of that."
+    waves, guesses = {}, []
+    for name in items:
+        stem, wave = split_wave(name)
+        if wave:
+            waves.setdefault(stem, {})[name] = wave
+    for stem, named in waves.items():
+        if len(set(named.values())) > 1 or stem in items:
+            for name in named:
+                items[name].setdefault('family', stem)
+                guesses.append((name, 'family', items[name]['family'], 'asked in waves', True))
+    return guesses
+
+# %% ../../nbs/surveys/01_draft.ipynb #fm02
+def _named_alone(name, entry, guesses):
+    "The doubt about an item whose label only says its name again, unless it is in doubt anyway."
+    texts = [text.strip().lower() for text in entry['question'].values()]
+    known = any(field == 'question' for field, *_ in guesses)
+    if known or any(text != name.lower() for text in texts):
+        return []
+    return [('question', next(iter(entry['question'].values())), 'its label is its name', False)]
 
 # %% ../../nbs/surveys/01_draft.ipynb #a001
 _IS = re.compile(r"\$?\{?(\w+?)\}?(?:\.NAOK)?\s*==?\s*(['\"]?)([\w.-]+)\2", re.I)

@@ -307,8 +307,12 @@ _NO_ANSWERS = re.compile('preview|test|spam', re.I)
 
 def unfit_responses(
     frame:pd.DataFrame, # a Qualtrics .csv, respondents only
-)->list: # one sentence about previews, tests and spam; none where there are none
+)->list: # a sentence about previews, tests and spam, and one about who broke off; if there are any
     "What a table holds beside the answers of respondents."
+    return [*_unfit_kinds(frame), *_broken_off(frame)]
+
+def _unfit_kinds(frame):
+    "A sentence about rows that are no respondent's."
     if 'Status' not in frame:
         return []
     codes = frame['Status'].map(code_text, na_action='ignore')
@@ -317,6 +321,23 @@ def unfit_responses(
     if not unfit.any():
         return []
     kept, named = codes[~unfit].dropna().unique(), ', '.join(dict.fromkeys(kinds[unfit]))
-    meant = repr(kept[0]) if len(kept) == 1 else list(kept)
-    remedy = f"leave them out with where(Status={meant})" if len(kept) else "export the answers"
+    remedy = f"leave them out with {_where('Status', kept)}" if len(kept) else "export the answers"
     return [f"Status: {unfit.sum()} rows hold no respondent's answers ({named}): {remedy}"]
+
+def _where(column, kept):
+    "How to keep some values, as it is typed on the command line and in Python."
+    typed, meant = f"{column}={','.join(kept)}", repr(kept[0]) if len(kept) == 1 else list(kept)
+    typed = f'"{typed}"' if ' ' in typed else typed
+    return f'--where {typed}, in Python where({column}={meant})'
+
+def _broken_off(frame):
+    "A sentence about respondents who did not finish."
+    if 'Finished' not in frame:
+        return []
+    codes = frame['Finished'].map(code_text, na_action='ignore')
+    is_open = codes.str.lower().isin(['false', '0'])
+    kept = codes[~is_open].dropna().unique()
+    if not is_open.any() or len(kept) != 1:
+        return []
+    return [f"Finished: {is_open.sum()} rows are of people who broke off: to leave them out, "
+        f"{_where('Finished', kept)}"]

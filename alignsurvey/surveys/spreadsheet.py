@@ -174,10 +174,7 @@ def from_sheets(
     name:str='codebook.xlsx', # the file, for messages
 )->dict: # contents of a codebook, as in a codebook.yaml
     "Raises ValueError naming sheet, row and remedy."
-    for title, column in dict(questions='name', lists='list').items():
-        if column not in _headings(sheets.get(title)):
-            raise ValueError(f"{name}: has no sheet {title!r} with a column {column!r}: write a "
-                "draft with `alignsurvey codebook` to see what it needs")
+    sheets = _by_title(sheets, name)
     lists = _read_lists(_dicts(sheets, 'lists', name), name)
     rows = _dicts(sheets, 'questions', name)
     rows = sorted(rows, key=lambda row: _number(row[1].get('no'), 10**9))
@@ -194,11 +191,29 @@ def from_sheets(
             _put(spec['sets'], row['set'], _read_set(row, where), where)
     return {k: v for k, v in spec.items() if v not in ({}, '') or k in ('background', 'items')}
 
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #k016b
 def is_codebook(
     sheets:dict, # title -> rows of text
 )->bool: # True where they are a codebook's, rather than a questionnaire's
-    "Whether sheets were written by `to_sheets`."
-    return {'questions', 'lists'} <= set(sheets)
+    "Whether sheets were written by `to_sheets`, though their titles may have changed since."
+    marks = {'name', 'role', 'list'}, {'list', 'code', 'kind'}
+    headings = [set(_headings(rows)) for rows in sheets.values()]
+    return any(mark <= found for mark in marks for found in headings)
+
+def _by_title(sheets, name):
+    "Sheets by the titles that `to_sheets` writes, whatever their capitals and blanks."
+    found = {}
+    for title, rows in sheets.items():
+        plain = title.strip().lower()
+        if plain in found:
+            raise ValueError(f"{name}: has two sheets {plain!r}: keep one")
+        found[plain] = rows
+    for title, column in dict(questions='name', lists='list').items():
+        if column not in _headings(found.get(title)):
+            titles = ', '.join(map(repr, sheets)) or 'none'
+            raise ValueError(f"{name}: has no sheet {title!r} with a column {column!r}; it has "
+                f"the sheets {titles}: name it so, or see a draft of `alignsurvey codebook`")
+    return found
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k017h
 _IN_LANG = (*_TEXTS, 'label', 'stance')

@@ -157,8 +157,8 @@ def _say_unread(book, names, strict):
         return
     more = ', …' if len(parts) > 3 else ''
     said = (f"{book.path}: {len(parts)} parts of what is asked or told were read by nobody: "
-        f"{', '.join(parts[:3])}{more}: correct the codebook, and take what is decided out of "
-        "its doubts")
+        f"{', '.join(parts[:3])}{more}: correct the codebook: word what bears its name, label "
+        "codes, and take what is decided out of its doubts")
     if strict:
         raise ValueError(said)
     warnings.warn(said, stacklevel=4)
