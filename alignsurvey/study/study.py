@@ -308,8 +308,8 @@ def read_answers_of(
     study, # a `Study` that was run
     records, # its test records
 )->dict: # name -> predictions, which know their run's card
-    """Raises FileNotFoundError where a predictor has not answered yet, ValueError where answers were
-    changed since."""
+    """Raises FileNotFoundError where a predictor has not answered yet, ValueError where its answers
+    were changed since."""
     frames = {}
     for name in study.settings['predictors']:
         file = study.folder/'answers'/f'{name}.jsonl'
