@@ -78,8 +78,8 @@ def fitting_recipe(
     hidden, # width of the model's states, as `lm.model.config.hidden_size`
     records, # number of training records
 )->dict: # lr and batch, for `sft(..., **fitting_recipe(...))`
-    """Rate and batch by the size of model and data (Schulman and Thinking Machines Lab 2025). Raises
-    ValueError at a size below 1."""
+    """Rate and batch by the size of model and data (Schulman and Thinking Machines Lab 2025).
+    Raises ValueError at a size below 1."""
     if hidden < 1 or records < 1:
         raise ValueError(f"hidden is {hidden}, records {records}: give whole numbers above 0")
     rate = 5e-4*(2000/hidden)**.781
