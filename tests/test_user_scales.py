@@ -7,8 +7,8 @@ import pytest
 
 from alignsurvey.files.tables import FileNotes
 from alignsurvey.records.orders import reorder
-from alignsurvey.surveys import Codebook, Metadata, Variable, draft_codebook, guess_scale, known_order, label_order, unread_parts
-from alignsurvey.surveys.codebook import count_decisions, plain_codebook, read_codebook
+from alignsurvey.surveys import Codebook, Metadata, Variable, draft_codebook, known_order, label_order, unread_parts
+from alignsurvey.surveys.codebook import count_decisions, read_codebook
 from alignsurvey.surveys.draft import missing_kind
 from alignsurvey.tasks import Survey
 
@@ -45,6 +45,19 @@ Never|Occas|Regul|Heavy
 lessHS|HS|somePS|college|bachelors|higher
 not|notvery|somewhat|very
 Terrible|Poor|Average|Good|Excellent
+Definitely false|Probably false|Probably true|Definitely true
+No trust|Some trust|A lot of trust
+None of the time|A little of the time|Some of the time|Most of the time|All of the time
+Hardly at all|Only now and then|Some of the time|Most of the time
+Very low|Low|Medium|High|Very high
+Not a problem|Minor problem|Major problem
+Decrease|Keep the same|Increase
+Against|Neither|For
+Never|Hardly ever|Sometimes|Mostly|Nearly always
+No|Yes, some|Yes, a lot
+None|Mild|Moderate|Severe
+Lower class|Working class|Middle class|Upper class
+Never|Less than monthly|Monthly|Weekly|Daily or almost daily
 Not at all important|Slightly important|Moderately important|Very important|Extremely important
 Not at all worried|Not very worried|Fairly worried|Very worried
 Much worse|Somewhat worse|About the same|Somewhat better|Much better
@@ -97,7 +110,8 @@ def test_an_order_that_nobody_knows_is_no_scale_until_somebody_has_ordered_it(te
 
 
 @pytest.mark.parametrize('texts', ['Left|Neither|Right', 'Bus|Car|Train', 'Conservative|Labour|Liberal Democrat', 'Alabama|Georgia|Ohio', 'L on R|Neither|R on L',
-    'asian|black|other|white', 'no|others|Protestant|Roman Catholic'])
+    'asian|black|other|white', 'no|others|Protestant|Roman Catholic', 'Daily newspaper|Monthly magazine|Weekly magazine', 'Friday|Monday|Sunday',
+    '1 to 6 months|2 years|7 to 12 months', 'Bottle|Large box|Small bag', 'Man|Other|Woman', 'Green|Liberal|Conservative'])
 def test_what_has_no_order_gets_none(texts):
     assert known_order(texts.split('|')) is None
 

@@ -81,21 +81,22 @@ def label_order(
 _DEGREES = [
     'not at all|notatall|none at all|none|nothing at all|nothing|not any|no|gar nicht|'
         'überhaupt nicht|pas du tout|nada|ikke i det hele tatt|完全不|一点也不|一点都不',
-    'not|nicht|pas|ikke',
+    'not|not a|not an|nicht|pas|ikke',
     'not very|notvery|not too|not so|not really|not particularly|not that|not much|hardly|'
         'hardly any|very little|eher nicht|nicht sehr|wenig|kaum|pas très|pas vraiment|peu|poco|'
         'no muy|ikke særlig|不太|不怎么',
-    'slightly|slight|a little|a little bit|a bit|little|small|minor|lean|leaning|low|etwas|'
+    'slightly|slight|a little|a little bit|a bit|little|small|minor|lean|leaning|etwas|'
         'un peu|un poco|litt|有点|有些',
-    'somewhat|some|only some|partly|eher|teilweise|plutôt|algo|noe|nokså',
+    'somewhat|some|only some|partly|probably|eher|teilweise|plutôt|algo|noe|nokså',
     'moderately|moderate|a moderate amount|medium|middle|mäßig|modérément|moderadamente',
     'fairly|rather|quite|pretty|a fair amount|a good deal|quite a bit|ziemlich|assez|bastante|'
         'ganske|比较',
     '',    # a word by itself, such as "agree"
     'mostly|largely|generally|weitgehend',
-    'very|strongly|strong|highly|much|very much|a lot|high|large|major|sehr|stark|très|muy|mucho|'
+    'very|strongly|strong|highly|much|very much|a lot|large|major|sehr|stark|très|muy|mucho|'
         'svært|veldig|非常|很',
-    'extremely|completely|totally|entirely|absolutely|fully|a great deal|great deal|far|very high|'
+    'extremely|completely|totally|entirely|absolutely|definitely|fully|a great deal|great deal|'
+        'far|'
         'äußerst|völlig|vollkommen|extrêmement|tout à fait|totalement|totalmente|completamente|'
         'extremadamente|helt|ekstremt|极其|完全|十分']
 _DEGREE = {word: i for i, words in enumerate(_DEGREES) for word in words.split('|')}
@@ -109,7 +110,7 @@ _POLES = [re.compile(rf'(?:(?P<low>{low})|(?P<high>{high}))', re.I) for low, hig
     ('disagree', 'agree'), ('(?:dis|un)satisf', 'satisf'),
     ('unlikely|improbable', 'likely|probable'),
     ('unimportant', 'important'), ('disapprove', 'approve'),
-    ('against|oppos', 'in favou?r|favou?r|support'),
+    ('against|oppos', 'for$|in favou?r|favou?r|support'),
     ('difficult|hard', 'easy'), ('negative', 'positive'), ('unhappy', 'happy'), ('bad', 'good'),
     ('unfavou?rabl', 'favou?rabl'), ('liberal', 'conservative'), ('below', 'above'),
     ('worse', 'better'),
@@ -117,7 +118,8 @@ _POLES = [re.compile(rf'(?:(?P<low>{low})|(?P<high>{high}))', re.I) for low, hig
     ('ineffective', 'effective'), ('unsafe', 'safe'), ('uncomfortable', 'comfortable'),
     ('unfamiliar', 'familiar'), ('inappropriate', 'appropriate'), ('unacceptable', 'acceptable'),
     ('unfair', 'fair'), ('unwilling', 'willing'), ('dislike', 'like'), ('distrust', 'trust'),
-    ('cold', 'warm'), ('unclear', 'clear'), ('untrue|false', 'true'), ('unusual', 'usual'),
+    ('cold', 'warm'), ('low', 'high'),
+    ('unclear', 'clear'), ('untrue|false', 'true'), ('unusual', 'usual'),
     ('left-wing|left wing', 'right-wing|right wing'), ('unhelpful', 'helpful'),
     ('unzufrieden', 'zufrieden'), ('unwahrscheinlich', 'wahrscheinlich'), ('unwichtig', 'wichtig'),
     ('schlecht', 'gut'), ('schwer|schwierig', 'leicht|einfach'), ('dagegen', 'dafür'),
@@ -128,8 +130,9 @@ _POLES = [re.compile(rf'(?:(?P<low>{low})|(?P<high>{high}))', re.I) for low, hig
     ('不同意|反对', '同意|赞成'), ('不满意', '满意'), ('不可能', '可能'), ('不重要', '重要'),
     ('不好|差', '好'), ('不信任', '信任')]]
 _BETWEEN = re.compile(r'(?:neither|neutral|undecided|no opinion|not sure|unsure|no difference|'
-    r'no change|(?:about |stayed |much )*(?:the )?same|(?:about )?average|moderate|middle of the '
-    r'road|in between|might or|weder|teils|unentschieden|mittel|ni|neutre|verken|hverken|både|'
+    r'no change|(?:about |stay(?:ed)? |keep |kept |remain |much )*(?:the )?same|(?:about )?average|'
+    r'moderate|medium|middle|in between|might or|weder|teils|unentschieden|mittel|ni|neutre|'
+    r'verken|hverken|både|'
     r'nøytral)\b|一般|中立|无所谓|说不清', re.I)
 
 # %% ../../nbs/surveys/08_scales.ipynb #k011d
@@ -170,23 +173,32 @@ def _on_side(text, part, pole):
     return -_amount(degree) if found['low'] else _amount(degree)
 
 # %% ../../nbs/surveys/08_scales.ipynb #k011w
-_OFTEN = {0: 'never|not once|none of the time|aldri|从不|从来不|从来没有', .02: 'almost never|hardly '
-    'ever|very rarely', .1: 'less often|less frequently|sjeldnere', .3: 'rarely|seldom|sjelden|很少',
-    .5: '(?:only )?on special|special holy', 3: 'occasionally|occas|once in a while|now and then|'
-    '偶尔', 8: 'sometimes|some of the time|av og til|iblant|有时候?', 40: 'regularly|regul',
-    50: 'often|frequently|freq|ofte|经常', 150: 'about half the time|half of the time',
-    200: 'very often|most of the time|usually|svært ofte', 300: 'almost always|nearly always|heavy',
+_OFTEN = {
+    0: 'never|not once|none of the time|aldri|从不|从来不|从来没有',
+    .02: 'almost never|hardly (?:ever|at all)|very rarely',
+    .05: 'a little of the time',
+    .1: 'less often|less frequently|sjeldnere',
+    .3: 'rarely|seldom|sjelden|很少',
+    .5: '(?:only )?on special|special holy',
+    3: 'occasionally|occas|once in a while|(?:only )?now and then|偶尔',
+    8: 'sometimes|some of the time|av og til|iblant|有时候?',
+    40: 'regularly|regul',
+    50: 'often|frequently|freq|ofte|经常',
+    150: 'about half the time|half of the time',
+    200: 'very often|most of the time|mostly|usually|svært ofte',
+    300: 'almost always|nearly always|heavy',
     2000: 'always|all (?:of )?the time|constantly|alltid|总是'}
 _OFTEN = [(re.compile(rf'(?:{words})(?![^\W\d_一-鿿])', re.I), n) for n, words in _OFTEN.items()]
 _UNITS = {365: r'days?|daily|天', 52: r'weeks?|weekly|周|星期', 12: r'months?|monthly|月',
     1: r'years?|yearly|annually|年'}
 _EACH = re.compile(r'(?:\b(?:an?|per|each|every|the)\s+|/|每)(?:' + '|'.join(
-    f'(?P<n{n}>{words})' for n, words in _UNITS.items()) + r')|\b(?P<m365>daily)|(?P<m52>weekly)|'
-    r'(?P<m12>monthly)|(?P<m1>yearly|annually)', re.I)
+    f'(?P<n{n}>{words})' for n, words in _UNITS.items()) + r')|\b(?:(?P<m365>daily)|'
+    r'(?P<m52>weekly)|(?P<m12>monthly)|(?P<m1>yearly|annually))(?=$|[,/]| ?\(| or )', re.I)
 _TIMES = {'once': 1, 'one': 1, 'twice': 2, 'two': 2, 'three': 3, 'four': 4, 'five': 5, 'six': 6,
     'several': 3.5, 'a few': 3, 'few': 3}
 _COUNT = re.compile(r'\d+|' + '|'.join(rf'\b{word}\b' for word in _TIMES), re.I)
 
+# %% ../../nbs/surveys/08_scales.ipynb #k011v
 def _times_a_year(text):
     "How often a label says, None where it doesn't."
     text = text.strip().lower()
