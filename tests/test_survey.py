@@ -2,7 +2,8 @@
 import string
 import numpy as np, pandas as pd, pytest, yaml
 from hypothesis import HealthCheck, given, settings, strategies as st
-from alignsurvey.surveys.codebook import KINDS, Codebook, read_codebook, labels
+from alignsurvey.surveys.codebook import Codebook, read_codebook, labels
+from alignsurvey.surveys.metadata import KINDS
 from alignsurvey.records.reading import read_records, write_records
 from alignsurvey.all import Survey
 from alignsurvey.surveys.survey import background, coded, weights

@@ -13,39 +13,53 @@ import pandas as pd
 from ..files.tables import FileNotes, code_order, code_text, plain_number
 from .metadata import Metadata, Variable, from_notes, plain_text, without_code
 from .roles import guess_roles, split_wave, words_of
-from .scales import guess_range, guess_scale, is_numbers
+from .scales import USUAL_ENDS, guess_range, guess_scale, is_numbers, is_other
 from .scales import known_order, may_be_missing, suspect_codes
 
 # %% ../../nbs/surveys/01_draft.ipynb #c007
 _NOT_ASKED = (r"(?:question )?(?:was )?not asked\b.*|inapplicable|inap|iap|not applicable\b.*|"
-    r"(?:does|do) not apply\b.*|n/a|skip(?:ped)?\b.*|logical skip|valid skip|"
+    r"(?:does|do) not apply\b.*|n/a|skip|skipped .*|logical skip|valid skip|"
     r"filter(?:ed)?|not in (?:this )?(?:form|wave|sample|universe)|"
     r"不适用|未问|跳答|跳问|"
     r"trifft nicht zu|nicht zutreffend|nicht erhoben|nicht gefragt|entfällt|"
     r"no aplica|no corresponde|ei kysytty|sans objet|non concernée?s?|non posée?|ne s'applique pas|"
-    r"ikke (?:relevant|aktuelt|spurt|stilt)|ikke stilt spørsmålet")
+    r"ikke (?:relevant|aktuelt|spurt|stilt)|ikke stilt spørsmålet|"
+    r"nie dotyczy|non (?:applicabile|pertinente)|não se aplica|niet van toepassing|"
+    r"ej (?:tillämplig|aktuell)t?")
 _DONT_KNOW = (r"don'?t know|do not know|doesn'?t know|dk|can'?t (?:say|choose)|"
     r"cannot (?:say|choose)|不知道|说不清|不清楚|"
     r"weiß (?:ich )?nicht|weiss (?:ich )?nicht|kann ich nicht sagen|"
     r"no sabe|ns|ns/nc|ns/nr|no sé|en osaa sanoa|eos|"
-    r"(?:je )?ne sai[st] pas|nsp|vet ikke|veit ikkje|vet ej")
-_REFUSED = (r"refus(?:ed|al|es|e|é)?|refused to answer|ref|rf|declined?(?: to answer)?|"
-    r"(?:prefer not?|(?:does|do|did) not (?:wish|want)) to (?:say|answer|respond|disclose)|"
+    r"(?:je )?ne sai[st] pas|nsp|vet ikke|veit ikkje|vet (?:ej|inte)|ved ikke|"
+    r"nie wiem|trudno powiedzieć|non (?:so|sa)|não (?:sabe|sei)|weet (?:ik |het )?niet|neví(?:m)?")
+_TO_SAY = r"(?:say|answer|respond|disclose|tell|state|report)"
+_REFUSED = (r"refus(?:ed|al|es|e|é)?|ref|rf|declined?|"
+    rf"(?:refuse[sd]?|declined?|chose not|prefer(?:red|s)? not?|(?:i )?(?:(?:does|do|did) not|"
+    rf"(?:does|do|did)n't) (?:wish|want)) to {_TO_SAY}|"
+    rf"(?:i would |i'd |would )?rather not (?:to )?{_TO_SAY}|"
     r"(?:je )?préfère ne pas répondre|(?:das )?möchte ich nicht (?:angeben|sagen|beantworten)|"
     r"prefiero no (?:contestar|responder|decir)|拒绝回答|拒绝|拒答|不愿回答|"
     r"verweigert|verweigerung|antwort verweigert|refus de répondre|a refusé|"
+    r"odmowa(?: odpowiedzi)?|non risponde|rifiut[oa]|recus(?:a|ou)|(?:weigert|geweigerd)|"
+    r"wil (?:het )?niet zeggen|vill (?:ej|inte) svara|vil ikke svare|"
     r"nekter(?: å svare)?|vil ikke (?:svare|oppgi|si)|ønsker ikke å (?:svare|oppgi)|uoppgitt")
 _NO_ANSWER = (r"no answers?|not answered|no response|non-?response|missing(?: value)?s?|na|"
-    r"not ascertained|not stated|unanswered|blank|无回答|未回答|没有回答|缺失值?|"
+    r"not ascertained|not stated|unanswered|skipped|blank|无回答|未回答|没有回答|缺失值?|"
     r"keine angaben?|k\.? ?a\.?|fehlend(?:er wert)?|"
     r"no (?:contesta|responde|informa|indica)|sin (?:dato|respuesta|información)|nc|nr|"
     r"ei vastausta|miss|invalid(?: response)?|multiple responses?|"
     r"(?:je )?ne se prononce(?:nt)? pas|"
+    r"brak (?:danych|odpowiedzi)|nessuna risposta|não respond(?:e|eu)|sem resposta|"
+    r"geen (?:antwoord|opgave)|inget svar|ej svar|uoplyst|"
     r"sans réponse|non[- ]réponse|pas de réponse|ubesvart|ikke (?:be)?svart|intet svar")
 
 # %% ../../nbs/surveys/01_draft.ipynb #d001
 _WHY = {kind: re.compile(f'(?:{pattern})', re.I) for kind, pattern in dict(
     not_asked=_NOT_ASKED, dont_know=_DONT_KNOW, refused=_REFUSED, no_answer=_NO_ANSWER).items()}
+# an answer to some, and none to others
+_PERHAPS = re.compile(r'(?:i\'m )?(?:not|un) ?sure|no opinion|not eligible\b.*|ineligible|'
+    r'(?:have )?no preference|sans opinion|keine meinung|sin opinión|ingen mening|'
+    r'没有意见|无意见', re.I)
 # what archives put around the words: brackets, stars, "13.", "vol.", "do not read"
 _AROUND = re.compile(
     r'[(\[{（][^)\]}）]*[)\]}）]|\*|^\s*\d+[.)]\s|^\W*(?:vol\.?|do not read)\W+', re.I)
@@ -170,13 +184,22 @@ def _far_beyond(codes, variable, found):
     return beyond
 
 # %% ../../nbs/surveys/01_draft.ipynb #k001o
+def _perhaps_missing(codes, labels):
+    "A guess that some options may mean no answer, by their words or a gap before their codes."
+    words = {}
+    for c in dict.fromkeys([*labels, *codes]):
+        text = next(iter(labels.get(c, {}).values()), c)
+        words[c] = without_code(c, text).strip(' .()[]')
+    found = {c for c in may_be_missing(list(words)) if not is_other(words[c])}
+    found |= {c for c, text in words.items() if _PERHAPS.fullmatch(text)}
+    if not found:
+        return []
+    why = 'answers, but by their words or after a gap: they may mean that there is none'
+    return [('missing', ', '.join(c for c in words if c in found), why, False)]
+
 def _odd_codes(codes):
     "What a person must look at in codes that nobody labelled, as (field, guess, why, sure)."
     guesses = []
-    high = may_be_missing(codes)
-    if high:
-        why = 'answers, but after a gap: they may mean that there is none'
-        guesses.append(('missing', ', '.join(high), why, False))
     alike = Counter(map(plain_text, codes))
     twice = [c for c in codes if alike[plain_text(c)] > 1]
     if twice:
@@ -262,18 +285,16 @@ def _as_ordered(column, variable):
 def _draft_options(codes, labels, scale, in_order, missing=()):
     "Options of a question in order, and guesses about them as (field, guess, why, sure)."
     order = list(labels) + [c for c in codes if c not in labels]
-    sure_order = True
+    doubt = ''
     if not in_order:
         order = sorted(order, key=code_order)
-        if scale == 'ordinal' and not labels and not is_numbers(order):
-            known = known_order(order)
-            order, sure_order = known or order, bool(known)
+        order, doubt = _in_words(order, labels, scale)
     steps = _unchosen(order, labels, missing) if scale == 'ordinal' and not in_order else []
     order = sorted(order + steps, key=code_order) if steps else order
     langs = list(dict.fromkeys(lang for texts in labels.values() for lang in texts)) or ['en']
     texts = {lang: _distinct({c: _label(c, labels, lang) for c in order}) for lang in langs}
     options = {c: {lang: texts[lang][c] for lang in langs} for c in order}
-    guesses = _option_guesses(options, labels, langs[0], scale, sure_order)
+    guesses = _option_guesses(options, labels, langs[0], scale, doubt)
     if steps:
         why = 'steps that nobody chose, between ends that have labels'
         guesses.append(('options', ', '.join(steps), why, False))
@@ -284,6 +305,31 @@ def _label(code, labels, lang):
     said = labels.get(code, {})
     text = said.get(lang) or next(iter(said.values()), '')
     return ' '.join(without_code(code, text).splitlines()).strip() or code.strip() or code
+
+# %% ../../nbs/surveys/01_draft.ipynb #k007w
+def _in_words(order, labels, scale):
+    "Codes in the order that their words make, and what is in doubt about it."
+    words = {c: _label(c, labels, '') for c in order}
+    numbers = is_numbers(order)
+    if scale == 'nominal':
+        last = [] if numbers else [c for c in order if is_other(words[c])]
+        return [c for c in order if c not in last] + last, ''
+    if numbers and not labels:
+        return order, ''
+    known = known_order(words.values())
+    if not known:
+        return order, '' if numbers or labels else 'in the order of the alphabet'
+    by_word = {text: c for c, text in words.items()}
+    found = [by_word[text] for text in known]
+    if not numbers or found in (order, order[::-1]):
+        return (order if numbers else found), ''
+    return found, 'in the order of their words, which is not that of their codes'
+
+def _stays_last(options, variable):
+    "Codes of options such as \"other\", by the source or by their words."
+    said = {c for c in variable.pin_last if c in options}
+    others = {c for c, texts in options.items() if any(map(is_other, texts.values()))}
+    return [c for c in options if c in said | (others if len(others) < 3 else set())]
 
 # %% ../../nbs/surveys/01_draft.ipynb #k007s
 _MOST_STEPS = 20    # of a scale whose ends alone have labels
@@ -300,7 +346,7 @@ def _unchosen(order, labels, missing):
     return [str(i) for i in between if i not in values and str(i) not in missing]
 
 # %% ../../nbs/surveys/01_draft.ipynb #k008
-def _option_guesses(options, labels, lang, scale, sure_order):
+def _option_guesses(options, labels, lang, scale, doubt):
     "What is guessed about options."
     guesses, codes = [], list(options)
     bare = [c for c in codes if not any(labels.get(c, {}).values())]
@@ -314,8 +360,8 @@ def _option_guesses(options, labels, lang, scale, sure_order):
     if changed:
         guesses.append(('options', ', '.join(changed),
             'codes that share a label, so the code was added', True))
-    if not sure_order:
-        guesses.append(('options', ', '.join(codes), 'in the order of the alphabet', False))
+    if doubt:
+        guesses.append(('options', ', '.join(codes), doubt, False))
     return guesses
 
 # %% ../../nbs/surveys/01_draft.ipynb #c018
@@ -333,19 +379,19 @@ def draft_question(
     guesses += [('missing', f'{c}: {kind}', why, sure) for c, (kind, why, sure) in found.items()]
     labels = {c: texts for c, texts in variable.options.items() if c not in found}
     codes = [c for c in codes if c not in found]
-    if not labels:
-        guesses += _odd_codes(codes)
+    guesses += _perhaps_missing(codes, labels) + ([] if labels else _odd_codes(codes))
     scale, guess = _draft_scale(column, name, codes, labels, wording, variable)
     guesses += guess
     missing = {code: kind for code, (kind, _, _) in found.items()}
+    called = {c: variable.options[c] for c in missing if any(variable.options.get(c, {}).values())}
     entry = dict(question=variable.question or {'en': name}, scale=scale, missing=missing,
-        guessed=True, **_said(variable))
+        guessed=True, **_said(variable), **({'missing_labels': called} if called else {}))
     if scale in ('ordinal', 'nominal'):
         entry['options'], more = _draft_options(codes, labels, scale, variable.in_order, missing)
         guesses += more
-        last = [c for c in variable.pin_last if c in entry['options']]
+        last = _stays_last(entry['options'], variable)
         entry |= {'pin_last': last} if last else {}
-    entry, more = _with_range(entry, codes, wording, variable)
+    entry, more = _with_range(entry, codes, f'{name} {wording}', variable)
     guesses += more
     if labels and 'options' not in entry:
         said = ', '.join(f'{c}: {_label(c, labels, "en")}' for c in labels)
@@ -361,10 +407,14 @@ def _with_range(entry, codes, wording, variable):
     if found == list(variable.range):
         return {**entry, 'range': found}, []
     shown = ', '.join(map(plain_number, found))
-    why = 'from 0 to 100' if found == [0, 100] else 'from what was given'
-    if found[0] == 1:
+    why, sure = 'from what was given', found[1] in USUAL_ENDS and found[0] != 1
+    if found == [0, 100]:
+        why = 'from 0 to 100'
+    elif found[0] == 1:
         why = 'from what was given, unless 0 could be an answer too'
-    return {**entry, 'range': found}, [('range', shown, why, found[0] != 1)]
+    elif not sure:
+        why = 'up to the highest that was given, unless more could be an answer too'
+    return {**entry, 'range': found}, [('range', shown, why, sure)]
 
 def _said(variable):
     "Fields that are taken as a source gives them."
@@ -374,6 +424,8 @@ def _said(variable):
 # %% ../../nbs/surveys/01_draft.ipynb #k009
 def _draft_scale(column, name, codes, labels, wording, variable):
     "Scale, and the guess of it unless a source says it."
+    if not labels and (why := _asks_for_text(name, wording, codes)):
+        return 'open', [('scale', 'open', why, True)]
     texts = {c: _label(c, labels, 'en') for c, said in labels.items() if any(said.values())}
     words = words_of(name)
     if len(wording.split()) < 6 and '?' not in wording:
@@ -395,6 +447,22 @@ def _draft_scale(column, name, codes, labels, wording, variable):
         scale, why = 'numeric' if is_numbers(codes) else 'open', 'fewer than two options'
     return scale, [('scale', scale, why, sure)] if why else []
 
+# %% ../../nbs/surveys/01_draft.ipynb #k009s
+_SPECIFY = re.compile(r'\bspecify\b|bitte (?:angeben|nennen)|précis(?:er|ez)|especifi', re.I)
+_OF_TEXT = re.compile(r'.*[_.\[/-](?:oth(?:er)?|text|txt|specify|verbatim)\]?', re.I)
+_TICKS = set('yes no true false checked unchecked selected oui non ja nein sí nei'.split())
+
+def _asks_for_text(name, wording, codes):
+    "Why answers are words of people's own, written beside an option such as other; or nothing."
+    texts = {plain_text(c) for c in codes}
+    if not texts or is_numbers(codes) or texts <= _TICKS | {'not selected'}:
+        return ''
+    if any(text in plain_text(wording) for text in texts):    # ticked: the cell repeats the label
+        return ''
+    if _SPECIFY.search(wording):
+        return 'its label asks to specify'
+    return 'its name is that of a text' if _OF_TEXT.fullmatch(name) else ''
+
 # %% ../../nbs/surveys/01_draft.ipynb #c021
 def draft_codebook(
     frame:pd.DataFrame, # one row a respondent; no rows where only a description is known
@@ -415,6 +483,8 @@ def draft_codebook(
         entry, found = draft_question(c, frame[c], said.variables.get(c, Variable(c)))
         parts[part][c] = _in_reach(entry)
         found += _named_alone(c, entry, found) if role == 'item' else []
+        if part == 'background':    # nobody is asked for a number between these ends
+            found = [(field, *said, ok or field == 'range') for field, *said, ok in found]
         guesses += [(c, *guess) for guess in found] + [(c, 'part', part, why, sure)]
     _add_filters({**parts['background'], **parts['items']})
     if not parts['items']:
@@ -523,8 +593,9 @@ def _in_reach(entry):
         return entry
     first = next(iter(texts))
     moved = {k: _under_en(entry[k], first) for k in ('question', 'intro') if entry.get(k)}
-    if 'options' in entry:
-        moved['options'] = {c: _under_en(said, first) for c, said in entry['options'].items()}
+    for field in 'options', 'missing_labels':
+        if field in entry:
+            moved[field] = {c: _under_en(said, first) for c, said in entry[field].items()}
     return {**entry, **moved}
 
 def _under_en(texts, first):

@@ -9,11 +9,13 @@ __all__ = ['HELP', 'to_sheets', 'from_sheets', 'is_codebook']
 import json
 import re
 from ..files.strict import parse_json
+from .metadata import KINDS, SCALES
 from .roles import ROLES
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k008
-_OF_LIST = ('scale', 'options', 'missing')
-_LIST_FIELDS = ('scale', 'options', 'missing', 'positions', 'bins', 'range', 'pin_last', 'stances')
+_OF_LIST = ('scale', 'options', 'missing', 'range')
+_LIST_FIELDS = ('scale', 'options', 'missing', 'missing_labels', 'positions', 'bins',
+    'range', 'pin_last', 'stances')
 _TEXTS = ('question', 'intro', 'issue')
 _PLAIN = ('routing', 'family', 'blank', 'wording', 'wording_note', 'column')
 _ROLES = ('respondent_id', 'weight', 'stratum', 'psu', 'wave')
@@ -27,7 +29,8 @@ HELP = [['How to use this file'],
         'change a question\'s options; add rows there for a new list.'],
     ['lists: scale is ordinal, nominal, numeric or open, in the first row of a list. kind is '
         'option, or why a code is no answer: not_asked, dont_know, refused, no_answer, '
-        'unspecified. last marks options that stay last in any order.'],
+        'unspecified. The label of a code that is no answer is what the file calls it. '
+        'last marks options that stay last in any order.'],
     ['no: the order of the survey. Rows may stand in any order.']]
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k009
@@ -113,6 +116,8 @@ def _list_rows(lists):
     "Header and rows of the sheet `lists`, what is in doubt first; cells to colour."
     options = [t for fields, _ in lists.values() for t in fields.get('options', {}).values()]
     stances = [t for fields, _ in lists.values() for t in fields.get('stances', {}).values()]
+    options += [t for fields, _ in lists.values()
+        for t in fields.get('missing_labels', {}).values()]
     labels, taken = _languages(options), _languages(stances)
     header = ['check', 'list', 'scale', 'code', 'kind', *(f'label:{lang}' for lang in labels),
         'position', 'last', 'bins', 'range', *(f'stance:{lang}' for lang in taken)]
@@ -141,7 +146,10 @@ def _code_rows(fields):
     for code, said in fields.get('stances', {}).items():
         row = rows.setdefault(code, {'code': code, 'kind': 'bin'})
         row |= {f'stance:{lang}': t for lang, t in said.items()} or {'kind': f"{row['kind']}, none"}
-    extra = [{'code': code, 'kind': kind} for code, kind in fields.get('missing', {}).items()]
+    called = fields.get('missing_labels', {})
+    extra = [{'code': code, 'kind': kind,
+        **{f'label:{lang}': text for lang, text in called.get(code, {}).items()}}
+        for code, kind in fields.get('missing', {}).items()]
     numbers = [{'kind': 'position', 'position': repr(p)} for p in fields.get('positions', ())
         ] if not fields.get('options') else []
     return [*rows.values(), *extra, *numbers]
@@ -243,8 +251,17 @@ def _dicts(sheets, title, name):
     for i in range(max(map(len, rows), default=0)):
         if any(row[i:i + 1] not in ([], ['']) for row in rows[1:]):
             _check_heading(header, i, title, name)
-    return [(i, {k: v for k, v in zip(header, row) if v}) for i, row in enumerate(rows[1:], 2)
+    found = [(i, {k: v for k, v in zip(header, row) if v}) for i, row in enumerate(rows[1:], 2)
         if any(row)]
+    for r, row in found:
+        for heading, text in row.items():
+            if heading.partition(':')[0] in _IN_LANG and _ERROR.fullmatch(text.strip()):
+                raise ValueError(f"{name}: sheet {title}, row {r}: {heading} is {text!r}, an error "
+                    "of the spreadsheet program: write what it should say")
+    return found
+
+# what Excel and LibreOffice show where a formula has no value
+_ERROR = re.compile(r'#(?:REF!|NAME\?|VALUE!|DIV/0!|NUM!|N/A|NULL!|SPILL!|CALC!)|Err:\d{3}')
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k017c
 def _check_heading(header, i, title, name):
@@ -291,13 +308,33 @@ def _read_lists(rows, name):
         if not row.get('list'):
             raise ValueError(f"{name}: sheet lists, row {r}: belongs to no list: write its name")
         fields = lists.setdefault(row['list'], {'scale': '', 'check': []})
-        fields['scale'] = fields['scale'] or row.get('scale', '').strip().lower()
+        scale = row.get('scale', '').strip().lower()
+        if scale:
+            _check_word(scale, SCALES, f"{name}: sheet lists, row {r}: scale")
+        fields['scale'] = fields['scale'] or scale
         fields['check'] += _split(row.get('check', ''))
         for k in 'bins', 'range':
             if row.get(k):
                 fields[k] = _read_numbers(row[k], f"{name}: sheet lists, row {r}: {k}")
         _read_code(fields, row, f"{name}: sheet lists, row {r}")
+    _check_labels(rows, name)
     return lists
+
+def _check_labels(rows, name):
+    "Raises ValueError at an option without a label in a list whose other options have some."
+    options = [(r, row) for r, row in rows
+        if row.get('code') and _kind_of(row) in ('option', 'option, none')]
+    labelled = {row['list'] for _, row in options if _by_lang(row, 'label')}
+    for r, row in options:
+        if row['list'] in labelled and not _by_lang(row, 'label'):
+            raise ValueError(f"{name}: sheet lists, row {r}: code {row['code']!r} has no label: "
+                f"write its words, or {row['code']!r} where it has none")
+
+# %% ../../nbs/surveys/16_spreadsheet.ipynb #k018w
+def _check_word(word, allowed, where):
+    "Raises ValueError where a cell holds none of the words that it can."
+    if word not in allowed:
+        raise ValueError(f"{where} is {word!r}: use one of {', '.join(allowed)}")
 
 def _split(text):
     return [part.strip() for part in text.split(',') if part.strip()]
@@ -309,9 +346,13 @@ def _read_numbers(text, where):
     return numbers
 
 # %% ../../nbs/surveys/16_spreadsheet.ipynb #k019
+def _kind_of(row):
+    "What a row's code is: an option where nothing is said."
+    return ', '.join(_split(row.get('kind', '').lower())) or 'option'
+
 def _read_code(fields, row, where):
     "One row of a list: an option, a bin's stance, a missing code, or only a position."
-    code, (kind, *none) = row.get('code', ''), _split(row.get('kind', '').lower()) or ['option']
+    code, (kind, *none) = row.get('code', ''), _kind_of(row).split(', ')
     if row.get('position'):
         numbers = _read_numbers(row['position'], f'{where}: position')
         fields.setdefault('positions', []).extend(numbers)
@@ -322,7 +363,10 @@ def _read_code(fields, row, where):
     if kind == 'option':
         fields.setdefault('options', {})[code] = _by_lang(row, 'label') or {'en': code}
     elif kind != 'bin':
+        _check_word(kind, ('option', 'bin', *KINDS), f'{where}: kind')
         fields.setdefault('missing', {})[code] = kind
+        if _by_lang(row, 'label'):
+            fields.setdefault('missing_labels', {})[code] = _by_lang(row, 'label')
     if row.get('last'):
         fields.setdefault('pin_last', []).append(code)
     stance = _by_lang(row, 'stance')

@@ -17,9 +17,9 @@ from ..files.strict import in_one_line
 from ..files.tables import LABELLED, code_text, plain_number
 from ..files.writing import no_overwrite, written_whole
 from .bundled import find_data
-from .codebook import Codebook, KINDS, in_lang, labels, number_grid
+from .codebook import Codebook, in_lang, labels, number_grid
 from .importers import IMPORTERS, describe, read_described, read_metadata
-from .metadata import merged
+from .metadata import KINDS, merged
 from .scales import is_numbers
 from .sheets import read_sheets
 from .spreadsheet import is_codebook

@@ -9,7 +9,8 @@ __all__ = ['fields_of', 'with_fields', 'prompt_of', 'Editor']
 import html
 from fastcore.basics import patch
 from ..records.schema import option_block
-from ..surveys.codebook import Codebook, OTHER_ROLES, SCALES, in_lang
+from ..surveys.codebook import Codebook, OTHER_ROLES, in_lang
+from ..surveys.metadata import SCALES
 from ..surveys.codebook import labels, plain_codebook, read_codebook
 from ..surveys.roles import ROLES
 from .items import question_text

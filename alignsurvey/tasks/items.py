@@ -18,7 +18,8 @@ from itertools import chain
 from numbers import Integral
 from tqdm.auto import tqdm
 from ..files.tables import code_text
-from ..surveys.codebook import KINDS, in_lang, labels, positions
+from ..surveys.codebook import in_lang, labels, positions
+from ..surveys.metadata import KINDS
 from ..surveys.survey import Survey, background, coded, profile, weights, whom
 from ..records.schema import FIELDS, answer_texts
 

@@ -10,8 +10,8 @@ import dataclasses
 import re
 import pandas as pd
 import pyarrow as pa
-from ..surveys.codebook import KINDS, Question, in_lang
-from ..surveys.metadata import clean_wording, plain_text, without_code
+from ..surveys.codebook import Question, in_lang
+from ..surveys.metadata import KINDS, clean_wording, plain_text, without_code
 from ..surveys.survey import Survey
 from ..files.tables import code_text
 from .items import chosen_names, coded_answers, individual_tables
