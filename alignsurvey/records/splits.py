@@ -98,6 +98,7 @@ def _rows_of(table, chosen):
     from datasets.fingerprint import generate_random_fingerprint
     return Dataset(table.filter(pa.array(chosen)), fingerprint=generate_random_fingerprint())
 
+# %% ../../nbs/records/05_splits.ipynb #c035bc
 def split_records(
     records:'Dataset', # records
     by='respondent', # respondent (new people), item (new questions), wave, psu, a group; or several

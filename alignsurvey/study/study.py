@@ -322,6 +322,7 @@ def read_answers_of(
         frames[name].attrs['card'] = card
     return frames
 
+# %% ../../nbs/study/02_study.ipynb #c025r
 def report_study(
     study, # a `Study` that was run
     sections=(), # what comes right after the comparison stated beforehand

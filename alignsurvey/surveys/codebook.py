@@ -823,6 +823,7 @@ def unread_parts(
             found.append(f"{name!r} is in doubt ({', '.join(sorted(doubts))})")
     return found
 
+# %% ../../nbs/surveys/02_codebook.ipynb #k030b
 def _bears_name(q, is_asked, doubts):
     "Whether a wording is its name, and nobody decided that: no item is asked in these words."
     unlike = [text for text in q.question.values() if text.strip().lower() != q.name.lower()]
