@@ -3,6 +3,7 @@ import random
 
 import openpyxl
 import pandas as pd
+import pyreadstat
 import pytest
 
 from alignsurvey.files.tables import FileNotes
@@ -268,3 +269,9 @@ def test_what_is_wrong_in_a_list_is_named_with_sheet_and_row(tmp_path, row, head
 def test_capitals_in_yaml_are_read_as_in_a_spreadsheet():
     q = read_codebook(dict(id='toy', items={'q': dict(question='Q?', scale='Ordinal', options={1: 'a', 2: 'b'}, missing={8: 'Refused'})}), 'toy.yaml').items['q']
     assert q.scale == 'ordinal' and q.missing == {'8': 'refused'}
+
+
+def test_a_label_that_is_the_number_of_another_code_takes_none_away(tmp_path):
+    frame = pd.DataFrame(dict(id=range(3), q=[0, 0, 1]))
+    pyreadstat.write_sav(frame, tmp_path/'x.sav', variable_value_labels=dict(q={2: '0'}))
+    assert set(Survey.load(tmp_path/'x.sav').codebook.items['q'].options) == {'0', '1', '2'}

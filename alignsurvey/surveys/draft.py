@@ -233,7 +233,8 @@ def _as_in_data(codes, variable):
         return variable
     spelled = {c: new for c in options if (new := _same_number(c, unknown))}
     if not spelled and len(unknown) == len(codes):
-        by_label = {text: c for c, texts in options.items() for text in texts.values()}
+        by_label = {text: c for c, texts in options.items() for text in texts.values()
+            if not is_numbers([text])}    # a number in the data is a code
         found = {by_label[c]: c for c in codes if c in by_label}
         if len(found) >= len(codes)/2:
             spelled = {c: next(iter(texts.values())) for c, texts in options.items()} | found
