@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from ..metrics.catalogue import known_metrics
 from ..metrics.catalogue import metric_label, metric_name
@@ -131,6 +131,18 @@ def _would_show(what, low, high, **how):
     "The smallest difference that the study could have shown, beside what it did not show."
     size = smallest_shown(low, high, **how)
     return f'{what} of {size:.3f} would have been found in four studies of five'
+
+# %% ../../nbs/reporting/05_sections.ipynb #fw001
+def _failed_words(s, rule='missing', kept=False):
+    """Of how many records the model's failures are, where they are above 2 %; `kept`: and these are
+    not left out."""
+    answered = read_forecast(s.model, s.frames[s.model], read_answers(s.records), rule)
+    failed = 1 - answered.used['answered'].mean()
+    if failed <= .02:
+        return ''
+    said = 'are in it, predicted by the mean of its other answers' if kept else 'are not in it'
+    return (f' {s.model} gave no usable answer to {failed:.0%} of {len(s.records):,} records: '
+        f'they {said}.')
 
 # %% ../../nbs/reporting/05_sections.ipynb #d8d03fab
 def _shown_together(*p):
@@ -285,21 +297,22 @@ def _bounds_plot(s, rows, kept, metric):
 # %% ../../nbs/reporting/05_sections.ipynb #s015
 def _way(s, rows, gain, metric):
     "How far the model has come between the base and the floor, in words."
-    mine = rows[rows.predictor == s.model].iloc[0]
-    # the floor of shares that are counted is another than that of probabilities
-    rows = rows[(rows.predictor != 'noise floor') | (rows.q_from == mine.q_from)]
-    at = rows.drop_duplicates('predictor').set_index('predictor').value
-    if pd.isna(at[s.model]):
+    value = rows.value[rows.predictor == s.model].iloc[0]
+    if pd.isna(value):
         return ''
-    stands = (f"Its shares are {at[s.model]:.3f} from people's in {metric_name(metric)}; "
-        f"sampling alone gives {at['noise floor']:.3f}, {s.base} {at[s.base]:.3f}")
-    mine = gain[gain.metric == f'relative_gain_{metric}']
+    mine = gain[(gain.metric == f'relative_gain_{metric}') & (gain.predictor == s.model)]
     if not len(mine):
-        return f'{stands}.'
+        return f"Its shares are {value:.3f} from people's in {metric_name(metric)}."
     r = mine.iloc[0]
+    start, end, floor = gain.attrs['ends'][s.model, r.metric]    # of the same records, all three
+    stands = (f"Its shares are {end:.3f} from people's in {metric_name(metric)}; "
+        f"sampling alone gives {floor:.3f}, {s.base} {start:.3f}")
     if pd.isna(r.value):
         return f'{stands}; {r.note}, so there is no way to measure.'
-    return (f'{stands}. That is {r.value:.0%} of the way from {s.base} to sampling alone '
+    of = ''
+    if r.n < len(s.records):
+        of = f', on {int(r.n):,} of {len(s.records):,} records that both answered'
+    return (f'{stands}{of}. That is {r.value:.0%} of the way from {s.base} to sampling alone '
         f'({r.ci_low:.0%} to {r.ci_high:.0%}).')
 
 # %% ../../nbs/reporting/05_sections.ipynb #rt02
@@ -344,7 +357,8 @@ def items_section(
     each = each.assign(asked=each.question_id.map(_wordings(s.records)))
     table = _text_table(each.sort_values('value', ascending=False),
         item='asked', code='question_id', metric='metric')
-    return Section('Item by item', _further(each), tables=(('items_above_floor', table),),
+    finding = _further(each) + _failed_words(s, s.rule)
+    return Section('Item by item', finding, tables=(('items_above_floor', table),),
         plots=(('shares', alt, plot_shares(s.scores, s.model), shares),))
 
 # %% ../../nbs/reporting/05_sections.ipynb #130fc392
@@ -399,7 +413,8 @@ def calibration_section(
     heat, tables = _temperature(s)
     alt = f'Reliability curve of {s.model} with its interval, n = {int(curve.n.max()):,} answers'
     drawn = plot_reliability(curve, [s.model])
-    return Section('Calibration', _calibrated(parts, heat), (_DECOMPOSED,),
+    finding = _calibrated(parts, heat) + _failed_words(s, s.rule)
+    return Section('Calibration', finding, (_DECOMPOSED,),
         tables=(('calibration', shown), *tables),
         plots=(('reliability', alt, drawn, curve),), methods=(_CALIBRATED,))
 
@@ -454,6 +469,7 @@ def position_section(
     shown = rows.dropna(axis=1, how='all').fillna('')    # notes where there are any
     numbers = [c for c in shown if shown[c].dtype == float]
     shown = shown.assign(**{c: shown[c].map('{:.3f}'.format) for c in numbers})
+    finding += _failed_words(s)
     return Section('Position of options', finding, tables=(('positions', shown),))
 
 def _position_power(rows):
@@ -484,9 +500,9 @@ def subgroup_section(
         for v in s.by]
     if any(a is not None for a in apart):
         tables.append(('stereotyping', _text_table(pd.concat(apart), variable='group_var')))
-    return Section('Subgroups', _for_whom(s, worse), _group_words(s), tuple(tables),
-        _group_plots(s, worse), (f'Subgroups: excess over the {OWN_SHARES}; intervals of all '
-            'groups of all variables, and of their differences, hold together '
+    return Section('Subgroups', _for_whom(s, worse) + _failed_words(s, s.rule), _group_words(s),
+        tuple(tables), _group_plots(s, worse), (f'Subgroups: excess over the {OWN_SHARES}; '
+            'intervals of all groups of all variables, and of their differences, hold together '
             '(max-t bootstrap, Romano & Wolf 2005).',), question='For whom is it not?')
 
 # %% ../../nbs/reporting/05_sections.ipynb #0eab4026
@@ -563,7 +579,7 @@ def structure_section(
     if terms is not None:
         methods.append(f'Regression: {s.formula}, weighted least squares (statsmodels), '
             'answers drawn 20 times from the model.')
-    finding = _hangs_together(s, ratio, far, terms)
+    finding = _hangs_together(s, ratio, far, terms) + _failed_words(s)
     return Section('Structure', finding, (), tuple(tables + more + _missing(s, how) + last), plots,
         tuple(methods))
 
@@ -740,19 +756,32 @@ def use_section(
     "What the model's answers add to interviews. Raises ValueError where items have few answers."
     a = read_answers(s.records, strata=s.boot['strata'])
     rng = np.random.default_rng(s.boot['seed'])
-    t = wide_answers(a, read_forecast(s.model, s.frames[s.model], a))
+    t = wide_answers(a, _of_everybody(a, read_forecast(s.model, s.frames[s.model], a)))
     rows = pd.DataFrame([_trial(t, j, rng, tries) for j in range(len(t.names))])
     if 'interviews held' not in rows:
         raise ValueError('no item has the 100 answers or more that a trial needs')
     draws = cluster_draws(a, s.boot['n_boot'], s.boot['seed'])
     rows = _with_limits(rows, t, np.vstack(list(draws)))
-    return Section('Use it or not', _worth(rows),
+    return Section('Use it or not', _worth(rows) + _failed_words(s, kept=True),
         ('A trial on these respondents, for means of these items alone.',),
         tables=(('use', rows.drop(columns=['lower', 'upper']).map(_short)),),
         methods=('Use: prediction-powered means (PPI++: Angelopoulos, Duchi & Zrnic 2023), '
             f'median of {tries} random splits; limits from those of the correlation of answers '
             'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni).',),
         question='What may its answers be used for?')
+
+# %% ../../nbs/reporting/05_sections.ipynb #oe001
+def _of_everybody(a, f):
+    """A forecast in which records without one have the item's mean: people who answered stay in,
+    and what is said of them says nothing of them."""
+    q, used = f.q.copy(), f.used['answered'].copy()
+    for j in range(len(a.names)):
+        rows = (a.item == j) & (a.weight > 0)
+        here, gone = rows & f.used['answered'], rows & ~f.used['answered']
+        if here.any():
+            q[gone] = np.average(q[here], axis=0, weights=a.weight[here])
+            used[gone] = True
+    return replace(f, q=q, used={**f.used, 'answered': used})
 
 # %% ../../nbs/reporting/05_sections.ipynb #ee589536
 def _with_limits(rows, t, draws):
