@@ -1,0 +1,115 @@
+"""Claims of reports held against simulations: of models that refuse, of primary sampling units, of rare answers and of groups of unequal size.
+Bounds are what simulation error leaves."""
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alignsurvey.estimation.ppi import interviews_for, ppi_mean
+from alignsurvey.evaluation.bounds import relative_gain
+from alignsurvey.evaluation.scoring import evaluate
+from alignsurvey.records.reading import make_records
+from alignsurvey.reporting.sections import Material, bounds_section, calibration_section, items_section, structure_section, use_section
+
+
+def answered(y, *, who=None, item=None, groups=None, psu=None, k=4):
+    "Records of answers y (n,): an option's place of k."
+    who, item = np.arange(len(y)) if who is None else who, np.zeros(len(y), int) if item is None else item
+    asked = dict(task='response', instruction='?', options=list('abcd')[:k], scale='ordinal', positions=list(range(k)), source='toy')
+    rows = []
+    for i, v in enumerate(y):
+        row = dict(asked, output='abcd'[v], answer_index=int(v), respondent_id=f'p{who[i]}', question_id=f'q{item[i]}', record_id=f'r{i}')
+        row |= dict(psu=str(psu[i])) if psu is not None else {}
+        row |= dict(groups=dict(region=str(groups[i]))) if groups is not None else {}
+        rows.append(row)
+    return make_records(rows)
+
+
+def said(records, q):
+    return pd.DataFrame(dict(record_id=records['record_id'][:], probs=[list(map(float, p)) for p in q], status='ok', elicitation='score'))
+
+
+def drawn(rng, p):
+    return (rng.random((len(p), 1)) > p.cumsum(1)[:, :-1]).sum(1)
+
+
+def material(records, frame, scores=None, strata=False):
+    frames = dict(model=frame)
+    if scores is not None:
+        equal = np.full((len(records), 4), .25)
+        frames['uniform'] = said(records, equal)
+    return Material(records=records, frames=frames, all_records=records, all_frames=dict(model=frame), train=None, models=['model'], baselines=['uniform'], versus=['uniform'],
+        scores=scores, metric='brier', stated=True, by=[], rule='missing', boot=dict(n_boot=100, seed=0, strata=strata), skipped=[])
+
+
+# ---- refusals that go with the answer
+
+TYPES = np.array([[.6, .25, .1, .05], [.25, .4, .25, .1], [.05, .1, .25, .6]])
+
+
+def refusing(seed, n=500, items=3):
+    "People of three types, and a model that knows them and refuses most of those who said d."
+    rng = np.random.default_rng(seed)
+    who, item = np.repeat(np.arange(n), items), np.tile(np.arange(items), n)
+    p = TYPES[rng.choice(3, n)[who]]
+    y = drawn(rng, p)
+    records = answered(y, who=who, item=item)
+    frame, refused = said(records, p), (y == 3) & (rng.random(len(y)) < .85)
+    frame.loc[refused, 'status'] = 'refused'
+    frame['probs'] = frame.probs.where(~refused, None)
+    return records, frame, y, refused
+
+
+def test_the_way_is_told_of_the_records_that_both_answered():
+    records, frame, y, refused = refusing(3)
+    scores = evaluate(records, dict(model=frame), baselines=True, versus='uniform', n_boot=100)
+    finding = bounds_section(material(records, frame, scores)).finding
+    mine, floor, start = (float(re.search(f'{before} (0[.]\\d+)', finding)[1]) for before in ('shares are', 'alone gives', 'uniform'))
+    way = float(re.search(r'That is (\d+)', finding)[1])/100
+    assert way == pytest.approx((start - mine)/(start - floor), abs=.02), finding
+    assert f'on {(~refused).sum():,} of {len(y):,} records that both answered' in finding
+
+
+def test_a_gain_notes_how_many_both_answered():
+    records, frame, y, refused = refusing(3)
+    equal = said(records, np.full((len(y), 4), .25))
+    rows = relative_gain(records, dict(model=frame, uniform=equal), base='uniform', n_boot=100)
+    assert rows.note.str.contains(f'on {(~refused).sum():,} of {len(y):,} records that both answered').all()
+    whole = relative_gain(records, dict(model=equal.assign(probs=[[.4, .3, .2, .1]]*len(y)), uniform=equal), base='uniform', n_boot=100)
+    assert not whole.note.str.contains('both answered', na=False).any()
+
+
+def test_sections_say_how_many_the_model_failed_on():
+    records, frame, y, refused = refusing(3)
+    scores = evaluate(records, dict(model=frame), baselines=True, versus='uniform', n_boot=100)
+    study = material(records, frame, scores)
+    for make in items_section, calibration_section, structure_section:
+        assert f'{refused.mean():.0%} of {len(y):,} records' in make(study).finding, make.__name__
+    few = frame.assign(status='ok', probs=frame.probs.map(lambda p: p if p else [.25]*4))
+    assert 'gave no usable answer' not in structure_section(material(records, few, scores)).finding
+
+
+def test_interviewed_people_whom_the_model_refused_stay_among_the_interviewed():
+    "The mean of all people was in 0 of 20 intervals where they were thrown away."
+    records, frame, y, refused = refusing(3)
+    section = use_section(material(records, frame))
+    rows = section.tables[0][1]
+    assert (rows['interviews held'].astype(float) == 100).all() and (rows['simulated'].astype(float) == 400).all()
+    assert f'{refused.mean():.0%} of {len(y):,} records' in section.finding
+    full = use_section(material(records, frame.assign(status='ok', probs=frame.probs.map(lambda p: p if p else [.25]*4))))
+    assert 'gave no usable answer' not in full.finding
+
+
+def test_with_those_it_refused_the_interval_holds_the_mean():
+    "Nominal .95; of 300 surveys 3 standard errors of simulation are .038."
+    held = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        p = TYPES[rng.choice(3, 500)]
+        y, e = drawn(rng, p), p @ np.arange(4)
+        refused = (y == 3) & (rng.random(500) < .85)
+        e = np.where(refused, e[~refused].mean(), e)
+        found = ppi_mean(y[:100].astype(float), e[:100], e[100:])
+        held.append(found['low'] <= TYPES.mean(0) @ np.arange(4) <= found['high'])
+    assert abs(np.mean(held) - .95) < .038
