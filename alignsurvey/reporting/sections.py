@@ -14,13 +14,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from dataclasses import dataclass, replace
+from scipy.stats import chi2
 from types import SimpleNamespace
 from ..metrics.catalogue import known_metrics
 from ..metrics.catalogue import metric_label, metric_name
-from ..estimation.bootstrap import cluster_interval, small_sample
+from ..estimation.bootstrap import cluster_interval, small_sample, standard_error
+from ..estimation.design import kish_n
 from ..estimation.tests import benjamini_hochberg, equivalence, holm
 from ..estimation.tests import is_shown, smallest_shown
-from ..estimation.ppi import interviews_for, ppi_mean
+from ..estimation.ppi import interviews_for, ppi_mean, worth_limits
 from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
 from ..prediction.baselines import BASELINES
@@ -749,6 +751,9 @@ def _margin_row(r, met):
         'within the margin': 'yes' if met else 'not shown', 'n': f'{r.n:,}'}
 
 # %% ../../nbs/reporting/05_sections.ipynb #7b37b734
+_CLUSTERED_USE = ('; in clusters errors of totals (Binder 1983) and limits together with those of '
+    'the design effect (Kish 1965; Zou & Donner 2008)')
+
 def use_section(
     s, # a `Material`
     tries=20, # random splits
@@ -767,7 +772,8 @@ def use_section(
         tables=(('use', rows.drop(columns=['lower', 'upper']).map(_short)),),
         methods=('Use: prediction-powered means (PPI++: Angelopoulos, Duchi & Zrnic 2023), '
             f'median of {tries} random splits; limits from those of the correlation of answers '
-            'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni).',),
+            'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni)'
+            f'{_CLUSTERED_USE if _in_clusters(t, t.weight > 0) else ""}.',),
         question='What may its answers be used for?')
 
 # %% ../../nbs/reporting/05_sections.ipynb #oe001
@@ -788,30 +794,52 @@ def _with_limits(rows, t, draws):
     "Trials with limits of what they are worth, which hold for all items together."
     alpha = .05/max(1, rows['interviews held'].notna().sum())
     limits = [_worth_limits(row, t, j, draws, alpha) for j, row in rows.iterrows()]
-    low, high, r = np.array(limits, float).T
+    low, high, r, worth = np.array(limits, float).T
     texts = [f'{a:,.0f} to {b:,.0f}' if a == a else '–' for a, b in zip(low, high)]
-    return rows.assign(**{'correlation': r, 'limits': texts, 'lower': low, 'upper': high})
+    return rows.assign(**{'interviews they stand for': worth, 'correlation': r, 'limits': texts,
+        'lower': low, 'upper': high})
 
 def _worth_limits(row, t, j, draws, alpha):
-    "Limits of the interviews that simulated answers to an item stand for, and the correlation."
-    n = row['interviews held']
+    """Limits of the interviews that simulated answers to an item stand for, the correlation, and
+    how many these are, in clusters from all people, since a trial holds few of each."""
+    n, worth = row['interviews held'], row.get('interviews they stand for', np.nan)
     if pd.isna(n):
-        return np.nan, np.nan, np.nan
+        return np.nan, np.nan, np.nan, worth
     has = ~np.isnan(t.x[:, j]) & (t.weight > 0)
-    r, spread = _correlation_draws(t, j, has, draws)
+    r, spread, means, variance = _correlation_draws(t, j, has, draws)
     if np.isnan(r[0]):
-        return 0., 0., np.nan
+        return 0., 0., np.nan, worth
+    how = dict(held=n, more=row['simulated'])
+    deff = _deff_limits(t, has, means, variance, n/has.sum(), alpha)
+    if _in_clusters(t, has):
+        worth = interviews_for(r[0], spread, deff=deff[0], **how)
     z = np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9))
     found = cluster_interval(z, alpha, **clusters_of(t, has))
     if found['ci_low'] is None:
-        return np.nan, np.nan, r[0]
+        return np.nan, np.nan, r[0], worth
     ends = np.tanh([found['ci_low'], found['ci_high']])
-    return *(interviews_for(e, spread, held=n, more=row['simulated']) for e in ends), r[0]
+    return *worth_limits((r[0], *ends), spread, deff=deff, **how), r[0], worth
+
+# %% ../../nbs/reporting/05_sections.ipynb #df001
+def _in_clusters(t, has):
+    "Whether people share clusters."
+    return len(np.unique(t.cluster[has])) < has.sum()
+
+def _deff_limits(t, has, means, variance, part, alpha):
+    """Design effect of the mean of a part of the people, with its upper and lower limit:
+    1 + (m - 1) rho, where m are the people of a cluster (Kish 1965, sec. 5.4)."""
+    if not _in_clusters(t, has):
+        return 1., 1., 1.
+    small = small_sample(**clusters_of(t, has))
+    error = standard_error(means, small['stretch']) or 0.
+    whole = error**2*kish_n(t.weight[has])/variance
+    scale = small['df']/chi2.ppf([alpha/2, 1 - alpha/2], small['df'])
+    return tuple(1 + part*(whole*np.r_[1, scale] - 1))
 
 # %% ../../nbs/reporting/05_sections.ipynb #9ed6ac06
 def _correlation_draws(t, j, has, draws):
-    """Correlation of answers and predictions of an item in each draw, and how many times as far the
-    predictions spread; NaN where one does not vary."""
+    """Correlation of answers and predictions of an item in each draw, NaN where one does not vary;
+    how many times as far the predictions spread; each draw's mean answer; variance of answers."""
     x, e = t.x[has, j], t.e[has, j]
     sums = np.zeros((draws.shape[1], 6))
     parts = np.c_[np.ones(len(x)), x, e, x**2, e**2, x*e]
@@ -822,7 +850,7 @@ def _correlation_draws(t, j, has, draws):
         var_x, var_e = xx - x**2, ee - e**2
         varies = (var_x > 1e-12) & (var_e > 1e-12)
         r = np.where(varies, (xe - x*e)/np.sqrt(var_x*var_e), np.nan)
-        return r, float(np.sqrt(max(var_e[0], 0)/var_x[0]))
+        return r, float(np.sqrt(max(var_e[0], 0)/var_x[0])), x, var_x[0]
 
 # %% ../../nbs/reporting/05_sections.ipynb #s038
 def _worth(rows):
@@ -847,12 +875,14 @@ def _trial(t, j, rng, tries, part=.2):
     n = int(part*len(has))
     if n < 20:
         return dict(item=t.names[j], note=f'{len(has)} answers are too few to try')
-    found = []
+    found, psu = [], t.cluster if _in_clusters(t, has) else None
     for _ in range(tries):
         at = rng.permutation(has)
         asked, more = at[:n], at[n:]
         found.append(ppi_mean(t.x[asked, j], t.e[asked, j], t.e[more, j],
-            weight=t.weight[asked], more_weight=t.weight[more]))
+            weight=t.weight[asked], more_weight=t.weight[more],
+            cluster=None if psu is None else psu[asked],
+            more_cluster=None if psu is None else psu[more]))
     mid = pd.DataFrame(found).median()
     return {'item': t.names[j], 'se, interviews alone': mid.human_se, 'se, with simulated': mid.se,
         'trust in the model (0 to 1)': mid.trust, 'interviews they stand for': mid.interviews,
