@@ -9,8 +9,14 @@ import pytest
 from alignsurvey.estimation.ppi import interviews_for, ppi_mean
 from alignsurvey.evaluation.bounds import relative_gain
 from alignsurvey.evaluation.scoring import evaluate
+from alignsurvey.evaluation.subgroups import record_scores, subgroup_excess, subgroup_metric
+from alignsurvey.prediction.baselines import baseline_predictions
+from alignsurvey.prediction.forecasts import read_forecast
+from alignsurvey.records.answers import read_answers
 from alignsurvey.records.reading import make_records
+from alignsurvey.records.splits import split_records
 from alignsurvey.reporting.sections import Material, bounds_section, calibration_section, items_section, structure_section, use_section
+from alignsurvey.study.plan import score_spread
 
 
 def answered(y, *, who=None, item=None, groups=None, psu=None, k=4):
@@ -189,3 +195,70 @@ def test_a_report_tells_the_worth_with_clusters():
     assert 14 < np.mean(said_worth) < 24, said_worth
     assert sum(a <= 18 <= b for a, b in zip(low, high)) >= 5, (low, high)
     assert .042 < np.mean(se) < .055, se
+
+
+# ---- groups of unequal size
+
+def grouped(seed, small, off=0., people=400, items=12):
+    "A minority and a majority with their own shares in each item, and a model that states them, or is off alike in both."
+    rng = np.random.default_rng(seed)
+    who, item = np.repeat(np.arange(people), items), np.tile(np.arange(items), people)
+    group = np.array(['minority']*small + ['majority']*(people - small))
+    p = rng.dirichlet(np.ones(4)*3, (2, items))[(group == 'majority').astype(int)[who], item]
+    records = answered(drawn(rng, p), who=who, item=item, groups=group[who])
+    q = np.clip(p + off*np.array([1, -1, 0, 0]), .001, None)
+    return records, dict(model=said(records, q/q.sum(1, keepdims=True)))
+
+
+@pytest.mark.parametrize('metric', ['brier', 'rps'])
+def test_a_model_that_is_perfect_in_groups_of_unequal_size_differs_in_none(metric):
+    "The gap was claimed in half the surveys; nominal .05, so that 3 or more of 8 have a chance below .006. The smaller group looked better by .013."
+    claimed, gaps = 0, []
+    for seed in range(8):
+        rows = subgroup_excess(*grouped(seed, 40), by='region', metric=metric, n_boot=200).set_index('group')
+        claimed += rows.p_adj['gap'] < .05
+        gaps.append(rows.value['minority'] - rows.value['majority'])
+    assert claimed <= 2
+    assert abs(np.mean(gaps)) < 4*np.std(gaps)/np.sqrt(8)
+
+
+def test_an_error_made_in_both_groups_is_not_smaller_in_the_smaller_one():
+    "Excess was -.004 in the minority and .011 in the majority, where both are off by .08 in two options: 2*.08**2 of Brier."
+    rows = [subgroup_excess(*grouped(seed, 40, off=.08), by='region', n_boot=100).set_index('group').value for seed in range(5)]
+    means, errors = np.mean([r[['minority', 'majority']] for r in rows], 0), np.std([r[['minority', 'majority']] for r in rows], 0)/np.sqrt(5)
+    assert (abs(means - .0128) < 4*errors + .001).all(), (means, errors)
+
+
+def test_a_score_whose_rival_keeps_its_noise_tells_no_gap_between_groups_of_unequal_size():
+    assert 'gap' not in set(subgroup_excess(*grouped(0, 40), by='region', metric='log_score', n_boot=50).group)
+    assert 'gap' in set(subgroup_excess(*grouped(0, 200), by='region', metric='log_score', n_boot=50).group)
+
+
+# ---- power that a plan promises
+
+@pytest.mark.parametrize('by, test', [('respondent', .1), ('respondent', .5), ('psu', .5)])
+def test_the_spread_of_a_plan_is_that_of_the_clusters_of_the_test(by, test):
+    "60 PSUs of 20 without any effect of PSUs: planned from halves of the training PSUs it was .48, 1.3 and 1.4 times that of the test's."
+    ratios = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        y = drawn(rng, np.tile([.6, .25, .1, .05], (1200, 1)))
+        splits = split_records(answered(y, psu=np.repeat(np.arange(60), 20)), by, test=test, seed=seed)
+        at = read_answers(splits['test'])
+        planned = score_spread(splits['train'], 'brier', by=by, size=len(at.y)/(at.cluster.max() + 1))
+        frame = baseline_predictions(splits['train'], splits['test'], names=['marginal'])['marginal']
+        score = record_scores(subgroup_metric('brier'), at, read_forecast('marginal', frame, at, 'missing'))
+        total = np.bincount(at.cluster, (score - score.mean())/len(score))
+        ratios.append(planned/(len(total)*total.std(ddof=1)))
+    assert abs(np.mean(ratios) - 1) < .15, ratios    # a spread of 60 clusters is off by 1/sqrt(120), in the mean of 4 by .05, and so is the planned one
+
+
+def test_an_effect_of_clusters_stays_in_the_planned_spread():
+    "Between PSUs .2 of the variance: with 20 people a PSU, sd**2 is about .2 + .8/20 of it, with 1 it is all."
+    rng = np.random.default_rng(0)
+    psu = np.repeat(np.arange(300), 10)
+    p = np.clip(.5 + .22*rng.normal(size=300), .02, .98)[psu]
+    records = answered((rng.random(3000) < p).astype(int), psu=psu, k=2)
+    one, many = (score_spread(records, 'accuracy', by='psu', size=m) for m in (1, 20))
+    rho = .22**2/.25
+    assert (many/one)**2 == pytest.approx(rho + (1 - rho)/20, rel=.25)
