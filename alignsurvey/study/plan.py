@@ -277,8 +277,8 @@ def score_spread(
     return _cluster_spread(len(total)*total, a.cluster[known][at], size)
 
 def _cluster_spread(x, cluster, size):
-    """Standard deviation of means of `size` people of a cluster: its square is between + within/size,
-    from one-way analysis of variance (Searle, Casella & McCulloch 1992, Variance Components)."""
+    """Standard deviation of means of `size` people of a cluster: between + within/size is its
+    square, by one-way analysis of variance (Searle, Casella & McCulloch 1992, ch. 3)."""
     cluster = np.unique(cluster, return_inverse=True)[1]
     m = np.bincount(cluster)
     if len(m) == len(x):    # everybody is a cluster
