@@ -262,3 +262,13 @@ def test_an_effect_of_clusters_stays_in_the_planned_spread():
     one, many = (score_spread(records, 'accuracy', by='psu', size=m) for m in (1, 20))
     rho = .22**2/.25
     assert (many/one)**2 == pytest.approx(rho + (1 - rho)/20, rel=.25)
+
+
+def test_who_has_no_others_in_the_group_gets_no_excess():
+    "A single person of a region, and weights that don't add up exactly."
+    rng = np.random.default_rng(0)
+    group = np.array(['one'] + ['two']*2 + ['many']*57)
+    records = answered(rng.integers(3, size=60), groups=group)
+    records = records.add_column('weight', rng.choice([.1, .2, .3], 60).tolist()) if 'weight' not in records.column_names else records.map(lambda r: dict(weight=float(rng.choice([.1, .2, .3]))))
+    rows = subgroup_excess(records, dict(model=said(records, np.full((60, 4), .25))), by='region', min_n=1, n_boot=50).set_index('group')
+    assert np.isnan(rows.value['one']) and np.isfinite(rows.value['many'])

@@ -208,6 +208,7 @@ def own_shares(
         of_group = np.zeros((cell.max() + 2, k))
         np.add.at(of_group, cell[rows], given)
         others = of_group[cell[rows]] - given + pull*k*given.mean(0)
+        others[others < 1e-9] = 0    # rounding
         with np.errstate(invalid='ignore'):
             q[rows, :k] = others/others.sum(1, keepdims=True)
     return q
@@ -222,11 +223,12 @@ def excess(
     """How much worse each record is scored than by its group's own shares; in quadratic scores by
     these as if they were known, and NaN where fewer than two others answered."""
     known = metric.name in QUADRATIC
-    q = own_shares(a, cell, pull=0. if known else 1.)
+    q = own_shares(a, cell)
+    if known:
+        bare = own_shares(a, cell, pull=0.)
+        q = np.where(np.isnan(bare), q, bare)    # who has no others gets no score
     top = (q == q.max(1, keepdims=True)) & (a.shown >= 0)
-    with np.errstate(invalid='ignore'):
-        choice = top/top.sum(1, keepdims=True)
-    rival = replace(f, name=OWN_SHARES, q=q, choice=choice, stated=True)
+    rival = replace(f, name=OWN_SHARES, q=q, choice=top/top.sum(1, keepdims=True), stated=True)
     worse = record_scores(metric, a, f) - record_scores(metric, a, rival)
     if known:
         worse += _own_noise(metric, a, rival, cell)
@@ -253,9 +255,9 @@ def _others(a, cell):
     "Others of each record's group who answered its item, as many as count alike (Kish 1965), (N,)."
     place = a.item*(cell.max() + 2) + cell + 1
     total, square = np.bincount(place, a.weight)[place], np.bincount(place, a.weight**2)[place]
-    with np.errstate(invalid='ignore', divide='ignore'):
-        n = (total - a.weight)**2/(square - a.weight**2)
-    return np.nan_to_num(n, nan=0., posinf=0.)
+    rest = total - a.weight
+    several = (np.bincount(place)[place] > 2) & (rest > 1e-9*total)
+    return np.where(several, rest**2/np.where(several, square - a.weight**2, 1), 0)
 
 # %% ../../nbs/evaluation/07_subgroups.ipynb #3b2df6fe
 def subgroup_excess(
