@@ -19,6 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     design=[
         'survey_design', 'replicate_design', 'regression_residuals', 'kish_n', 'ratios',
         'means', 'shares'],
-    ppi=['ppi_mean', 'worth', 'interviews_for'],
+    ppi=['ppi_mean', 'worth', 'interviews_for', 'worth_limits'],
     raking=['rake'],
     partial_pooling=['mrp', 'multilevel', 'poststratified']))

@@ -16,7 +16,7 @@ from ..records.answers import clusters_of, read_answers
 from ..prediction.forecasts import read_forecast, used_by_both
 from .choices import noise_floor_draws, replicates
 from .scoring import evaluate
-from .table import typed_scores
+from .table import both_answered, typed_scores
 
 # %% ../../nbs/evaluation/12_bounds.ipynb #c007
 def _distances():
@@ -96,12 +96,16 @@ def _gain_row(about, start, end, floor, behind, alpha):
     start, end = _centred(start), _centred(end)
     room = start - floor
     low = cluster_interval(room, alpha, **behind)['ci_low']
+    why = ''
     if low is None or low <= 0:
-        return dict(about, note=f"{about['versus']} is not shown to be above the noise floor")
-    if low < floor:
-        return dict(about, note=f"{about['versus']} is too near the noise floor")
+        why = f"{about['versus']} is not shown to be above the noise floor"
+    elif low < floor:
+        why = f"{about['versus']} is too near the noise floor"
+    note = '; '.join(filter(None, [why, about['note']])) or None
+    if why:
+        return dict(about, note=note)
     gain = (start - end)/room
-    return {**about, 'value': gain[0], **cluster_interval(gain, alpha, **behind)}
+    return {**about, 'value': gain[0], **cluster_interval(gain, alpha, note=note, **behind)}
 
 # %% ../../nbs/evaluation/12_bounds.ipynb #c010a
 def relative_gain(
@@ -116,34 +120,42 @@ def relative_gain(
     alpha=.05, # 1 minus the level of the intervals
 )->pd.DataFrame: # a row a predictor and distance, `metric` such as relative_gain_wasserstein
     """(base - model)/(base - floor), null unless base - floor is above the floor by its interval;
-    columns as in `COLUMNS`. Raises ValueError for an unknown base."""
+    columns as in `COLUMNS`. All three are of the records that both answered: `attrs['ends']` has
+    base, model and floor by (predictor, metric). Raises ValueError for an unknown base."""
     if base not in predictions:
         raise ValueError(f"base is {base!r}, which is no predictor: "
             f"use one of {', '.join(predictions)}")
     a = read_answers(records, strata=strata)
     metrics = _distances()
     forecasts = {n: read_forecast(n, f, a, failure_rule) for n, f in predictions.items()}
-    rows = []
+    rows, ends = [], {}
     for name, f in forecasts.items():
-        if name == base:
+        if name != base:
+            rows += _gain_rows(a, f, forecasts[base], metrics, ends, n_boot, seed, alpha)
+    found = typed_scores([dict(row, task=records['task'][0]) for row in rows])
+    found.attrs['ends'] = ends
+    return found
+
+# %% ../../nbs/evaluation/12_bounds.ipynb #gr001
+def _gain_rows(a, f, base, metrics, ends, n_boot, seed, alpha):
+    "A predictor's rows; what each was measured between goes to `ends`."
+    both = used_by_both(f, base)
+    used, rows = both['answered'], []
+    started, ended = (replicates(a, x, metrics, both, n_boot, seed) for x in (base, f))
+    floor = noise_floor_draws(a, metrics, f.about['q_from'] == 'counts', n_boot, seed, used)
+    behind = clusters_of(a, used)
+    for m in metrics:
+        key = m, None
+        if not all(key in draws for draws in (started, ended, floor)):
             continue
-        both = used_by_both(f, forecasts[base])
-        used = both['answered']
-        started = replicates(a, forecasts[base], metrics, both, n_boot, seed)
-        ended = replicates(a, f, metrics, both, n_boot, seed)
-        floor = noise_floor_draws(a, metrics, f.about['q_from'] == 'counts', n_boot, seed, used)
-        behind = clusters_of(a, used)
-        for m in metrics:
-            key = m, None
-            if key not in started or key not in ended or key not in floor:
-                continue
-            start, end = started[key], ended[key]
-            if not np.isfinite([start[0], end[0]]).all():
-                continue
-            about = dict(f.about, task=records['task'][0], level='group', versus=base,
-                metric=f'relative_gain_{m.name}', n=int(used.sum()))
-            rows.append(_gain_row(about, start, end, floor[key][0], behind, alpha))
-    return typed_scores(rows)
+        start, end = started[key], ended[key]
+        if not np.isfinite([start[0], end[0]]).all():
+            continue
+        about = dict(f.about, level='group', versus=base.name, n=int(used.sum()),
+            metric=f'relative_gain_{m.name}', note=both_answered(used))
+        ends[f.name, about['metric']] = start[0], end[0], floor[key][0]
+        rows.append(_gain_row(about, start, end, floor[key][0], behind, alpha))
+    return rows
 
 # %% ../../nbs/evaluation/12_bounds.ipynb #r002
 AGAIN = 'the same people later'    # as a predictor

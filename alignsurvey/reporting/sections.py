@@ -13,14 +13,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from scipy.stats import chi2
 from types import SimpleNamespace
 from ..metrics.catalogue import known_metrics
 from ..metrics.catalogue import metric_label, metric_name
-from ..estimation.bootstrap import cluster_interval, small_sample
+from ..estimation.bootstrap import cluster_interval, small_sample, standard_error
+from ..estimation.design import kish_n
 from ..estimation.tests import benjamini_hochberg, equivalence, holm
 from ..estimation.tests import is_shown, smallest_shown
-from ..estimation.ppi import interviews_for, ppi_mean
+from ..estimation.ppi import interviews_for, ppi_mean, worth_limits
 from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..prediction.forecasts import read_forecast
 from ..prediction.baselines import BASELINES
@@ -131,6 +133,18 @@ def _would_show(what, low, high, **how):
     "The smallest difference that the study could have shown, beside what it did not show."
     size = smallest_shown(low, high, **how)
     return f'{what} of {size:.3f} would have been found in four studies of five'
+
+# %% ../../nbs/reporting/05_sections.ipynb #fw001
+def _failed_words(s, rule='missing', kept=False):
+    """Of how many records the model's failures are, where they are above 2 %; `kept`: and these are
+    not left out."""
+    answered = read_forecast(s.model, s.frames[s.model], read_answers(s.records), rule)
+    failed = 1 - answered.used['answered'].mean()
+    if failed <= .02:
+        return ''
+    said = 'are in it, predicted by the mean of its other answers' if kept else 'are not in it'
+    return (f' {s.model} gave no usable answer to {failed:.0%} of {len(s.records):,} records: '
+        f'they {said}.')
 
 # %% ../../nbs/reporting/05_sections.ipynb #d8d03fab
 def _shown_together(*p):
@@ -285,21 +299,22 @@ def _bounds_plot(s, rows, kept, metric):
 # %% ../../nbs/reporting/05_sections.ipynb #s015
 def _way(s, rows, gain, metric):
     "How far the model has come between the base and the floor, in words."
-    mine = rows[rows.predictor == s.model].iloc[0]
-    # the floor of shares that are counted is another than that of probabilities
-    rows = rows[(rows.predictor != 'noise floor') | (rows.q_from == mine.q_from)]
-    at = rows.drop_duplicates('predictor').set_index('predictor').value
-    if pd.isna(at[s.model]):
+    value = rows.value[rows.predictor == s.model].iloc[0]
+    if pd.isna(value):
         return ''
-    stands = (f"Its shares are {at[s.model]:.3f} from people's in {metric_name(metric)}; "
-        f"sampling alone gives {at['noise floor']:.3f}, {s.base} {at[s.base]:.3f}")
-    mine = gain[gain.metric == f'relative_gain_{metric}']
+    mine = gain[(gain.metric == f'relative_gain_{metric}') & (gain.predictor == s.model)]
     if not len(mine):
-        return f'{stands}.'
+        return f"Its shares are {value:.3f} from people's in {metric_name(metric)}."
     r = mine.iloc[0]
+    start, end, floor = gain.attrs['ends'][s.model, r.metric]    # of the same records, all three
+    stands = (f"Its shares are {end:.3f} from people's in {metric_name(metric)}; "
+        f"sampling alone gives {floor:.3f}, {s.base} {start:.3f}")
     if pd.isna(r.value):
         return f'{stands}; {r.note}, so there is no way to measure.'
-    return (f'{stands}. That is {r.value:.0%} of the way from {s.base} to sampling alone '
+    of = ''
+    if r.n < len(s.records):
+        of = f', on {int(r.n):,} of {len(s.records):,} records that both answered'
+    return (f'{stands}{of}. That is {r.value:.0%} of the way from {s.base} to sampling alone '
         f'({r.ci_low:.0%} to {r.ci_high:.0%}).')
 
 # %% ../../nbs/reporting/05_sections.ipynb #rt02
@@ -344,7 +359,8 @@ def items_section(
     each = each.assign(asked=each.question_id.map(_wordings(s.records)))
     table = _text_table(each.sort_values('value', ascending=False),
         item='asked', code='question_id', metric='metric')
-    return Section('Item by item', _further(each), tables=(('items_above_floor', table),),
+    finding = _further(each) + _failed_words(s, s.rule)
+    return Section('Item by item', finding, tables=(('items_above_floor', table),),
         plots=(('shares', alt, plot_shares(s.scores, s.model), shares),))
 
 # %% ../../nbs/reporting/05_sections.ipynb #130fc392
@@ -399,7 +415,8 @@ def calibration_section(
     heat, tables = _temperature(s)
     alt = f'Reliability curve of {s.model} with its interval, n = {int(curve.n.max()):,} answers'
     drawn = plot_reliability(curve, [s.model])
-    return Section('Calibration', _calibrated(parts, heat), (_DECOMPOSED,),
+    finding = _calibrated(parts, heat) + _failed_words(s, s.rule)
+    return Section('Calibration', finding, (_DECOMPOSED,),
         tables=(('calibration', shown), *tables),
         plots=(('reliability', alt, drawn, curve),), methods=(_CALIBRATED,))
 
@@ -454,6 +471,7 @@ def position_section(
     shown = rows.dropna(axis=1, how='all').fillna('')    # notes where there are any
     numbers = [c for c in shown if shown[c].dtype == float]
     shown = shown.assign(**{c: shown[c].map('{:.3f}'.format) for c in numbers})
+    finding += _failed_words(s)
     return Section('Position of options', finding, tables=(('positions', shown),))
 
 def _position_power(rows):
@@ -484,9 +502,9 @@ def subgroup_section(
         for v in s.by]
     if any(a is not None for a in apart):
         tables.append(('stereotyping', _text_table(pd.concat(apart), variable='group_var')))
-    return Section('Subgroups', _for_whom(s, worse), _group_words(s), tuple(tables),
-        _group_plots(s, worse), (f'Subgroups: excess over the {OWN_SHARES}; intervals of all '
-            'groups of all variables, and of their differences, hold together '
+    return Section('Subgroups', _for_whom(s, worse) + _failed_words(s, s.rule), _group_words(s),
+        tuple(tables), _group_plots(s, worse), (f'Subgroups: excess over the {OWN_SHARES}; '
+            'intervals of all groups of all variables, and of their differences, hold together '
             '(max-t bootstrap, Romano & Wolf 2005).',), question='For whom is it not?')
 
 # %% ../../nbs/reporting/05_sections.ipynb #0eab4026
@@ -563,7 +581,7 @@ def structure_section(
     if terms is not None:
         methods.append(f'Regression: {s.formula}, weighted least squares (statsmodels), '
             'answers drawn 20 times from the model.')
-    finding = _hangs_together(s, ratio, far, terms)
+    finding = _hangs_together(s, ratio, far, terms) + _failed_words(s)
     return Section('Structure', finding, (), tuple(tables + more + _missing(s, how) + last), plots,
         tuple(methods))
 
@@ -733,6 +751,9 @@ def _margin_row(r, met):
         'within the margin': 'yes' if met else 'not shown', 'n': f'{r.n:,}'}
 
 # %% ../../nbs/reporting/05_sections.ipynb #7b37b734
+_CLUSTERED_USE = ('; in clusters errors of totals (Binder 1983) and limits together with those of '
+    'the design effect (Kish 1965; Zou & Donner 2008)')
+
 def use_section(
     s, # a `Material`
     tries=20, # random splits
@@ -740,49 +761,85 @@ def use_section(
     "What the model's answers add to interviews. Raises ValueError where items have few answers."
     a = read_answers(s.records, strata=s.boot['strata'])
     rng = np.random.default_rng(s.boot['seed'])
-    t = wide_answers(a, read_forecast(s.model, s.frames[s.model], a))
+    t = wide_answers(a, _of_everybody(a, read_forecast(s.model, s.frames[s.model], a)))
     rows = pd.DataFrame([_trial(t, j, rng, tries) for j in range(len(t.names))])
     if 'interviews held' not in rows:
         raise ValueError('no item has the 100 answers or more that a trial needs')
     draws = cluster_draws(a, s.boot['n_boot'], s.boot['seed'])
     rows = _with_limits(rows, t, np.vstack(list(draws)))
-    return Section('Use it or not', _worth(rows),
+    return Section('Use it or not', _worth(rows) + _failed_words(s, kept=True),
         ('A trial on these respondents, for means of these items alone.',),
         tables=(('use', rows.drop(columns=['lower', 'upper']).map(_short)),),
         methods=('Use: prediction-powered means (PPI++: Angelopoulos, Duchi & Zrnic 2023), '
             f'median of {tries} random splits; limits from those of the correlation of answers '
-            'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni).',),
+            'and predictions (Fisher 1921), adjusted for the number of items (Bonferroni)'
+            f'{_CLUSTERED_USE if _in_clusters(t, t.weight > 0) else ""}.',),
         question='What may its answers be used for?')
+
+# %% ../../nbs/reporting/05_sections.ipynb #oe001
+def _of_everybody(a, f):
+    """A forecast in which records without one have the item's mean: people who answered stay in,
+    and what is said of them says nothing of them."""
+    q, used = f.q.copy(), f.used['answered'].copy()
+    for j in range(len(a.names)):
+        rows = (a.item == j) & (a.weight > 0)
+        here, gone = rows & f.used['answered'], rows & ~f.used['answered']
+        if here.any():
+            q[gone] = np.average(q[here], axis=0, weights=a.weight[here])
+            used[gone] = True
+    return replace(f, q=q, used={**f.used, 'answered': used})
 
 # %% ../../nbs/reporting/05_sections.ipynb #ee589536
 def _with_limits(rows, t, draws):
     "Trials with limits of what they are worth, which hold for all items together."
     alpha = .05/max(1, rows['interviews held'].notna().sum())
     limits = [_worth_limits(row, t, j, draws, alpha) for j, row in rows.iterrows()]
-    low, high, r = np.array(limits, float).T
+    low, high, r, worth = np.array(limits, float).T
     texts = [f'{a:,.0f} to {b:,.0f}' if a == a else '–' for a, b in zip(low, high)]
-    return rows.assign(**{'correlation': r, 'limits': texts, 'lower': low, 'upper': high})
+    return rows.assign(**{'interviews they stand for': worth, 'correlation': r, 'limits': texts,
+        'lower': low, 'upper': high})
 
 def _worth_limits(row, t, j, draws, alpha):
-    "Limits of the interviews that simulated answers to an item stand for, and the correlation."
-    n = row['interviews held']
+    """Limits of the interviews that simulated answers to an item stand for, the correlation, and
+    how many these are, in clusters from all people, since a trial holds few of each."""
+    n, worth = row['interviews held'], row.get('interviews they stand for', np.nan)
     if pd.isna(n):
-        return np.nan, np.nan, np.nan
+        return np.nan, np.nan, np.nan, worth
     has = ~np.isnan(t.x[:, j]) & (t.weight > 0)
-    r, spread = _correlation_draws(t, j, has, draws)
+    r, spread, means, variance = _correlation_draws(t, j, has, draws)
     if np.isnan(r[0]):
-        return 0., 0., np.nan
+        return 0., 0., np.nan, worth
+    how = dict(held=n, more=row['simulated'])
+    deff = _deff_limits(t, has, means, variance, n/has.sum(), alpha)
+    if _in_clusters(t, has):
+        worth = interviews_for(r[0], spread, deff=deff[0], **how)
     z = np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9))
     found = cluster_interval(z, alpha, **clusters_of(t, has))
     if found['ci_low'] is None:
-        return np.nan, np.nan, r[0]
+        return np.nan, np.nan, r[0], worth
     ends = np.tanh([found['ci_low'], found['ci_high']])
-    return *(interviews_for(e, spread, held=n, more=row['simulated']) for e in ends), r[0]
+    return *worth_limits((r[0], *ends), spread, deff=deff, **how), r[0], worth
+
+# %% ../../nbs/reporting/05_sections.ipynb #df001
+def _in_clusters(t, has):
+    "Whether people share clusters."
+    return len(np.unique(t.cluster[has])) < has.sum()
+
+def _deff_limits(t, has, means, variance, part, alpha):
+    """Design effect of the mean of a part of the people, with its upper and lower limit:
+    1 + (m - 1) rho, where m are the people of a cluster (Kish 1965, sec. 5.4)."""
+    if not _in_clusters(t, has):
+        return 1., 1., 1.
+    small = small_sample(**clusters_of(t, has))
+    error = standard_error(means, small['stretch']) or 0.
+    whole = error**2*kish_n(t.weight[has])/variance
+    scale = small['df']/chi2.ppf([alpha/2, 1 - alpha/2], small['df'])
+    return tuple(1 + part*(whole*np.r_[1, scale] - 1))
 
 # %% ../../nbs/reporting/05_sections.ipynb #9ed6ac06
 def _correlation_draws(t, j, has, draws):
-    """Correlation of answers and predictions of an item in each draw, and how many times as far the
-    predictions spread; NaN where one does not vary."""
+    """Correlation of answers and predictions of an item in each draw, NaN where one does not vary;
+    how many times as far the predictions spread; each draw's mean answer; variance of answers."""
     x, e = t.x[has, j], t.e[has, j]
     sums = np.zeros((draws.shape[1], 6))
     parts = np.c_[np.ones(len(x)), x, e, x**2, e**2, x*e]
@@ -793,7 +850,7 @@ def _correlation_draws(t, j, has, draws):
         var_x, var_e = xx - x**2, ee - e**2
         varies = (var_x > 1e-12) & (var_e > 1e-12)
         r = np.where(varies, (xe - x*e)/np.sqrt(var_x*var_e), np.nan)
-        return r, float(np.sqrt(max(var_e[0], 0)/var_x[0]))
+        return r, float(np.sqrt(max(var_e[0], 0)/var_x[0])), x, var_x[0]
 
 # %% ../../nbs/reporting/05_sections.ipynb #s038
 def _worth(rows):
@@ -818,12 +875,14 @@ def _trial(t, j, rng, tries, part=.2):
     n = int(part*len(has))
     if n < 20:
         return dict(item=t.names[j], note=f'{len(has)} answers are too few to try')
-    found = []
+    found, psu = [], t.cluster if _in_clusters(t, has) else None
     for _ in range(tries):
         at = rng.permutation(has)
         asked, more = at[:n], at[n:]
         found.append(ppi_mean(t.x[asked, j], t.e[asked, j], t.e[more, j],
-            weight=t.weight[asked], more_weight=t.weight[more]))
+            weight=t.weight[asked], more_weight=t.weight[more],
+            cluster=None if psu is None else psu[asked],
+            more_cluster=None if psu is None else psu[more]))
     mid = pd.DataFrame(found).median()
     return {'item': t.names[j], 'se, interviews alone': mid.human_se, 'se, with simulated': mid.se,
         'trust in the model (0 to 1)': mid.trust, 'interviews they stand for': mid.interviews,

@@ -245,13 +245,16 @@ def primary_power(
     primary = study.settings['primary']
     if primary is None or primary['margin'] is None:
         return dict(unknown='no comparison with a margin is stated')
+    test, by = read_answers(splits['test']), study.settings['split']['by']
+    n = int(test.cluster.max()) + 1
+    how = dict(by='psu' if 'psu' in np.atleast_1d(by) else 'respondent',
+        size=len(np.unique(test.respondent))/n)
     try:
-        sd = score_spread(splits['train'], primary['metric'], study.settings['failure_rule'])
+        sd = score_spread(splits['train'], primary['metric'], study.settings['failure_rule'], **how)
     except ValueError as e:
         return dict(unknown=str(e))
     if not sd > 0:
         return dict(unknown='scores of training respondents do not vary')
-    n = int(read_answers(splits['test']).cluster.max()) + 1
     reach = norm.ppf(.975)*sd/np.sqrt(n)
     found = dict(power=power(primary['margin'], n=n, sd=sd), sd=sd,
         smallest=smallest_shown(-reach, reach))
@@ -263,10 +266,13 @@ def score_spread(
     records, # of training
     metric, # of single answers, such as brier
     failure_rule='missing', # how failures enter
+    *,
+    by='respondent', # unit of the halves: respondent or psu
+    size=1., # respondents of a cluster in the test, on average
 )->float: # standard deviation between respondents (PSUs where there are)
     """How much a mean score varies, as the linearised standard error times the root of n (Binder
-    1983). Raises ValueError at a metric that single answers don't have."""
-    halves = split_records(records, 'respondent', test=.5, seed=0)
+    1983), n the clusters. Raises ValueError at a metric that single answers don't have."""
+    halves = split_records(records, by, test=.5, seed=0)
     named = dict(names=['marginal'])
     frame = baseline_predictions(halves['train'], halves['test'], **named)['marginal']
     a = read_answers(halves['test'])
@@ -275,9 +281,24 @@ def score_spread(
     known = np.isfinite(scores)
     weight, score = a.weight[known], scores[known]
     off = weight*(score - np.average(score, weights=weight))/weight.sum()
-    total = np.bincount(a.cluster[known], off)
-    total = total[np.unique(a.cluster[known])]
-    return float(len(total)*np.std(total, ddof=1))
+    people, at = np.unique(a.respondent[known], return_index=True)
+    total = np.bincount(a.respondent[known], off)[people]
+    return _cluster_spread(len(total)*total, a.cluster[known][at], size)
+
+def _cluster_spread(x, cluster, size):
+    """Standard deviation of means of `size` people of a cluster: between + within/size is its
+    square, by one-way analysis of variance (Searle, Casella & McCulloch 1992, ch. 3)."""
+    cluster = np.unique(cluster, return_inverse=True)[1]
+    m = np.bincount(cluster)
+    if len(m) == len(x):    # everybody is a cluster
+        return float(np.std(x, ddof=1))
+    if len(m) < 2:
+        return np.nan
+    mean = np.bincount(cluster, x)/m
+    within = ((x - mean[cluster])**2).sum()/(len(x) - len(m))
+    apart = (m*(mean - x.mean())**2).sum()/(len(m) - 1)
+    between = max(0., (apart - within)*(len(m) - 1)/(len(x) - (m**2).sum()/len(x)))
+    return float(np.sqrt(between + within/size))
 
 # %% ../../nbs/study/03_plan.ipynb #c017
 def lock_path(
