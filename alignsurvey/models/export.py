@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from .embedded import EMBEDDED
-from .loading import LM, adapter_folder, load_model, adapter_config
-from .adapters import adapter_hash, read_card
+from .loading import LM, adapter_config, adapter_folder, adapter_hash, load_model
+from .adapters import met_by, read_card
 from ..files.writing import write_json
 
 # %% ../../nbs/models/07_export.ipynb #c007
@@ -24,7 +24,7 @@ def merge(
     out, # folder for the merged model
     *,
     overwrite=False, # replace what is there
-)->Path: # the folder: safetensors, tokenizer, merged.json
+)->Path: # the folder: safetensors, tokenizer, merged.json, trained_on.json
     """Base and adapter as one model, in the base's dtype. Raises ValueError where there is no
     adapter, one trained with offsets, or where `out` is what it is made from; FileExistsError where
     `out` is not empty, or holds what is no model."""
@@ -39,6 +39,7 @@ def merge(
         own.model.merge_and_unload().save_pretrained(new)
         own.tokenizer.save_pretrained(new)
         write_json(new/'merged.json', public_card(lm, adapter))
+        write_json(new/'trained_on.json', met_by(lm))
     return Path(out)
 
 # %% ../../nbs/models/07_export.ipynb #o002
@@ -89,7 +90,8 @@ def _swap(new, out):
 
 # %% ../../nbs/models/07_export.ipynb #b4200003b
 # what `merge` and `export_lora` write
-_OURS = ('merged.json', 'sft.json', '*.safetensors', '*.safetensors.index.json', 'config.json',
+_OURS = ('merged.json', 'sft.json', 'trained_on.json', '*.safetensors',
+    '*.safetensors.index.json', 'config.json',
     'generation_config.json', 'adapter_config.json', 'tokenizer*', 'chat_template.jinja',
     'special_tokens_map.json', 'added_tokens.json', 'vocab.*', 'merges.txt', 'spiece.model')
 
@@ -135,7 +137,7 @@ def export_lora(
     out, # folder for the adapter as a server takes it
     *,
     overwrite=False, # replace what is there
-)->Path: # the folder: adapter_config.json, adapter_model.safetensors, tokenizer, sft.json
+)->Path: # the folder: adapter and its configuration, tokenizer, sft.json, trained_on.json
     """Raises ValueError where there is no adapter, or one that the base alone can't carry or that
     was trained with offsets, or where `out` is what it is made from; FileExistsError where `out` is
     not empty, or holds what is no model."""
@@ -145,6 +147,7 @@ def export_lora(
         shutil.copy(source/'adapter_model.safetensors', new)
         (new/'adapter_config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
         write_json(new/'sft.json', public_card(lm, source))
+        write_json(new/'trained_on.json', met_by(lm))
         lm.tokenizer.save_pretrained(new)
     return Path(out)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'random_kept', 'quick_products', 'product_error', 'four_bits',
            'weights_hash', 'same_base', 'tokenizer_hash', 'load_model', 'adapter_folder', 'adapter_files',
-           'adapter_config']
+           'adapter_hash', 'adapter_config']
 
 # %% ../../nbs/models/03_loading.ipynb #c002
 import dataclasses
@@ -16,6 +16,7 @@ import math
 import os
 import platform
 import torch
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -306,6 +307,14 @@ def adapter_files(
     except (OSError, ValueError):    # it is in no file yet
         return Path(adapter)
 
+# %% ../../nbs/models/03_loading.ipynb #ta0011
+def adapter_hash(
+    folder, # an adapter's folder, or the hub id of one that is loaded
+)->str: # 16 hex digits
+    "Fingerprint of an adapter's file, every byte of it."
+    weights = (adapter_files(folder)/'adapter_model.safetensors').read_bytes()
+    return hashlib.sha256(weights).hexdigest()[:16]
+
 # %% ../../nbs/models/03_loading.ipynb #b3e00017
 def _with_adapter(lm, adapter):
     "The model with its adapter, and with what was merged before."
@@ -317,7 +326,10 @@ def _with_adapter(lm, adapter):
         before = _with_adapter(lm, path/'merged')
         lm = dataclasses.replace(before, model=before.model.merge_and_unload(), adapter=None)
     try:
-        model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Found missing adapter keys')    # they are refused
+            model = PeftModel.from_pretrained(lm.model, path).to(lm.device).eval()
+        loaded = model.load_adapter(path, 'default')    # again, as only this says what fits
     except (TypeError, KeyError, AttributeError) as e:
         raise ValueError(f"{adapter}: its adapter_config.json can't be used "
             f"({in_one_line(e, 100)}): correct it, or give another adapter") from None
@@ -327,6 +339,7 @@ def _with_adapter(lm, adapter):
         why = in_one_line(e, 100)
         raise ValueError(f"{adapter}: does not fit {lm.name}: it is made for {wanted}: "
             f"load that base ({why} …)") from None
+    _check_names(adapter, lm, loaded)
     return dataclasses.replace(lm, model=model, adapter=str(adapter), offset=_has_offset(path))
 
 # %% ../../nbs/models/03_loading.ipynb #b3e00018
@@ -335,6 +348,16 @@ def _has_offset(path):
     card = path/'sft.json'
     return card.exists() and bool(read_json(card).get('offset'))
 
+def _check_names(adapter, lm, loaded):
+    "Raises ValueError where weights have no place in a model, or places no weights."
+    odd = {'lacks': loaded.missing_keys, 'has no place for': loaded.unexpected_keys}
+    for what, names in odd.items():
+        names = [name for name in names if 'lora_' in name]
+        if names:
+            raise ValueError(f"{adapter}: does not fit {lm.name}: it {what} {names[0]}, "
+                f"one of {len(names)}: load the base it is made for, or copy the adapter again")
+
+# %% ../../nbs/models/03_loading.ipynb #ta0012
 def _check_adapter(lm, adapter, path):
     "Raises where a folder holds no adapter, or one for another base."
     if not (path/'adapter_model.safetensors').exists():
@@ -342,12 +365,18 @@ def _check_adapter(lm, adapter, path):
             "give the folder that sft wrote")
     if not (path/'sft.json').exists():
         return
-    card = read_json(path/'sft.json')
-    trained_on = card.get('base_hash')    # not there where an adapter of another tool was exported
+    card = read_json(path/'sft.json')    # of which an earlier version, or another tool, wrote less
+    trained_on = card.get('base_hash')
     if trained_on and not same_base(trained_on, lm.base_hash):
         raise ValueError(
             f"{adapter}: was trained on {card['base']} (weights {trained_on}), "
             f"not on {lm.name} (weights {lm.base_hash}): load that base")
+    if card.get('adapter_hash', adapter_hash(path)) != adapter_hash(path):
+        raise ValueError(f"{adapter}: adapter_model.safetensors is not the file that its card, "
+            "sft.json, was written for: copy both from the folder where it was trained")
+    if card.get('tokenizer_hash', tokenizer_hash(lm.tokenizer)) != tokenizer_hash(lm.tokenizer):
+        warnings.warn(f"{adapter}: was trained with another tokenizer or chat template than "
+            f"{lm.name} has now: its prompts are not those it was trained on")
 
 # %% ../../nbs/models/03_loading.ipynb #b3e00018c
 def adapter_config(

@@ -103,8 +103,8 @@ def _asker(lm, records, unseen, batch, max_tokens, per_token):
     terms forbid to send them there."""
     check_records(records)
     if not is_predictor(lm):
-        from alignsurvey.models.adapters import check_unseen, trained_on
-        check_unseen(trained_on(getattr(lm, 'adapter', None)), records, unseen)
+        from alignsurvey.models.adapters import check_unseen, met_by
+        check_unseen(met_by(lm) if unseen and hasattr(lm, 'adapter') else [], records, unseen)
     elif getattr(lm, 'met', ()):
         from alignsurvey.models.adapters import check_unseen
         check_unseen(lm.met, records, unseen)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMS', 'SHARE_FORMS', 'FIELDS', 'letters', 'option_block', 'answer_texts', 'share_lines', 'share_text',
-           'find_options', 'offset_of', 'offset_hash', 'check_records', 'records_hash']
+           'find_options', 'offset_of', 'offset_hash', 'check_records', 'records_hash', 'whole_hash']
 
 # %% ../../nbs/records/02_schema.ipynb #c002
 import hashlib
@@ -161,3 +161,13 @@ def records_hash(
     for some in records.select_columns(fields).iter(1000):
         hashes += map(_hash_of, zip(*(some[c] for c in fields)))
     return hashlib.sha256(b''.join(sorted(hashes))).hexdigest()[:16]
+
+# %% ../../nbs/records/02_schema.ipynb #ta0031
+def whole_hash(
+    records:'Dataset', # records
+)->str: # 16 hex digits; another order of rows gives another
+    "Fingerprint of records, every field of each."
+    found = hashlib.sha256()
+    for record in records:
+        found.update(json.dumps(record, sort_keys=True, default=str).encode())
+    return found.hexdigest()[:16]

@@ -92,6 +92,9 @@ def _training(card):
     recipe = ', '.join(f'{k} {v}' for k, v in card.get('recipe', {}).items())
     if recipe:
         told.append(f'- settings of the last stage: {recipe}')
+    args = ', '.join(f'{k} {v}' for k, v in (card.get('trainer_args') or {}).items())
+    if args:
+        told.append(f'- what TRL was told besides: {args}')
     if 'rates' in card:
         told.append(f"- {sweep_line(card['rates'])}")
     if 'held_out' in card:

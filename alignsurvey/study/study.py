@@ -183,8 +183,8 @@ def _group_records(study, side, part):
 
 def _check_members(members, lm):
     "Raises ValueError where a model was trained on members of the groups that it is asked about."
-    from alignsurvey.models.adapters import check_unseen, trained_on    # torch is slow to import
-    check_unseen(trained_on(getattr(lm, 'adapter', None)), members, what='members')
+    from alignsurvey.models.adapters import check_unseen, met_by    # torch is slow to import
+    check_unseen(met_by(lm) if hasattr(lm, 'adapter') else [], members, what='members')
 
 # %% ../../nbs/study/02_study.ipynb #ls01
 def least_seconds(

@@ -18,22 +18,24 @@ import pandas as pd
 import torch
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from datasets import Dataset
 from ..metrics.distances import total_variation, wasserstein
-from ..records.schema import SHARE_FORMS, offset_hash, offset_of, records_hash
-from ..models.loading import LM, load_model, random_kept
+from ..records.schema import SHARE_FORMS, offset_hash, offset_of, records_hash, whole_hash
+from ..models.loading import LM, adapter_hash, load_model, random_kept, tokenizer_hash
 from ..models.scoring import add_offset, option_logprobs
 from ..models.prefix import shared_attention, shared_option_logprobs
-from ..models.adapters import adapter_hash, check_unseen, keep_merged, lineage, read_card
-from ..models.adapters import remembered, stage_start, trained_on
+from ..models.adapters import check_unseen, keep_merged, lineage, met_by, read_card
+from ..models.adapters import remembered, stage_start
 from .processes import first_alone, in_shares, meet, place, rows_at_a_time
 from .processes import unsharded
-from .checkpoints import claim_folder, disk_may_fill, watch, written_beside
+from .checkpoints import alone_in, claim_folder, disk_may_fill, watch
+from .checkpoints import written_beside
 from .losses import LOSSES, needs_offset
-from .recipe import fitting_recipe
+from .recipe import fitting_recipe, whole_number
 from .batches import RespondentOrder, collate_shared, layout_of, part_plan
-from .batches import respondents_of, tokenised
+from .batches import respondents_of, tokenised, tokens_hash
 from .rival import beside_shares, rival_line, share_scores, standing
 from .cost import estimate_run, lora_config, ready_model, training_line
 from .rates import best_rate, rates_for, sweep_line, sweep_size
@@ -158,7 +160,7 @@ def sft_config(
     save_every=None, # steps between checkpoints; None: none
     validate_every=None, # steps between validations, each with a checkpoint; None: none
 ): # as SFTTrainer takes it
-    "A run's settings as TRL's SFTConfig."
+    "A run's settings as TRL's SFTConfig. Raises ValueError at what can't be passed."
     from trl import SFTConfig
     rows = recipe.batch if shared else rows_at_a_time(recipe.batch, recipe.micro)
     ours = dict(_schedule(recipe, n), output_dir=folder, per_device_train_batch_size=rows,
@@ -168,10 +170,34 @@ def sft_config(
         remove_unused_columns=False, dataset_kwargs=dict(skip_prepare_dataset=True),
         gradient_checkpointing=False)
     ours.update(_saving(save_every, validate_every))
-    config = SFTConfig(**{**ours, **passed})
+    _check_passed(passed, SFTConfig)
+    try:
+        config = SFTConfig(**{**ours, **passed})
+    except TypeError as e:
+        raise ValueError(f"trainer_args: TRL can't use {passed} ({e}): correct them") from None
     # several GPUs are for several processes; in one the trainer would split what can't be split
     config._n_gpu = min(config.n_gpu, 1)
     return config
+
+# %% ../../nbs/training/07_trainer.ipynb #ta0061
+_OWN = dict(learning_rate='lr', num_train_epochs='epochs', per_device_train_batch_size='batch',
+    warmup_steps='warmup', warmup_ratio='warmup', seed='seed', output_dir='out', max_length='limit',
+    save_steps='save_every', eval_steps='validate_every', load_best_model_at_end='validate',
+    metric_for_best_model='validate', greater_is_better='validate')
+
+def _check_passed(passed, config):
+    "Raises ValueError at a setting that TRL does not know, or that is told in another way."
+    for name, value in passed.items():
+        if name in _OWN:
+            raise ValueError(f"trainer_args: {name} is for sft to set: give {_OWN[name]}=")
+        if name not in config.__dataclass_fields__:
+            raise ValueError(f"trainer_args: {name!r} is no setting of TRL's SFTConfig: "
+                "correct it, or leave it out")
+        usual = config.__dataclass_fields__[name].default
+        kind = type(usual) if isinstance(usual, bool) else Real if isinstance(usual, Real) else None
+        if kind and not isinstance(value, kind):
+            raise ValueError(f"trainer_args: {name} is {value!r}: give what it can be, "
+                f"such as its default, {usual!r}")
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600007
 def _schedule(recipe, n):
@@ -201,13 +227,16 @@ def held_out_score(
     share_prefixes=True, # compute once what prompts share
 )->callable: # of an LM; gives a number, lower for better
     """The score of held-out records as a function of the model. Raises ValueError where they are
-    scored in several ways."""
+    scored in several ways, or all weigh nothing."""
     kinds = {_kind(r): r['record_id'] for r in records}
     if len(kinds) != 1:
         found = ', '.join(f'{kind}: {record}' for kind, record in kinds.items())
         raise ValueError(f"the held-out records are scored in {len(kinds)} ways "
             f"({found or 'there are none'}): give records of one kind, or a function")
     kind, = kinds
+    if kind != 'answer' and not any(records['weight'][:]):
+        raise ValueError("all held-out or validation records have weight 0, so they have no score: "
+            "fill the weights in, or set them to 1")
 
     def score(lm):
         rows = list(tokenised(lm, records, kind))
@@ -266,6 +295,7 @@ def _distance(record, q):
 
 # %% ../../nbs/training/07_trainer.ipynb #1e9ca6a6
 def _weighted(found, records):
+    "Mean by the records' weights, which are not all 0."
     return float(np.average(found, weights=np.array([w or 0. for w in records['weight'][:]])))
 
 _SCORES = dict(answer=_token_loss, option=_log_score, distribution=_shares_distance)
@@ -285,15 +315,21 @@ def validation_score(
         now = dataclasses.replace(lm, model=model, adapter=f'step {step}')
         try:
             with torch.no_grad(), random_kept(lm.device):
-                found = float(validate(now))
+                found = validate(now)
         finally:
             model.train(training).config.use_cache = cached
-        if not math.isfinite(found):
+        if not _is_finite(found):
             raise ValueError(f"validate gave {found} at step {step}: "
                 "it must give a number, lower for better")
-        return found
+        return float(found)
 
     return score
+
+def _is_finite(found):
+    try:
+        return math.isfinite(found)
+    except TypeError:
+        return False
 
 # %% ../../nbs/training/07_trainer.ipynb #c015
 def sft(
@@ -315,31 +351,36 @@ def sft(
     trainer_args=None, # dict of anything that TRL's SFTConfig takes, such as report_to
     **recipe, # fields of `Recipe`, such as loss, epochs, lr, batch, seed
 )->LM: # the model with its new adapter
-    """Fine-tune by LoRA. Raises ValueError at settings or records it can't use and at a loss that
-    is not a number, FileExistsError where `out` holds an adapter, OSError at a full disk."""
-    _check_heard(validate, patience, minutes, recipe.get('lr'))
+    """Fine-tune by LoRA. Raises ValueError at settings or records it can't use, at a loss that is
+    not a number and where another process trains in `out`, FileExistsError where that holds an
+    adapter, OSError at a full disk."""
+    _check_heard(validate, validate_every, patience, save_every, minutes, recipe.get('lr'))
     ready = ready_model(lm, records, stage, adapter_policy, share_prefixes, recipe)
     meet(lm.device)
     _check_out(Path(out), lm, overwrite)
-    run = _new_run(lm, records, Path(out), stage, ready)
+    run = _new_run(lm, records, Path(out), stage, ready, trainer_args)
     validation, table = validate if isinstance(validate, Dataset) else None, None
     _check_held_out(run, unseen, validation, held_out)
     if validation is not None:
         validate, table = _validated_by(run, records, validation)
     told = dict(trainer_args=trainer_args or {},
         validate_every=validate_every if validate else None, patience=patience)
-    run, going = _claimed(run, told, overwrite, validation, minutes)
-    _train(run, validate, save_every, told, going)
-    first_alone(lambda: _tidy(run.out))
-    tuned = load_model(lm.name, adapter=out, device=str(lm.device), dtype=lm.dtype,
-        quantise=lm.quantise)
-    if table is not None:
-        first_alone(lambda: _tell_rival(tuned, run, table, validation))
-    return tuned
+    _config_of(_at_rate(run, 1.), lm, save_every, told['validate_every'], told['trainer_args'])
+    with alone_in(run.out):
+        _check_out(run.out, lm, overwrite)    # another process may have ended since
+        run, going = _claimed(run, told, overwrite, validation, minutes)
+        _train(run, validate, save_every, told, going)
+        return _finished(run, table, validation)
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600013
-def _check_heard(validate, patience, minutes, lr):
-    "Raises ValueError at settings that would change nothing."
+def _check_heard(validate, validate_every, patience, save_every, minutes, lr):
+    "Raises ValueError at settings that are none, or would change nothing."
+    if validate is not None:
+        whole_number('validate_every', validate_every)
+    if patience is not None:
+        whole_number('patience', patience, instead=', or None: the run does not end early')
+    if save_every is not None:
+        whole_number('save_every', save_every, 0, instead='; 0: no checkpoints')
     if patience and validate is None:
         raise ValueError('patience counts validations and there are none: give validate=records '
             'of held-out respondents, or leave patience out')
@@ -361,18 +402,29 @@ class _Run:
     met: list       # whom this stage and those before it have met
 
 # %% ../../nbs/training/07_trainer.ipynb #9c56186b
-def _new_run(lm, records, out, stage, ready):
+def _new_run(lm, records, out, stage, ready, trainer_args=None):
     policy, recipe, rows, kept, order, shared = ready
     goes_on = lm.adapter and policy != 'fresh'
     card = dict(base=lm.name, base_hash=lm.base_hash, stage=stage, policy=policy,
         recipe=dataclasses.asdict(recipe), lineage=lineage(lm.adapter) if goes_on else [],
         share_prefixes=shared, records=len(kept), left_out=len(records) - len(kept),
         records_hash=records_hash(records), validation_hash=None,
-        device=str(lm.device), dtype=str(lm.dtype))
+        tokens_hash=tokens_hash(rows, order), tokenizer_hash=tokenizer_hash(lm.tokenizer),
+        trainer_args=_public_args(trainer_args), device=str(lm.device), dtype=str(lm.dtype))
     if needs_offset(recipe.loss):
         card['offset'] = offset_hash(records)
-    met = [*(trained_on(lm.adapter) if goes_on else []), remembered(stage, kept)]
+    start = lm if goes_on else dataclasses.replace(lm, adapter=None)
+    met = [*met_by(start), remembered(stage, kept)]
     return _Run(lm, out, policy, recipe, rows, order, shared, card, met)
+
+# %% ../../nbs/training/07_trainer.ipynb #ta0062
+def _public_args(trainer_args):
+    "What TRL was told, as a card can hold it: without keys of a hub."
+    if not isinstance(trainer_args or {}, dict):
+        raise ValueError(f"trainer_args is {trainer_args!r}: give a dict of what TRL's SFTConfig "
+            "takes")
+    kept = {k: v for k, v in (trainer_args or {}).items() if not k.endswith('hub_token')}
+    return json.loads(json.dumps(kept, default=str))
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600015
 def _check_out(out, lm, overwrite):
@@ -419,21 +471,30 @@ def _train(run, validate, save_every, told, going):
 def _trainer_of(run, *given, **told):
     "The trainer of a run; afterwards the model is as it was."
     start = stage_start(run.lm, run.policy)
-    trainer = _set_up(run, start, *given, **told)
     try:
+        trainer = _set_up(run, start, *given, **told)
         with shared_attention(start.model) if run.shared else nullcontext():
             yield trainer
     finally:
-        trainer.model.unload()
+        _take_off(start.model)
         start.model.eval().config.use_cache = True
+
+def _take_off(model):
+    "Remove an adapter from a model, also one that was left when its trainer could not be made."
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, BaseTunerLayer):
+                setattr(parent, name, layer.get_base_layer())
+    if 'peft_config' in vars(model):
+        del model.peft_config
 
 # %% ../../nbs/training/07_trainer.ipynb #b5600017
 def _set_up(run, start, validate, save_every=None, *, trainer_args, validate_every=None,
         patience=None):
     "The trainer, with its callbacks."
     from transformers import EarlyStoppingCallback
-    args = sft_config(run.recipe, str(run.out/'checkpoints'), start, len(run.rows), run.shared,
-        trainer_args, save_every, validate_every)
+    args = _config_of(run, start, save_every, validate_every, trainer_args)
     score = validation_score(validate, as_trained(run.lm, run.recipe))
     carries = start.adapter is not None
     trainer = make_trainer(run.recipe, run.order, run.shared, score, model=start.model, args=args,
@@ -445,6 +506,12 @@ def _set_up(run, start, validate, save_every=None, *, trainer_args, validate_eve
         trainer.add_callback(EarlyStoppingCallback(patience))
     return trainer
 
+# %% ../../nbs/training/07_trainer.ipynb #ta0063
+def _config_of(run, lm, save_every, validate_every, trainer_args):
+    "What TRL is told of a run."
+    return sft_config(run.recipe, str(run.out/'checkpoints'), lm, len(run.rows), run.shared,
+        trainer_args, save_every, validate_every)
+
 # %% ../../nbs/training/07_trainer.ipynb #91558eba
 def as_trained(
     lm, # a model
@@ -455,15 +522,18 @@ def as_trained(
 
 def _say_what_it_takes(trainer, run):
     "The estimate, on the screen and on the card; to time what is over at once would take longer."
-    run.card['fit'] = estimate_run(trainer.model, run.rows, run.order, run.recipe, run.shared,
-        steps=trainer.args.max_steps, few=5)
+    args = trainer.args    # trainer_args may have made the steps larger
+    size = args.per_device_train_batch_size*args.gradient_accumulation_steps
+    recipe = dataclasses.replace(run.recipe, batch=size)
+    run.card['fit'] = estimate_run(trainer.model, run.rows, run.order, recipe, run.shared,
+        steps=args.max_steps, few=5)
     if trainer.is_world_process_zero():
         print(training_line(run.card['fit']))
-        _say_what_fits(run)
+        _say_what_fits(run, recipe)
 
-def _say_what_fits(run):
+def _say_what_fits(run, recipe):
     "A sentence where a run ends before it can have learned much."
-    recipe, n = run.recipe, len(run.rows)
+    n = len(run.rows)
     hidden = getattr(run.lm.model.config.get_text_config(), 'hidden_size', None)
     steps = math.ceil(n/recipe.batch*recipe.epochs)
     if hidden is None or steps >= 60:
@@ -527,6 +597,16 @@ def _tidy(out):
         shutil.move(reported, out/f'runs-{time.strftime("%Y%m%d-%H%M%S")}')
     shutil.rmtree(out/'checkpoints', ignore_errors=True)
 
+def _finished(run, table, validation):
+    "The model with its new adapter, when its folder is in order."
+    first_alone(lambda: _tidy(run.out))
+    lm = run.lm
+    tuned = load_model(lm.name, adapter=run.out, device=str(lm.device), dtype=lm.dtype,
+        quantise=lm.quantise)
+    if table is not None:
+        first_alone(lambda: _tell_rival(tuned, run, table, validation))
+    return tuned
+
 # %% ../../nbs/training/07_trainer.ipynb #b5600023
 def _tell_rival(tuned, run, table, held_out):
     "Say on the screen and on the card how the model stands beside the training shares."
@@ -552,7 +632,8 @@ def _table_of(records, held_out):
 def _validated_by(run, records, validation):
     "What held-out records say of a model, and log scores of the training shares there."
     _check_offsets(run, validation)
-    run.card['validation_hash'] = records_hash(validation)
+    run.card.update(validation_hash=records_hash(validation),
+        validation_fields_hash=whole_hash(validation))
     table = _table_of(records, validation)
     score = held_out_score(validation, share_prefixes=run.shared)
     return _beside_table(score, table, validation), table
@@ -638,7 +719,7 @@ def _score_at(run, validate, lr, steps, trainer_args):
 # %% ../../nbs/training/07_trainer.ipynb #lr05
 def _claimed(run, told, overwrite, validation, minutes):
     "The run with the learning rate that it will have, and the checkpoint to go on from."
-    claimed = dict(run.card, **told)
+    claimed = {**told, **run.card}
     going = first_alone(
         lambda: claim_folder(run.out/'checkpoints', claimed, overwrite=overwrite))
     if run.recipe.lr == 'auto':
