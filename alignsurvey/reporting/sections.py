@@ -415,6 +415,8 @@ def _calibrated(parts, heat):
     above = (parts.metric == 'miscalibration_above_chance') & (parts.group == 'brier')
     row, said = parts[above].iloc[0], []
     beyond, off = _shown_together(row.p, None if heat is None else heat.p)
+    if pd.isna(row.value) and row.n:
+        said.append(f'Miscalibration and temperature are not told: {row.note}.')
     if not pd.isna(row.ci_low):
         costs = 'costs' if beyond else 'is not shown to cost'
         more = ''

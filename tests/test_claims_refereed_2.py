@@ -1,0 +1,109 @@
+"""Claims of a right model that was asked by draws, of traces where answers go together, of what would have been found, of levels that few saw,
+of judges of rare ratings and of regressions on synthetic data. Bounds are four Monte Carlo standard errors from what is promised."""
+import re
+import numpy as np, pandas as pd, pytest
+from alignsurvey.evaluation.calibration import corp, temperature
+from alignsurvey.evaluation.choices import score_choices
+from alignsurvey.metrics import brier_scores, covered_by_draws, covered_scores, crps_scores, fair_brier_scores, fair_crps_scores, fair_rps_scores, rps_scores
+from alignsurvey.records.reading import make_records
+
+
+def asked(y, k, scale='ordinal', who=None, item=None, **extra):
+    "Records of answers y (n,), of one person and one question each where nothing else is said."
+    options = [f'o{j}' for j in range(k)] if scale != 'numeric' else [str(j) for j in range(k)]
+    who = range(len(y)) if who is None else who
+    item = ['q']*len(y) if item is None else item
+    return make_records([dict(task='response', instruction=f'{j}?', output=options[int(v)], options=options, answer_index=int(v), answer_form='text', scale=scale,
+        positions=[float(x) for x in range(k)], respondent_id=f'p{i}', question_id=str(j), **{f: x[row] for f, x in extra.items()})
+        for row, (v, i, j) in enumerate(zip(y, who, item))], source='toy')
+
+
+def said(records, q, **about):
+    return pd.DataFrame(dict(record_id=records['record_id'][:], probs=[list(map(float, p)) for p in np.broadcast_to(q, (len(records), np.shape(q)[-1]))], status='ok',
+        **dict(elicitation='score') | about))
+
+
+def within(hits, n, promised):
+    "Whether so many hits of n are within four standard errors of a promised rate."
+    return abs(hits/n - promised) < 4*np.sqrt(promised*(1 - promised)/n)
+
+
+# ---- answers by draws
+
+def numbers(rng, n, k=21):
+    "What each of n people may say, bell-shaped, and what they say."
+    at = rng.normal(k/2, 3, (n, 1))
+    p = np.exp(-((np.arange(k) - at)/3)**2/2)
+    p /= p.sum(1, keepdims=True)
+    return p, (rng.random((n, 1)) > p.cumsum(1)).sum(1).clip(0, k - 1)
+
+
+@pytest.mark.parametrize('level', [.5, .9])
+@pytest.mark.parametrize('m', [5, 10, 30])
+def test_what_an_interval_of_draws_of_a_right_model_holds_is_known_from_the_draws(m, level):
+    rng = np.random.default_rng(1)
+    p, y = numbers(rng, 20000)
+    q = rng.multinomial(m, p)/m
+    held = covered_scores(y, q, range(21), level)
+    gap = held - covered_by_draws(q, level, np.full(len(q), m))
+    assert abs(gap.mean()) < .01 + 4*gap.std()/np.sqrt(len(gap))
+
+
+def test_fair_scores_are_those_of_stated_probabilities_in_the_mean():
+    rng = np.random.default_rng(2)
+    p, y = numbers(rng, 20000)
+    m = rng.integers(2, 12, len(y))
+    q = rng.multinomial(m, p)/m[:, None]
+    x = np.arange(21)
+    for fair, plain in ((fair_brier_scores(y, q, m), brier_scores), (fair_rps_scores(y, q, x, m), lambda *a: rps_scores(*a, x)), (fair_crps_scores(y, q, x, m), lambda *a: crps_scores(*a, x))):
+        gap = fair - plain(y, p)
+        assert abs(gap.mean()) < 4*gap.std()/np.sqrt(len(gap)) < (plain(y, q) - plain(y, p)).mean()
+
+
+def test_a_right_model_by_draws_is_inside_the_note_of_its_coverage():
+    "Said was that right forecasts give 1.000, of which the right model covered .864."
+    rng, inside = np.random.default_rng(3), []
+    for _ in range(10):
+        p, y = numbers(rng, 300)
+        records = asked(y, 21, 'numeric')
+        drawn = said(records, rng.multinomial(10, p)/10, elicitation='sample')
+        scores = score_choices(records, dict(drawn=drawn), n_boot=100)
+        for metric in 'covered_50', 'covered_90':
+            row = scores[(scores.metric == metric) & scores.question_id.isna() & scores.versus.isna()].iloc[0]
+            told = float(re.search(r'right forecasts of 10 draws give ([\d.]+)', row.note)[1])
+            inside.append(row.ci_low <= told <= row.ci_high)
+    assert within(sum(inside), 20, .95)
+
+
+def test_scores_of_draws_say_what_they_are_without_the_noise_of_draws():
+    rng = np.random.default_rng(4)
+    p = rng.dirichlet(np.ones(4)*2, 400)
+    y = (rng.random((400, 1)) > p.cumsum(1)).sum(1)
+    records = asked(y, 4)
+    q = rng.multinomial(10, p)/10
+    frames = dict(flat=said(records, np.full(4, .25)), stated=said(records, p), drawn=said(records, q, elicitation='sample'))
+    fair = dict(brier=fair_brier_scores(y, q, 10).mean(), rps=fair_rps_scores(y, q, range(4), 10).mean())
+    scores = score_choices(records, frames, versus='flat', n_boot=100)
+    scores = scores[scores.question_id.isna() & scores.group_var.isna() & (scores.versus != 'noise floor')]
+    for metric in 'brier', 'rps':
+        own = scores[scores.metric == metric].set_index(['predictor', scores[scores.metric == metric].versus.fillna('')])
+        for versus in '', 'flat':
+            told = float(re.search(r'(-?[\d.]+) without', own.note['drawn', versus])[1])
+            rival = own.value['flat', ''] if versus else 0
+            assert told == pytest.approx(fair[metric] - rival, abs=.001), metric
+            assert 'draws' not in str(own.note['stated', versus])
+    ece = scores[(scores.metric == 'ece') & (scores.predictor == 'drawn') & scores.versus.isna()].note.iloc[0]
+    assert 'chance alone' not in ece and '10 draws' in ece
+
+
+def test_nobody_is_called_miscalibrated_for_draws():
+    "In 20 of 20 samples a right model's miscalibration was shown."
+    rng = np.random.default_rng(5)
+    p = rng.dirichlet(np.ones(4)*2, 300)
+    records = asked((rng.random((300, 1)) > p.cumsum(1)).sum(1), 4)
+    frames = dict(stated=said(records, p), drawn=said(records, rng.multinomial(10, p)/10, elicitation='sample'))
+    parts = corp(records, frames, n_boot=100)
+    above = parts[(parts.metric == 'miscalibration_above_chance') & (parts.group == 'brier')].set_index('predictor')
+    assert above.p['stated'] > .05 and np.isnan(above.p['drawn']) and np.isnan(above.value['drawn']) and '10 draws' in above.note['drawn']
+    hot = temperature(records, frames, n_boot=100).set_index('predictor')
+    assert hot.value['stated'] > 0 and np.isnan(hot.value['drawn']) and '10 draws' in hot.note['drawn']
