@@ -946,6 +946,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                'alignsurvey/evaluation/probes.py'),
                                                'alignsurvey.evaluation.probes._halves': ( 'evaluation/probes.html#_halves',
                                                                                           'alignsurvey/evaluation/probes.py'),
+                                               'alignsurvey.evaluation.probes._less_common': ( 'evaluation/probes.html#_less_common',
+                                                                                               'alignsurvey/evaluation/probes.py'),
                                                'alignsurvey.evaluation.probes._permuted': ( 'evaluation/probes.html#_permuted',
                                                                                             'alignsurvey/evaluation/probes.py'),
                                                'alignsurvey.evaluation.probes._same_options': ( 'evaluation/probes.html#_same_options',

@@ -4,8 +4,10 @@ import re
 import numpy as np, pandas as pd, pytest
 from alignsurvey.evaluation.calibration import corp, temperature
 from alignsurvey.evaluation.choices import score_choices
+from alignsurvey.evaluation.probes import CANNOT_SEE, shares_probe
 from alignsurvey.metrics import brier_scores, covered_by_draws, covered_scores, crps_scores, fair_brier_scores, fair_crps_scores, fair_rps_scores, rps_scores
 from alignsurvey.records.reading import make_records
+from scipy.stats import norm
 
 
 def asked(y, k, scale='ordinal', who=None, item=None, **extra):
@@ -107,3 +109,33 @@ def test_nobody_is_called_miscalibrated_for_draws():
     assert above.p['stated'] > .05 and np.isnan(above.p['drawn']) and np.isnan(above.value['drawn']) and '10 draws' in above.note['drawn']
     hot = temperature(records, frames, n_boot=100).set_index('predictor')
     assert hot.value['stated'] > 0 and np.isnan(hot.value['drawn']) and '10 draws' in hot.note['drawn']
+
+
+# ---- traces of a survey's shares
+
+def test_no_trace_is_found_where_all_items_moved_together_and_a_model_leans():
+    "In .30 of samples a model that had seen no wave was told to have a trace of it; items of one theme share a factor, and it leans to yes or no."
+    rng, found, items, n, sims = np.random.default_rng(6), 0, 20, 400, 150
+
+    def wave(shift):
+        z = np.sqrt(.3)*rng.normal(size=(n, 1)) + np.sqrt(.7)*rng.normal(size=(n, items)) + level + shift
+        return {j: [1 - y, y] for j, y in enumerate((z > 0).mean(0))}
+
+    for seed in range(sims):
+        level = rng.normal(0, .5, items)
+        before, after, this = wave(0), wave(0), wave(rng.normal(0, .1))
+        m = norm.cdf(level + rng.normal(0, .3) + rng.normal(0, .15, items))
+        found += shares_probe({j: [1 - p, p] for j, p in enumerate(m)}, this, before, after, n=(n, n, n), draws=199, seed=seed)['p'] < .05
+    assert within(found, sims, .05)
+    assert 'leaning' in CANNOT_SEE['shares']
+
+
+@pytest.mark.parametrize('items', [5, 12])
+def test_a_trace_is_found_in_as_few_samples_as_promised_of_few_items(items):
+    rng, found, sims = np.random.default_rng(7), 0, 400
+    for seed in range(sims):
+        p = rng.dirichlet(np.full(4, 6.), items)
+        waves = [{j: rng.multinomial(400, x)/400 for j, x in enumerate(p)} for _ in range(3)]
+        model = {j: .7*x + .3*rng.dirichlet(np.full(4, 2.)) for j, x in enumerate(p)}
+        found += shares_probe(model, *waves, draws=199, seed=seed)['p'] < .05
+    assert within(found, sims, .05)
