@@ -2,9 +2,11 @@
 of judges of rare ratings and of regressions on synthetic data. Bounds are four Monte Carlo standard errors from what is promised."""
 import re
 import numpy as np, pandas as pd, pytest
+from alignsurvey.estimation import chance_p, chance_scale, smallest_beyond
 from alignsurvey.evaluation.calibration import corp, temperature
 from alignsurvey.evaluation.choices import score_choices
 from alignsurvey.evaluation.probes import CANNOT_SEE, shares_probe
+from alignsurvey.evaluation.structure import coefficients, correlations
 from alignsurvey.metrics import brier_scores, covered_by_draws, covered_scores, crps_scores, fair_brier_scores, fair_crps_scores, fair_rps_scores, rps_scores
 from alignsurvey.records.reading import make_records
 from scipy.stats import norm
@@ -139,3 +141,26 @@ def test_a_trace_is_found_in_as_few_samples_as_promised_of_few_items(items):
         model = {j: .7*x + .3*rng.dirichlet(np.full(4, 2.)) for j, x in enumerate(p)}
         found += shares_probe(model, *waves, draws=199, seed=seed)['p'] < .05
     assert within(found, sims, .05)
+
+
+# ---- what would have been found
+
+@pytest.mark.parametrize('spread', [[1], [1, .5, .2], [.3]*10])
+def test_a_distance_that_is_promised_to_be_found_is_found(spread):
+    "Of correlations it was said that a distance would have been found in four studies of five that was found in one."
+    rng, sims, spread = np.random.default_rng(8), 1000, np.array(spread)
+    chance = np.sqrt(((rng.normal(size=(4000, len(spread)))*spread)**2).sum(1))
+    far = smallest_beyond(*chance_scale(chance), alpha=.025)
+    true = far*spread/np.sqrt((spread**2).sum())
+    seen = np.sqrt(((true + rng.normal(size=(sims, len(spread)))*spread)**2).sum(1))
+    found = sum(chance_p(d, chance) < .025 for d in seen)
+    assert abs(found/sims - .8) < .04 + 4*np.sqrt(.16/sims)    # of unequal spreads chance is about a multiple of F
+
+
+def test_correlations_carry_what_would_be_found():
+    rng, n = np.random.default_rng(9), 150
+    who, item = np.repeat(np.arange(n), 4), np.tile(np.arange(4), n)
+    records = asked(rng.integers(2, size=4*n), 2, who=who, item=item)
+    rows = correlations(records, dict(m=said(records, [.5, .5])), n_boot=200)
+    far = smallest_beyond(**rows.attrs['chance']['m'], alpha=.025)
+    assert 1/np.sqrt(n) < far < 2/np.sqrt(n)    # 6 pairs: a mean square of 1/n by chance, and as much again or more
