@@ -622,6 +622,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                            'alignsurvey/evaluation/conjoint.py'),
                                                  'alignsurvey.evaluation.conjoint._Components.barred_by': ( 'evaluation/conjoint.html#_components.barred_by',
                                                                                                             'alignsurvey/evaluation/conjoint.py'),
+                                                 'alignsurvey.evaluation.conjoint._Components.behind': ( 'evaluation/conjoint.html#_components.behind',
+                                                                                                         'alignsurvey/evaluation/conjoint.py'),
                                                  'alignsurvey.evaluation.conjoint._Components.fitted': ( 'evaluation/conjoint.html#_components.fitted',
                                                                                                          'alignsurvey/evaluation/conjoint.py'),
                                                  'alignsurvey.evaluation.conjoint._Components.named': ( 'evaluation/conjoint.html#_components.named',
