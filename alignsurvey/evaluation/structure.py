@@ -396,6 +396,10 @@ def _fitted(design, w, model):
     if np.linalg.matrix_rank(x.T @ (w[:, None]*x), hermitian=True) < x.shape[1]:
         return np.full(x.shape[1], np.nan)
     some = w > 0
+    if model == 'linear':    # as statsmodels does, without what thousands of fits don't need
+        root = np.sqrt(w[some])
+        y = np.reshape(y[some], -1)
+        return np.linalg.lstsq(root[:, None]*x[some], root*y, rcond=None)[0]
     return np.asarray(_MODELS[model][1](y[some], x[some], w[some]).fit().params)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c018g
@@ -446,12 +450,10 @@ def _designed(formula, frame, model):
 
 # %% ../../nbs/evaluation/11_structure.ipynb #5ea20495
 def _replicated(sets, boot, people, model):
-    """Coefficients in the sample (the mean over the sets of answers), then in each draw, with the
-    next set: (1 + n_boot, terms)."""
-    first = np.mean([_fitted(s, people.weight, model) for s in sets], 0)
-    rest = [_fitted(sets[b % len(sets)], people.weight*d[people.cluster], model)
-        for b, d in enumerate(boot[1:])]
-    return np.vstack([first, rest])
+    """Coefficients in the sample, then in each draw, (1 + n_boot, terms): each the mean over all
+    sets of answers (Rubin 1987), in whose residuals the noise of drawing them is resampled."""
+    weights = [people.weight, *(people.weight*d[people.cluster] for d in boot[1:])]
+    return np.array([np.mean([_fitted(s, w, model) for s in sets], 0) for w in weights])
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c018d
 def _answer_sets(a, f, draws, rng):
