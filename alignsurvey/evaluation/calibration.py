@@ -376,7 +376,13 @@ def temperature(
             note = 'nothing left to score'
         elif np.isnan(d[0]):
             note = 'no temperature between 0.05 and 20 is best'
-        limits = cluster_interval(np.log(d), alpha, test=True, note=note, **clusters_of(a, at))
+        lost = np.isnan(d[1:]).mean()
+        if lost > alpha and not note:
+            note = f'{lost:.0%} of resamples have no best temperature: no interval'
+        limits = dict(ci_low=None, note=note)
+        if lost <= alpha:
+            limits = cluster_interval(np.log(d), alpha, test=True, note=note,
+                **clusters_of(a, at))
         if limits['ci_low'] is not None:
             limits |= dict(ci_low=np.exp(limits['ci_low']), ci_high=np.exp(limits['ci_high']))
         rows.append(dict(about, value=d[0]) | limits)
