@@ -6,8 +6,11 @@ from alignsurvey.estimation import chance_p, chance_scale, smallest_beyond
 from alignsurvey.evaluation.calibration import corp, temperature
 from alignsurvey.evaluation.choices import score_choices
 from alignsurvey.evaluation.conjoint import conjoint_effects
+from alignsurvey.evaluation.judge_scoring import judge_scores
+from alignsurvey.evaluation.judging import DIMENSIONS
 from alignsurvey.evaluation.probes import CANNOT_SEE, shares_probe
 from alignsurvey.evaluation.structure import coefficients, correlations
+from alignsurvey.metrics.agreement import krippendorff_alpha
 from alignsurvey.metrics import brier_scores, covered_by_draws, covered_scores, crps_scores, fair_brier_scores, fair_crps_scores, fair_rps_scores, rps_scores
 from alignsurvey.records.reading import make_records
 from scipy.stats import norm
@@ -180,3 +183,60 @@ def test_the_effect_of_a_level_that_few_saw_is_covered_where_weights_differ():
         held += row.ci_low <= 0 <= row.ci_high
     assert 'clusters or respondents' in row.note
     assert held/sims > .95 - 4*np.sqrt(.95*.05/sims)
+
+
+# ---- judges of rare ratings
+
+def judged(rng, turns, probs, same=.6):
+    "Ratings of two judges who agree beyond chance in so many turns."
+    a = rng.choice(5, turns, p=probs) + 1
+    b = np.where(rng.random(turns) < same, a, rng.choice(5, turns, p=probs) + 1)
+    return a, b, pd.DataFrame([dict(record_id=f'r{i}', respondent_id=f'p{i}', weight=1., predictor='m', judge=who, repeat=0, dimension=d, score=float(v[i]), status='ok', why=None,
+        first='human', position=1, tries=1, reply='') for i in range(turns) for who, v in (('A', a), ('B', b)) for d in DIMENSIONS])
+
+
+def test_agreement_on_rare_ratings_has_limits_of_at_most_1_and_a_warning():
+    "Of 60 turns with 95 % fives, an interval went from -.21 to 1.18."
+    rng = np.random.default_rng(11)
+    for probs, rare in (([.01, .01, .01, .02, .95], True), ([.2]*5, False)):
+        for seed in range(4):
+            rows = judge_scores(judged(rng, 60, probs)[2], n_boot=200, seed=seed)
+            rows = rows[rows.metric.str.startswith('judge_alpha')]
+            assert (rows.ci_high.dropna() <= 1).all()
+            assert rows.note.str.contains('off the commonest rating').all() == rare
+
+
+def test_agreement_is_covered():
+    rng, sims, held, probs = np.random.default_rng(12), 40, 0, [.05, .05, .05, .05, .8]
+    true = krippendorff_alpha(np.stack(judged(rng, 4000, probs)[:2]).astype(float))
+    for seed in range(sims):
+        row = judge_scores(judged(rng, 60, probs)[2], n_boot=200, seed=seed).set_index('metric').loc[f'judge_alpha_{DIMENSIONS[0]}']
+        held += row.ci_low <= true <= row.ci_high
+    assert held/sims > .95 - 4*np.sqrt(.95*.05/sims)
+
+
+# ---- regressions on synthetic data
+
+def test_the_error_of_a_regression_on_synthetic_data_is_that_over_surveys():
+    "The standard error told of the difference was 1.6 times, and of the model's own coefficient 6 times, what it is over repeated surveys."
+    rng, n, sims, values, told = np.random.default_rng(13), 150, 40, [], []
+    for seed in range(sims):
+        age = rng.uniform(-.5, .5, n)
+        p = .5 + .8*age
+        records = asked(rng.random(n) < p, 2)
+        rows = coefficients(records, dict(m=said(records, np.c_[1 - p, p])), 'q ~ age', data=pd.DataFrame(dict(age=age), index=[f'p{i}' for i in range(n)]), n_boot=60, seed=seed)
+        rows = rows[(rows.group == 'age') & (rows.predictor == 'm')].sort_values('versus', na_position='first')
+        values.append(rows.value.to_numpy())
+        told.append(((rows.ci_high - rows.ci_low)/2/1.97).to_numpy())
+    ratio = np.mean(told, 0)/np.std(values, 0, ddof=1)
+    assert (abs(np.log(ratio)) < 3/np.sqrt(2*sims) + .05).all()    # of the log of a standard deviation
+
+
+def test_resamples_without_a_best_temperature_are_counted():
+    "Two people were less likely to say what they said than chance: most resamples have no best temperature, and these were passed over."
+    rng = np.random.default_rng(14)
+    y = np.arange(12) % 2
+    q = np.where(np.arange(12) < 10, .5 + .04*(2*y - 1), .5 - .05*(2*y - 1))
+    records = asked(y, 2)
+    row = temperature(records, dict(m=said(records, np.c_[1 - q, q])), n_boot=200).iloc[0]
+    assert np.isnan(row.ci_low) and ('resamples have no best temperature' in row.note or 'no temperature' in row.note)
