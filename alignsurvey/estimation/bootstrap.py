@@ -228,7 +228,7 @@ def chance_scale(
     x = x[~np.isnan(x)]**power
     mean, variance = x.mean(), x.var()
     many = 2*mean**2/variance if variance > 0 else np.inf
-    return mean*stretch**2, min(many, 1e6)
+    return float(mean*stretch**2), float(min(many, 1e6))
 
 # %% ../../nbs/estimation/01_bootstrap.ipynb #060e79f6
 def chance_p(

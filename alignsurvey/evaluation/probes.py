@@ -220,6 +220,7 @@ def shares_probe(
     turned *= np.sqrt(len(items)/(len(items) - 1))    # residuals from a mean are that much smaller
     return _against_chance('shares', sum(toward)/whole, turned/whole, len(items))
 
+# %% ../../nbs/evaluation/15_probes.ipynb #p022c
 def _less_common(moves):
     """Moves of items' shares less the mean move along their options: each item's shares are taken
     back by that many steps of its scale, in the way that changes them least."""
