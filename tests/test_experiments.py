@@ -158,11 +158,20 @@ def by_hand(x, y, w, who):
 
 
 def reach_by_hand(records):
-    "Standard errors to each side: respondents are as many as their weights leave, and residuals spread too little about their own fit."
-    w = pd.Series(records['weight'][:]).groupby(np.array(records['respondent_id'][:])).sum().to_numpy()
-    w = w/w.sum()
-    n = 1/(w**2).sum()
-    return t.ppf(.975, n - 1)/np.sqrt(1 - 2*(w**3).sum()*n + 1/n)
+    "Standard errors to each side, of those who saw a level and those who saw the first one: as the weights of either leave, and a sum of squares of weighted residuals has."
+    shown = pd.DataFrame(dict(who=r['respondent_id'], w=r['weight'], **r['groups']) for r in records)
+    out = []
+    for name, level, first in (('price', 'high', 'low'), ('maker', 'state', 'firm'), ('maker', 'friends', 'firm')):
+        plain = second = fourth = 0
+        for text in (level, first):
+            saw = shown[(shown[[c for c in shown if c.startswith(name)]] == text).any(axis=1)]
+            w = saw.groupby('who').w.sum().to_numpy()
+            w = w/w.sum()
+            n = 1/(w**2).sum()
+            wider = 1/(1 - 2*(w**3).sum()*n + 1/n)
+            plain, second, fourth = plain + 1/n, second + wider/n, fourth + (w**4).sum()*wider**2
+        out.append(t.ppf(.975, second**2/fourth)*np.sqrt(second/plain))
+    return np.array(out)
 
 
 def test_component_effects_and_errors_are_those_of_clustered_least_squares():

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     bootstrap=[
         'resamples', 'standard_error', 't_interval', 'p_value', 'interval', 'share_interval',
         'small_sample', 'parts_sample', 'few_clusters', 'chance_p', 'chance_limit',
+        'chance_scale', 'smallest_beyond',
         'secant_draws', 'wider_draws', 'differ_alike', 'alike_test', 'cluster_interval'],
     tests=[
         'holm', 'benjamini_hochberg', 'is_shown', 'equivalence', 'within_margin', 'power',

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['ALIKE', 'resamples', 'usable_draws', 'standard_error', 't_interval', 'p_value', 'differ_alike', 'interval',
-           'share_interval', 'small_sample', 'parts_sample', 'chance_p', 'chance_limit', 'few_clusters', 'alike_test',
-           'cluster_interval', 'secant_draws', 'wider_draws']
+           'share_interval', 'small_sample', 'parts_sample', 'chance_scale', 'chance_p', 'chance_limit',
+           'smallest_beyond', 'few_clusters', 'alike_test', 'cluster_interval', 'secant_draws', 'wider_draws']
 
 # %% ../../nbs/estimation/01_bootstrap.ipynb #c002
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import betaincinv, expit, fdtrc, fdtri, logit, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ncfdtr
 
 # %% ../../nbs/estimation/01_bootstrap.ipynb #c005
 def resamples(
@@ -215,13 +217,18 @@ def parts_sample(
         n=whole['n'] - (whole['df'] - found))
 
 # %% ../../nbs/estimation/01_bootstrap.ipynb #572b2735
-def _chance_scale(chance, power, stretch):
-    "Mean of the chance values to this power, and the degrees of freedom that their spread shows."
+def chance_scale(
+    chance, # as in `chance_p`
+    *,
+    stretch=1., # as in `chance_p`
+    power=2, # as in `chance_p`
+)->tuple: # mean square by chance, and the degrees of freedom that its spread shows
+    "Of which multiple of F chance is (moments as in Satterthwaite 1946, Biometrics Bull. 2)."
     x = np.asarray(chance, float)
     x = x[~np.isnan(x)]**power
     mean, variance = x.mean(), x.var()
     many = 2*mean**2/variance if variance > 0 else np.inf
-    return mean*stretch**2, min(many, 1e6)
+    return float(mean*stretch**2), float(min(many, 1e6))
 
 # %% ../../nbs/estimation/01_bootstrap.ipynb #060e79f6
 def chance_p(
@@ -233,7 +240,7 @@ def chance_p(
     power=2, # 2 for distances, 1 for what is a sum of squares already
 )->float: # one-sided; None where chance gives nothing
     "How often chance alone gives as much (moments as in Satterthwaite 1946, Biometrics Bull. 2)."
-    mean, many = _chance_scale(chance, power, stretch)
+    mean, many = chance_scale(chance, stretch=stretch, power=power)
     if not mean > 0:
         return None
     return float(fdtrc(many, 1e6 if df is None else df, max(value, 0.)**power/mean))
@@ -248,10 +255,29 @@ def chance_limit(
     power=2, # as in `chance_p`
 )->float: # the value whose `chance_p` is alpha; 0 where chance gives nothing
     "How far chance alone leads."
-    mean, many = _chance_scale(chance, power, stretch)
+    mean, many = chance_scale(chance, stretch=stretch, power=power)
     if not mean > 0:
         return 0.
     return float((mean*fdtri(many, 1e6 if df is None else df, 1 - alpha))**(1/power))
+
+# %% ../../nbs/estimation/01_bootstrap.ipynb #sb001
+def smallest_beyond(
+    mean, # mean square by chance, from `chance_scale`
+    many, # its degrees of freedom, from `chance_scale`
+    *,
+    alpha=.05, # level of the test; of the first step of several, alpha over their number
+    chance=.8, # probability with which the distance shall be found, above alpha
+    df=None, # as in `chance_p`
+)->float: # the smallest true distance that `chance_p` finds so often
+    "Minimum detectable distance, by the noncentral F (Patnaik 1949, Biometrika 36)."
+    many, df = min(many, 1e4), min(1e4 if df is None else df, 1e4)
+    limit = fdtri(many, df, 1 - alpha)
+    def missed(noncentral):
+        return ncfdtr(many, df, noncentral, limit) - (1 - chance)
+    most = many + 10
+    while missed(most) > 0:
+        most *= 2
+    return float(np.sqrt(mean*brentq(missed, 0, most)/many))
 
 # %% ../../nbs/estimation/01_bootstrap.ipynb #c015c
 def few_clusters(

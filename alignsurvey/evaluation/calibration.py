@@ -16,7 +16,7 @@ from ..estimation.bootstrap import chance_p, cluster_interval
 from ..records.answers import cluster_draws, clusters_of, read_answers
 from ..records.answers import refuse_records
 from ..records.splits import check_leakage
-from ..prediction.forecasts import read_forecast
+from ..prediction.forecasts import draws_told, read_forecast
 from .table import literal_text, typed_scores
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #c007
@@ -130,8 +130,13 @@ def _stated(name, frame, a, rule):
     return f
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #f578e173
-def _part_row(about, metric, d, alpha, behind):
-    "A row of the decomposition."
+_DRAWN = "shares of {}: right probabilities would show miscalibration too, and be too sure"
+
+def _part_row(about, metric, d, alpha, behind, drawn):
+    "A row of the decomposition; `drawn`: of how many draws the probabilities are shares, or ''."
+    if drawn and metric == 'miscalibration_above_chance':
+        note = _DRAWN.format(drawn)
+        return {**about, 'metric': metric, 'value': None, 'note': note}
     note = None
     if not about['n']:
         note = 'nothing left to score'
@@ -178,8 +183,10 @@ def corp(
             n=int(used.sum()))
         for i, kind in enumerate(('brier', 'log_score_options')):
             for metric, d in _parts(*(x[..., i] for x in found)).items():
-                row = _part_row({**about, 'group': kind}, metric, d, alpha, clusters_of(a, used))
-                if (kind, metric) == ('brier', 'miscalibration_above_chance'):
+                row = _part_row({**about, 'group': kind}, metric, d, alpha, clusters_of(a, used),
+                    draws_told(f))
+                tested = (kind, metric) == ('brier', 'miscalibration_above_chance')
+                if tested and not draws_told(f):
                     lost = found[0][0, i] - found[1][0, i]
                     row['p'] = chance_p(lost, turned, power=1) if row['n'] else None
                 rows.append(row)
@@ -357,6 +364,11 @@ def temperature(
     for name, frame in predictions.items():
         f = _stated(name, frame, a, 'missing')
         at = np.flatnonzero(f.ok & (a.weight > 0))
+        about = dict(f.about, task=records['task'][0], level='individual', metric='temperature',
+            n=len(at))
+        if draws_told(f):
+            rows.append(dict(about, value=None, note=_DRAWN.format(draws_told(f))))
+            continue
         refuse_records(f.q[at, a.y[at]] == 0, a.ids[at], _NO_MENDING, f"predictor {name!r}: ")
         d = _best_temperatures(a, f, at, n_boot, seed)
         note = None
@@ -364,11 +376,16 @@ def temperature(
             note = 'nothing left to score'
         elif np.isnan(d[0]):
             note = 'no temperature between 0.05 and 20 is best'
-        limits = cluster_interval(np.log(d), alpha, test=True, note=note, **clusters_of(a, at))
+        lost = np.isnan(d[1:]).mean()
+        if lost > alpha and not note:
+            note = f'{lost:.0%} of resamples have no best temperature: no interval'
+        limits = dict(ci_low=None, note=note)
+        if lost <= alpha:
+            limits = cluster_interval(np.log(d), alpha, test=True, note=note,
+                **clusters_of(a, at))
         if limits['ci_low'] is not None:
             limits |= dict(ci_low=np.exp(limits['ci_low']), ci_high=np.exp(limits['ci_high']))
-        rows.append(dict(f.about, task=records['task'][0], level='individual',
-            metric='temperature', value=d[0], n=len(at)) | limits)
+        rows.append(dict(about, value=d[0]) | limits)
     return typed_scores(rows)
 
 # %% ../../nbs/evaluation/10_calibration.ipynb #c024

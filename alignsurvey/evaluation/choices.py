@@ -19,7 +19,7 @@ from ..estimation.design import kish_n
 from ..records.splits import check_leakage
 from ..records.answers import cluster_draws, cluster_sums, clusters_of
 from ..records.answers import read_answers
-from ..prediction.forecasts import read_forecast, used_by_both
+from ..prediction.forecasts import draws_told, read_forecast, used_by_both
 from ..prediction.baselines import baseline_predictions
 from .table import Resampling, both_answered, checked_versus, holm_within
 from .table import rivals_of, typed_scores, within_limits
@@ -83,7 +83,7 @@ def item_answers(
     k = len(a.options[j])
     return ItemAnswers(ids=a.ids[rows], y=a.y[rows], q=f.q[rows, :k], choice=f.choice[rows, :k],
         positions=a.positions[j], failed=~f.ok[rows], coverage=f.coverage[rows],
-        overlap=_overlap(a, f, j, rows) if a.scales[j] == 'set' else None)
+        overlap=_overlap(a, f, j, rows) if a.scales[j] == 'set' else None, draws=f.draws[rows])
 
 def _overlap(a, f, j, rows):
     "Of the set that each record is an option of: Jaccard and how many options (Jaccard 1912)."
@@ -359,7 +359,7 @@ def _own_note(m, a, f, own, floor):
     told = (f.note, _scored_items(m, a, f)[1], lost, _impossible(m, a, f, own),
         _near_floor(m, own, floor),
         _uneven_steps(m, a, f), _several_units(m, a, f), _chance_level(m, a, f),
-        _right_level(m, a, f))
+        _right_level(m, a, f), _of_draws(m, a, f))
     return '; '.join(filter(None, told))
 
 # %% ../../nbs/evaluation/04_choices.ipynb #if001
@@ -414,7 +414,7 @@ def _chance_level(m, a, f, turns=200):
     """What to say of errors that chance alone makes: their mean where the sign of each cluster's
     errors is turned by a coin, which right probabilities would allow."""
     items = _scored_items(m, a, f)[0] if m.signed else []
-    if not items:
+    if not items or draws_told(f):
         return ''
     parts = _parts(a, f, {m: (items, '')}, f.used)
     sums = sum(cluster_sums(a, *part) for part in parts.values())
@@ -428,12 +428,40 @@ def _chance_level(m, a, f, turns=200):
 # %% ../../nbs/evaluation/04_choices.ipynb #rl001
 def _right_level(m, a, f):
     "What forecasts would have, were they right, where that depends on them."
-    items = _scored_items(m, a, f)[0] if m.expected else []
-    parts = _parts(a, f, {m.expected: (items, '')}, f.used) if items else {}
-    sums = sum(cluster_sums(a, *part).sum(0) for part in parts.values())
-    if not items or not sums[-1] > 0:
+    right = _other_value(m, m.expected, a, f, f.used)
+    if np.isnan(right):
         return ''
-    return f'right forecasts of this kind give {m.expected.value(sums[:-1]/sums[-1], None):.3f}'
+    kind = f'of {draws_told(f)}' if draws_told(f) else 'of this kind'
+    return f'right forecasts {kind} give {right:.3f}'
+
+def _other_value(m, other, a, f, used):
+    "What another metric gives in place of m, overall; NaN where there is none."
+    items = _scored_items(m, a, f)[0] if other else []
+    parts = _parts(a, f, {other: (items, '')}, used) if items else {}
+    sums = [cluster_sums(a, *part).sum(0) for part in parts.values()]
+    sums = [s for s in sums if s[-1] > 0]
+    if m.pooled and sums:
+        sums = [sum(sums)]
+    return np.mean([other.value(s[:-1]/s[-1], None) for s in sums]) if sums else np.nan
+
+# %% ../../nbs/evaluation/04_choices.ipynb #fd020
+def _of_draws(m, a, f):
+    "What few draws do to a score, in words."
+    told = draws_told(f)
+    if not told or m.expected or not {'probs', 'number'} & set(m.needs):
+        return ''
+    fair = _other_value(m, m.fair, a, f, f.used)
+    if np.isnan(fair):
+        return f'shares of {told}, whose noise costs a right model too'
+    return f'shares of {told}: {fair:.3f} without the noise of these'
+
+def _fair_gap(m, a, f, g, used):
+    "What the difference of two predictors is without the noise of draws, in words."
+    told = [x for x in map(draws_told, (f, g)) if x]
+    gap = _other_value(m, m.fair, a, f, used) - _other_value(m, m.fair, a, g, used)
+    if not told or np.isnan(gap):
+        return ''
+    return f'shares of {" and ".join(dict.fromkeys(told))}: {gap:.3f} without their noise'
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c030o
 def _own_rows(a, f, own, floor, alpha):
@@ -538,7 +566,10 @@ def _difference_rows(a, f, g, own, again, alpha, test):
     x, y = (own[f.name], own[g.name]) if same else (again(f, used), again(g, used))
     gap = _minus(x.values, y.values)
     gap |= _past_kinks(a, gap, x.totals, y.totals)
-    notes = {m: both_answered(used[m.over]) for m, _ in gap}
+    notes = {}
+    for m in dict.fromkeys(m for m, _ in gap):
+        told = both_answered(used[m.over]), _fair_gap(m, a, f, g, used)
+        notes[m] = '; '.join(filter(None, told))
     return _score_rows(a, gap, used, {**f.about, 'versus': g.name}, notes, limits)
 
 # %% ../../nbs/evaluation/04_choices.ipynb #c029xk

@@ -204,6 +204,22 @@ def people(self:_Components, told, k):
     both = [(self.is_shown[name, text] & told).any(0) for text in (level, self.levels[name][0])]
     return min(len(np.unique(self.a.respondent[rows])) for rows in both)
 
+# %% ../../nbs/evaluation/17_conjoint.ipynb #j005b
+@patch
+def behind(self:_Components, told, k):
+    """What a component rests on, as from `small_sample`: those who saw its level and those who saw
+    the first one. Degrees of freedom are those of a sum of squares of weighted residuals, answers
+    taken to vary alike (Satterthwaite 1946, Biometrics Bull. 2; Bell & McCaffrey 2002)."""
+    name, level = self.later[k]
+    shown = [(self.is_shown[name, text] & told).any(0) for text in (level, self.levels[name][0])]
+    weights = [clusters_of(self.a, rows)['weight'] for rows in shown]
+    both = [small_sample(w) for w in weights]
+    stretch, n = np.array([[arm[x] for x in ('stretch', 'n')] for arm in both]).T
+    variance = stretch**2/n
+    fourth = [((w/w.sum())**4).sum()*arm['stretch']**4 for w, arm in zip(weights, both)]
+    return dict(df=float(variance.sum()**2/sum(fourth)),
+        stretch=float(np.sqrt(variance.sum()/(1/n).sum())), n=float(n.min()))
+
 # %% ../../nbs/evaluation/17_conjoint.ipynb #j009
 @patch
 def tested(self:_Components, fit, k, told, row, margin):
@@ -213,7 +229,7 @@ def tested(self:_Components, fit, k, told, row, margin):
         return [dict(row, note="always shown with a level of another attribute: their effects "
             "can't be told apart")]
     who = told.any(0)
-    small = small_sample(clusters_of(self.a, who)['weight'])
+    small = self.behind(told, k)
     value, se, df = fit[0], fit[1]*small['stretch'], small['df']
     if se < 1e-12:    # as of a model that says what people said
         se, value = 0., round(value, 12)

@@ -189,20 +189,27 @@ def _majority(train, records):
     return pd.DataFrame(dict(record_id=records['record_id'][:], text=said))
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #c015b
-def _predictor_scores(records, name, frame, failure_rule):
-    """What there is to say of a predictor; its scores (n, metrics); scores of all its replies
-    together, as rows."""
+def _predictor_scores(records, name, frame, failure_rule, heard):
+    """What there is to say of a predictor; its scores (n, metrics); scores of its replies
+    together, as rows: those that all predictors gave, (n,), since these fall with their number."""
     f, free = _aligned(records, name, frame), free_scores(records)
     made = '+'.join(map(str, f.elicitation.dropna().unique())) if 'elicitation' in f else ''
     about = dict(predictor=name, elicitation=made or None, failure_rule=failure_rule)
     x, gone = _record_scores(records, f, failure_rule)
     if free.failures:
         x['failed'] = np.where(gone, np.nan, f.status != 'ok')
+    texts = list(f.text[heard & f.text.notna().to_numpy()])
+    note = None if len(texts) == len(f) else f'{len(texts):,} of {len(f):,} replies'
     pooled = []
     for metric, score in free.pooled.items():
-        pooled.append({**about, 'task': records['task'][0],
-            'level': 'individual', 'metric': metric, 'value': score(list(f.text)), 'n': len(f)})
+        pooled.append({**about, 'task': records['task'][0], 'level': 'individual',
+            'metric': metric, 'value': score(texts), 'n': len(texts), 'note': note})
     return about, x, pooled
+
+def _heard_of_all(records, frames):
+    "Which records every predictor replied to that replied at all, (n,)."
+    gave = [_aligned(records, name, frame).text.notna() for name, frame in frames.items()]
+    return np.logical_and.reduce([g for g in gave if g.any()] or gave)
 
 # %% ../../nbs/evaluation/03_free_answers.ipynb #v007
 def evaluate_values(
@@ -227,8 +234,9 @@ def evaluate_values(
     check_rule(failure_rule)
     versus = [v for v in checked_versus(versus, [*frames, *choosers]) if v in frames]
     scored, columns, out = {}, [], []
+    heard = _heard_of_all(records, frames)
     for name, frame in frames.items():
-        about, x, pooled = _predictor_scores(records, name, frame, failure_rule)
+        about, x, pooled = _predictor_scores(records, name, frame, failure_rule, heard)
         scored[name] = about, x
         columns += [({**about, 'metric': m}, x[m].to_numpy(float)) for m in x]
         out += pooled

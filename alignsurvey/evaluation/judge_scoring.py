@@ -37,6 +37,29 @@ def _agreement(rows, draws, raters, units):
     at = rows.groupby(units)['at'].first()[table.columns]
     return krippendorff_alpha(table.to_numpy(), weight=draws[:, at])
 
+def _alpha_limits(values, mass, note):
+    """Interval of an alpha by t on log(1 - alpha), the log of observed over expected disagreement,
+    so that it is never above 1; the bias that resamples show is taken back."""
+    with np.errstate(divide='ignore'):
+        logs = np.log(1 - values)
+    logs[~np.isfinite(logs)] = np.nan    # all agree, or nothing to differ on
+    if np.isnan(logs[0]):
+        alike = 'no disagreement: no interval' if values[0] == 1 else ''
+        note = '; '.join(filter(None, (note, alike)))
+        return cluster_interval(np.full(len(logs), np.nan), weight=mass, note=note)
+    found = cluster_interval(logs, weight=mass, note=note)
+    if found['ci_low'] is not None:
+        low, high = 1 - np.exp([found['ci_high'], found['ci_low']])
+        found |= dict(ci_low=float(low), ci_high=float(high))
+    return found
+
+def _rare(turns):
+    "What to say where few turns are not rated as most are: disagreement by chance rests on them."
+    off = int((turns.score != turns.score.mode()[0]).sum())
+    if off >= 10:
+        return ''
+    return f'chance agreement rests on {off} turns off the commonest rating: interval is rough'
+
 # %% ../../nbs/evaluation/09_judge_scoring.ipynb #sp010x
 def _order_effect(rows, draws):
     "By how much the rating is higher where the model's answer was shown first."
@@ -51,7 +74,10 @@ def _score_row(metric, predictor, values, turns, versus=None, note=None):
     if metric == 'judge_unrated':
         people = turns.drop_duplicates('at').weight
         how = dict(people=kish_n(people), answers=kish_n(turns.weight))
-    found = cluster_interval(values, weight=mass, note=note, **how)
+    if metric.startswith(('judge_alpha', 'judge_again')):
+        found = _alpha_limits(values, mass, '; '.join(filter(None, (note, _rare(turns)))))
+    else:
+        found = cluster_interval(values, weight=mass, note=note, **how)
     return dict(dict.fromkeys(COLUMNS), task='interview', level='individual', metric=metric,
         predictor=predictor, versus=versus, value=values[0], n=len(turns), **found)
 

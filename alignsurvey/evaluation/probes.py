@@ -21,8 +21,9 @@ CANNOT_SEE = dict(    # probe -> what it can't see, or takes for a trace
     verbatim='It takes for a trace a published wording that is better English than its '
         'paraphrases, and misses what was read in other words or another language.',
     shares='It takes for a trace a departure that could be guessed, was in the news, or that a '
-        'model makes which knows how backgrounds answer and is told those of this year, and '
-        'misses shares that were read as a trend.')
+        'model makes which knows how backgrounds answer and is told those of this year, or a '
+        'leaning that it shares with all items of the year, unless along their options as '
+        'listed, and misses shares that were read as a trend or as a move of all items.')
 
 _FOUND = dict(
     order='the order of {n} published texts',
@@ -196,23 +197,36 @@ def shares_probe(
     draws=9999, # of directions
     seed=0, # of the draws
 )->dict: # probe, value (1 where the model gives this year's shares), limit, p (one-sided), n
-    """Does the model share this year's own departure from its neighbours? Raises ValueError
-    where fewer than 5 items are in all four, or an item's shares don't fit."""
+    """Does the model share this year's own departure from its neighbours, item by item, less what
+    all items have in common? Raises ValueError where fewer than 5 items are in all four, or an
+    item's shares don't fit."""
     items = [name for name in this if name in model and name in before and name in after]
     if len(items) < 5:
         raise ValueError(f"{len(items)} items have shares of the model and of three waves: "
             "give 5 or more")
-    toward, whole = [], 0.
+    moves = []
     for name in items:
         q, *waves = _same_options(name, model, before, this, after)
         departs = waves[1] - (1 - between)*waves[0] - between*waves[2]
         pooled = np.average(waves, axis=0, weights=n)
-        toward.append((q - pooled) @ departs)
-        whole += (waves[1] - pooled) @ departs
+        moves.append((departs, q - pooled, waves[1] - pooled))
+    departs, away, of_year = map(_less_common, zip(*moves))
+    toward = [x @ d for x, d in zip(away, departs)]
+    whole = sum(x @ d for x, d in zip(of_year, departs))
     if not whole > 1e-12:
-        raise ValueError("this year's shares are those between the neighbours: nothing to tell")
+        raise ValueError("this year's shares are those between the neighbours, or all items moved "
+            "alike: nothing to tell")
     turned = np.random.default_rng(seed).choice([-1, 1], (draws, len(items))) @ toward
+    turned *= np.sqrt(len(items)/(len(items) - 1))    # residuals from a mean are that much smaller
     return _against_chance('shares', sum(toward)/whole, turned/whole, len(items))
+
+# %% ../../nbs/evaluation/15_probes.ipynb #p022c
+def _less_common(moves):
+    """Moves of items' shares less the mean move along their options: each item's shares are taken
+    back by that many steps of its scale, in the way that changes them least."""
+    steps = [np.linspace(-.5, .5, len(move)) for move in moves]
+    common = np.mean([move @ x for move, x in zip(moves, steps)])
+    return [move - common*x/(x @ x) for move, x in zip(moves, steps)]
 
 def _same_options(name, *sources):
     "An item's shares in each source. Raises ValueError where they are no shares of one item."

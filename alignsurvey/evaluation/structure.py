@@ -17,7 +17,7 @@ import statsmodels.api as sm
 from scipy import sparse
 from ..files.tables import code_text
 from ..files.strict import in_brief, in_one_line
-from ..estimation.bootstrap import chance_p, cluster_interval
+from ..estimation.bootstrap import chance_p, chance_scale, cluster_interval
 from ..estimation.bootstrap import small_sample
 from ..estimation.design import kish_n
 from ..estimation.tests import benjamini_hochberg, holm
@@ -151,7 +151,8 @@ def _fisher_z(r):
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c009b
 def _distance_rows(gap, about, behind, n, alpha):
-    "Root mean square of the pairs' differences in each draw, as it is and without sampling noise."
+    """Root mean square of the pairs' differences in each draw, as it is and without sampling noise;
+    and what chance makes of the square, as `smallest_beyond` takes it, or None."""
     off = gap[:, ~np.isnan(gap[0])]
 
     def row(metric, d, note, limits):
@@ -160,7 +161,8 @@ def _distance_rows(gap, about, behind, n, alpha):
     as_it_is, without = 'correlation_distance', 'correlation_distance_without_noise'
     if not off.shape[1]:
         none = np.full(len(gap), np.nan)
-        return [row(m, none, 'no pair of items varies', _root_limits) for m in (as_it_is, without)]
+        why = 'no pair of items varies'
+        return [row(m, none, why, _root_limits) for m in (as_it_is, without)], None
     square, chance = _mean_square(off), _mean_square(off[1:] - np.nanmean(off[1:], 0))
     noise = np.nanmean(np.nanvar(off[1:], 0))
     times = np.r_[1, np.full(len(off) - 1, 2)]    # a resample carries the noise twice
@@ -169,11 +171,12 @@ def _distance_rows(gap, about, behind, n, alpha):
     rows = [row(as_it_is, np.sqrt(square), alone, _root_limits),
         row(without, np.sqrt(np.maximum(square - noise*times, 0)), note, _root_limits)]
     small = small_sample(**behind)
+    how = dict(stretch=small['stretch'], power=1)
     for r in rows:
         if r['ci_low'] is not None:
-            how = dict(df=small['df'], stretch=small['stretch'], power=1)
-            r['p'] = chance_p(square[0], chance, **how)
-    return rows
+            r['p'] = chance_p(square[0], chance, df=small['df'], **how)
+    mean, many = chance_scale(chance, **how)
+    return rows, dict(mean=mean, many=many, df=small['df']) if mean > 0 else None
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c009bm
 def _mean_square(off):
@@ -203,11 +206,12 @@ def correlations(
 )->pd.DataFrame: # `correlation` of each pair: people, model, difference (versus human); distances
     """Correlations between items, and the root mean square difference between the two matrices,
     without sampling noise in `correlation_distance_without_noise`; columns as in `COLUMNS`.
+    `attrs['chance']`: predictor -> what `smallest_beyond` takes, or None where chance gives none.
     Raises ValueError where fewer than two items have ranks or two options."""
     a = read_answers(records, strata=strata)
     draws = _draws(a, n_boot, seed)
     pair = dict(task=records['task'][0], level='individual', metric='correlation', group_var='pair')
-    rows = []
+    rows, chances = [], {}
     for name, frame in predictions.items():
         f = read_forecast(name, frame, a)
         t = wide_answers(a, f)
@@ -223,8 +227,12 @@ def correlations(
         rows += _pair_rows(against, model, t, alpha, human)
         some = (~np.isnan(t.x)).any(1)
         whole = {**pair, **f.about, 'group_var': None}
-        rows += _distance_rows(model - human, whole, clusters_of(t, some), some.sum(), alpha)
-    return typed_scores(rows)
+        behind = clusters_of(t, some)
+        more, chances[name] = _distance_rows(model - human, whole, behind, some.sum(), alpha)
+        rows += more
+    found = typed_scores(rows)
+    found.attrs['chance'] = chances
+    return found
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c012
 @literal_text
@@ -388,6 +396,10 @@ def _fitted(design, w, model):
     if np.linalg.matrix_rank(x.T @ (w[:, None]*x), hermitian=True) < x.shape[1]:
         return np.full(x.shape[1], np.nan)
     some = w > 0
+    if model == 'linear':    # as statsmodels does, without what thousands of fits don't need
+        root = np.sqrt(w[some])
+        y = np.reshape(y[some], -1)
+        return np.linalg.lstsq(root[:, None]*x[some], root*y, rcond=None)[0]
     return np.asarray(_MODELS[model][1](y[some], x[some], w[some]).fit().params)
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c018g
@@ -438,12 +450,10 @@ def _designed(formula, frame, model):
 
 # %% ../../nbs/evaluation/11_structure.ipynb #5ea20495
 def _replicated(sets, boot, people, model):
-    """Coefficients in the sample (the mean over the sets of answers), then in each draw, with the
-    next set: (1 + n_boot, terms)."""
-    first = np.mean([_fitted(s, people.weight, model) for s in sets], 0)
-    rest = [_fitted(sets[b % len(sets)], people.weight*d[people.cluster], model)
-        for b, d in enumerate(boot[1:])]
-    return np.vstack([first, rest])
+    """Coefficients in the sample, then in each draw, (1 + n_boot, terms): each the mean over all
+    sets of answers (Rubin 1987), in whose residuals the noise of drawing them is resampled."""
+    weights = [people.weight, *(people.weight*d[people.cluster] for d in boot[1:])]
+    return np.array([np.mean([_fitted(s, w, model) for s in sets], 0) for w in weights])
 
 # %% ../../nbs/evaluation/11_structure.ipynb #c018d
 def _answer_sets(a, f, draws, rng):

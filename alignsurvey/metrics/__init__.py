@@ -15,7 +15,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
         'accuracy', 'accuracy_scores', 'soft_accuracy', 'soft_accuracy_scores', 'f1',
         'f1_left_out', 'confusion', 'f1_by_class', 'log_score', 'log_scores',
         'brier', 'brier_scores', 'rps', 'rps_scores', 'ece', 'crps_scores', 'absolute_errors',
-        'covered_scores', 'covered_mass', 'quantiles'],
+        'covered_scores', 'covered_mass', 'covered_by_draws', 'fair_brier_scores',
+        'fair_crps_scores', 'fair_rps_scores', 'quantiles'],
     texts=[
         'words', 'rouge_l', 'chrf', 'overlap_coefficient', 'jaccard',
         'cosine', 'length_ratio', 'distinct_n', 'text_scores'],

@@ -11,9 +11,10 @@ import functools
 import numpy as np
 from dataclasses import dataclass
 from .distances import js_divergence, total_variation, wasserstein
-from .scores import absolute_errors, covered_mass, covered_scores, crps_scores
-from .scores import brier_scores, f1_by_class, log_scores, rps_scores
-from .scores import confidence_bin, top_option
+from .scores import absolute_errors, covered_by_draws, covered_scores
+from .scores import brier_scores, crps_scores, f1_by_class, log_scores
+from .scores import fair_brier_scores, fair_crps_scores, fair_rps_scores
+from .scores import confidence_bin, rps_scores, top_option
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c009
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class ItemAnswers:
     failed: object     # which predictions failed, (n,)
     coverage: object   # probability that fell on the options, (n,), nan where unknown
     overlap: object = None    # of each record's set: Jaccard and number of options, (n, 2)
+    draws: object = np.inf    # replies that q counts, (n,); infinite: stated; nan: unknown
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #c010
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Metric:
     signed: bool = False      # contributions are errors, as often up as down by chance alone
     limits: tuple = None      # smallest and largest value that it can have; None: of any size
     expected: object = None   # a `Metric`: what forecasts that are right would have, to be noted
+    fair: object = None       # a `Metric`: the score less what few draws add, to be noted
     steps: bool = False       # counts steps of a scale, whatever their length
     distance: object = None   # f(p, q, positions) of shares (..., K), in [0, 1]
     summed: object = None     # f(shares, positions): a distance is the sum of their differences
@@ -279,8 +282,23 @@ def _covered(answers, level):
 
 def _held(level):
     "What forecasts give their own intervals, as a metric."
-    return mean_metric(f'held_{level}', 'in own interval',
-        lambda answers: covered_mass(answers.q, answers.positions, level))
+    def held(answers):
+        known = _known_draws(answers)
+        draws = np.where(np.isnan(known), np.inf, known)
+        return np.where(np.isnan(known), np.nan, covered_by_draws(answers.q, level, draws))
+    return mean_metric(f'held_{level}', 'in own interval', held)
+
+def _known_draws(answers):
+    "Replies behind each record's shares, (n,); NaN where unknown."
+    return np.broadcast_to(np.asarray(answers.draws, float), len(answers.y))
+
+# %% ../../nbs/metrics/05_catalogue.ipynb #fd010
+def _fair(name, scores, ranked=True):
+    "A score without what few draws add, as a metric."
+    def fair(answers):
+        about = (answers.positions,) if ranked else ()
+        return scores(answers.y, answers.q, *about, _known_draws(answers))
+    return mean_metric(f'fair_{name}', f'fair {name}', fair)
 
 # %% ../../nbs/metrics/05_catalogue.ipynb #a7e51391
 def _coverage(answers):
@@ -300,9 +318,10 @@ _CHOICES = (
     mean_metric('log_score', 'log score', _log_scores, better='lower', needs=('probs', 'log'),
         by_subgroup=True, limits=(0, np.inf), column=1, headline=1),
     mean_metric('brier', 'Brier', _brier_scores, better='lower', needs=('probs',),
-        by_subgroup=True, limits=(0, 2), column=2),
+        by_subgroup=True, limits=(0, 2), column=2, fair=_fair('brier', fair_brier_scores, False)),
     mean_metric('rps', 'RPS', _rps_scores, better='lower', needs=('probs', 'positions'),
-        by_subgroup=True, steps=True, limits=(0, 1), column=3),
+        by_subgroup=True, steps=True, limits=(0, 1), column=3,
+        fair=_fair('rps', fair_rps_scores)),
     Metric('ece', 'ECE', 'lower', _bin_gaps, _calibration_error, needs=('probs',), centre=True,
         signed=True, limits=(0, 1), column=6),
     distance_metric('wasserstein', wasserstein, label='Wasserstein', needs=_RANKS, column=7,
@@ -318,7 +337,8 @@ _CHOICES = (
 
 _NUMBERS = (
     mean_metric('crps', 'CRPS', _crps_scores, better='lower', needs=('number',),
-        by_subgroup=True, pooled=False, limits=(0, np.inf), column=20, headline=2),
+        by_subgroup=True, pooled=False, limits=(0, np.inf), column=20, headline=2,
+        fair=_fair('crps', fair_crps_scores)),
     mean_metric('absolute_error', 'MAE', _absolute_errors, better='lower', needs=('number',),
         by_subgroup=True, pooled=False, limits=(0, np.inf), column=21, headline=2),
     mean_metric('covered_50', 'in 50 % interval', functools.partial(_covered, level=.5),

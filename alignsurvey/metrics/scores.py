@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['accuracy', 'accuracy_scores', 'soft_accuracy', 'soft_accuracy_scores', 'f1', 'f1_left_out', 'confusion',
            'f1_by_class', 'log_score', 'log_scores', 'brier', 'brier_scores', 'rps', 'rps_scores', 'crps_scores',
-           'quantiles', 'absolute_errors', 'covered_scores', 'covered_mass', 'top_option', 'confidence_bin', 'ece']
+           'quantiles', 'absolute_errors', 'covered_scores', 'covered_mass', 'fair_brier_scores', 'fair_rps_scores',
+           'fair_crps_scores', 'covered_by_draws', 'top_option', 'confidence_bin', 'ece']
 
 # %% ../../nbs/metrics/02_scores.ipynb #c002
 import numpy as np
@@ -315,6 +316,70 @@ def covered_mass(
     x = checked_positions(numbers, q.shape[1], 'covered', 'log_score')
     low, high = (quantiles(q, x, p)[:, None] for p in ((1 - level)/2, (1 + level)/2))
     return np.where((low <= x) & (x <= high), q, 0).sum(1)
+
+# %% ../../nbs/metrics/02_scores.ipynb #fd001
+def fair_brier_scores(
+    y, # human answers, option indices, shape (n,)
+    q, # shares of the replies, shape (n, K)
+    draws, # replies, shape (n,), 2 or more; infinite: stated probabilities
+): # shape (n,)
+    "`brier_scores` less (1 - sum q^2)/(M - 1) (Ferro 2014). Raises ValueError as these do."
+    spread = 1 - (np.asarray(q, float)**2).sum(-1)
+    return brier_scores(y, q) - spread/(_draws(draws) - 1)
+
+def fair_rps_scores(
+    y, # human answers, option indices, shape (n,)
+    q, # shares of the replies, shape (n, K)
+    positions, # position of each option, shape (K,)
+    draws, # replies, shape (n,), 2 or more; infinite: stated probabilities
+): # shape (n,)
+    "`rps_scores` less the mean of Q(1 - Q)/(M - 1) (Ferro 2014). Raises ValueError as these do."
+    ranks, rank = np.unique(positions, return_inverse=True)
+    cumulated = (np.asarray(q, float) @ np.eye(len(ranks))[rank]).cumsum(-1)[..., :-1]
+    spread = (cumulated*(1 - cumulated)).mean(-1)
+    return rps_scores(y, q, positions) - spread/(_draws(draws) - 1)
+
+def _draws(draws):
+    draws = np.asarray(draws, float)
+    if (draws < 2).any():
+        raise ValueError("draws must be 2 or more: one reply doesn't say how much replies vary")
+    return draws
+
+# %% ../../nbs/metrics/02_scores.ipynb #fd002
+def fair_crps_scores(
+    y, # human answers, indices of numbers, shape (n,)
+    q, # shares of the replies, shape (n, K)
+    numbers, # the numbers, shape (K,), rising
+    draws, # replies, shape (n,), 2 or more; infinite: stated probabilities
+): # in the unit of the numbers, shape (n,)
+    """`crps_scores` less the sum over pairs of replies |x_i - x_j| / (2 M^2 (M - 1)) (Ferro 2014).
+    Raises ValueError as these do."""
+    cumulated = np.asarray(q, float).cumsum(-1)[..., :-1]
+    spread = (cumulated*(1 - cumulated)) @ np.diff(np.asarray(numbers, float))
+    return crps_scores(y, q, numbers) - spread/(_draws(draws) - 1)
+
+# %% ../../nbs/metrics/02_scores.ipynb #fd004
+def covered_by_draws(
+    q, # shares of the replies, shape (n, K)
+    level, # of the interval, such as .9
+    draws, # replies, shape (n,), 2 or more; infinite: stated probabilities
+): # shape (n,), in [0, 1]
+    "How often the middle interval of replies would hold one more reply, ends included."
+    draws = np.broadcast_to(_draws(draws), len(q))
+    out = covered_mass(q, np.arange(np.shape(q)[1]), level)
+    some = np.isfinite(draws)
+    q, m = np.asarray(q, float)[some], draws[some, None]
+    first, last = (np.ceil(m*(1 + side*level)/2 - 1e-9) for side in (-1, 1))
+    first = np.maximum(first, 1)
+    counts = np.round(q*m)
+    upto = counts.cumsum(1)
+    missed = _reaches(m - upto, m - first + 1, m) + _reaches(upto - counts, last, m)
+    out[some] = 1 - (q*missed).sum(1)
+    return out
+
+def _reaches(others, least, m):
+    "Probability that so many of m replies lie on one side, where `others` of m - 1 do."
+    return (others >= least) + (others == least - 1)*(others + 1)/(m + 1)
 
 # %% ../../nbs/metrics/02_scores.ipynb #c063t
 def top_option(

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['STATUSES', 'FAILURE_RULES', 'check_predictions', 'check_rule', 'Forecast', 'used_by_both', 'read_forecast',
-           'as_predictions']
+           'draws_told', 'as_predictions']
 
 # %% ../../nbs/prediction/11_forecasts.ipynb #c002
+import json
 import numpy as np
 import pandas as pd
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ class Forecast:
     used: dict           # `all`, `judged`, `answered`, `covered` -> records a metric may use, (N,)
     stated: bool         # True: gave probabilities; False: only chose
     coverage: np.ndarray # probability that fell on the options, (N,), NaN where unknown
+    draws: np.ndarray    # replies that q counts, (N,): infinite where q was stated, NaN: unknown
     about: dict          # predictor, elicitation, q_from, failure_rule, as the table repeats them
     note: str            # what all its rows should say
     failures: str        # what failed, counted
@@ -126,8 +128,9 @@ def read_forecast(
     about = dict(predictor=name, elicitation=how or None,
         q_from='mean_of_individuals' if stated and how != 'sample' else 'counts',
         failure_rule=rule)
-    return Forecast(name, q, choice, ok, _usable(ok, coverage, rule), stated, coverage, about,
-        frame.attrs.get('note', ''), _counted(f.status[~ok]))
+    draws = _draws_behind(f, q, ok & has & (f.elicitation == 'sample').to_numpy())
+    return Forecast(name, q, choice, ok, _usable(ok, coverage, rule), stated, coverage, draws,
+        about, frame.attrs.get('note', ''), _counted(f.status[~ok]))
 
 # %% ../../nbs/prediction/11_forecasts.ipynb #c015b
 def _numbers(column):
@@ -165,6 +168,49 @@ def _usable(ok, coverage, rule):
 def _counted(statuses):
     "How many predictions failed, by kind."
     return ', '.join(f'{n:,} {status}' for status, n in statuses.value_counts().items())
+
+# %% ../../nbs/prediction/11_forecasts.ipynb #dr001
+def _draws_behind(f, q, sampled):
+    "Replies that each record's shares count, (N,): infinite where not sampled, NaN where unknown."
+    draws = np.full(len(q), np.inf)
+    if not sampled.any():
+        return draws
+    told = f.text[sampled].map(_replies).to_numpy(float)*_numbers(f.coverage[sampled])
+    least = _common_number(q[sampled])
+    found = np.where(np.isnan(told), least, np.round(told))
+    counts = q[sampled]*found[:, None]
+    whole = (abs(counts - np.round(counts)) < 1e-3).all(1)
+    draws[sampled] = np.where(whole & (found > 1), found, np.nan)
+    return draws
+
+def _replies(text):
+    "How many replies a text of draws holds; NaN where it is none."
+    try:
+        told = json.loads(text)
+    except (TypeError, ValueError):
+        return np.nan
+    return len(told) if isinstance(told, list) else np.nan
+
+def _common_number(q, most=1000):
+    "The smallest number that all shares are whole parts of; NaN where there is none."
+    shares = np.unique(np.round(q, 9))
+    for n in range(1, most + 1 if len(shares) <= most + 1 else 1):
+        if (abs(shares*n - np.round(shares*n)) < 1e-6*n).all():
+            return n
+    return np.nan
+
+# %% ../../nbs/prediction/11_forecasts.ipynb #dr002
+def draws_told(
+    f, # a `Forecast`
+)->str: # such as '10 draws'; empty where nothing was drawn
+    "Of how many replies a predictor's probabilities are shares, in words."
+    drawn = f.draws[~np.isinf(f.draws)]
+    if not len(drawn):
+        return ''
+    if np.isnan(drawn).any():
+        return 'few draws'
+    least, most = int(drawn.min()), int(drawn.max())
+    return f'{most} draws' if least == most else f'{least} to {most} draws'
 
 # %% ../../nbs/prediction/11_forecasts.ipynb #b002
 def as_predictions(

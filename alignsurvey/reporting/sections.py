@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from dataclasses import dataclass, replace
+from scipy.optimize import brentq
+from scipy.special import gammaln
 from scipy.stats import chi2
 from types import SimpleNamespace
 from ..metrics.catalogue import known_metrics
 from ..metrics.catalogue import metric_label, metric_name
-from ..estimation.bootstrap import cluster_interval, small_sample, standard_error
+from ..estimation.bootstrap import cluster_interval, small_sample
+from ..estimation.bootstrap import smallest_beyond, standard_error
 from ..estimation.design import kish_n
 from ..estimation.tests import benjamini_hochberg, equivalence, holm
 from ..estimation.tests import is_shown, smallest_shown
@@ -371,13 +374,34 @@ def _further(each):
     far = sum(is_shown(p) for p in each.p_adj)
     said = (f'{far} of {len(each)} items are shown to be further from people than sampling '
         'explains (false discovery rate 5 %)')
-    known = each[each.ci_low.notna()]
-    if far or not len(known):
+    sizes = [_excess_found(row, .05/len(each)) for row in each.itertuples()]
+    sizes = [size for size in sizes if size is not None]
+    if far or not sizes:
         return f'{said}.'
-    middle = _middle_row(known)
-    found = _would_show('in the median item an excess', middle.ci_low, middle.ci_high,
-        tests=len(each))
-    return f'{said}; {found}.' 
+    return (f'{said}; in the median item an excess of {np.median(sizes):.3f} would have been '
+        'found in four studies of five.')
+
+def _excess_found(row, alpha):
+    """The mean excess over the noise floor that the test of an item finds in four studies of five;
+    None where the floor is not known."""
+    floor, high = row.value_of_floor, row.ci_high_of_floor
+    if not (floor > 0 and high > floor) or pd.isna(row.p):
+        return None
+    many = _chi_like(high/floor)
+    mean = (floor/_chi_mean(many))**2
+    far = smallest_beyond(mean, many, alpha=alpha, df=max(row.n_eff - 1, 1))
+    spread = mean/many    # of the distance along the way to the model
+    return np.sqrt(mean + far**2 - spread) - floor
+
+def _chi_mean(many):
+    "Mean of the root of a chi-square over its degrees of freedom."
+    return np.sqrt(2/many)*np.exp(gammaln((many + 1)/2) - gammaln(many/2))
+
+def _chi_like(ratio):
+    "Degrees of freedom of a chi whose upper 2.5 % is so many times its mean."
+    def off(many):
+        return np.sqrt(chi2.ppf(.975, many)/many)/_chi_mean(many) - ratio
+    return brentq(off, .5, 1e4) if off(.5) > 0 > off(1e4) else 1.
 
 # %% ../../nbs/reporting/05_sections.ipynb #s019b
 def _wordings(records, most=90):
@@ -396,7 +420,11 @@ def _above_floor(s):
     rows = rows[rows.question_id.notna()]
     ranked, unranked = _ITEM_DISTANCES
     rows = rows[rows.metric == (ranked if (rows.metric == ranked).any() else unranked)]
-    return rows.assign(p_adj=benjamini_hochberg(rows.p) if len(rows) else [])
+    rows = rows.assign(p_adj=benjamini_hochberg(rows.p) if len(rows) else [])
+    own = s.scores[(s.scores.predictor == s.model) & s.scores.versus.isna()]
+    floor = s.scores[(s.scores.predictor == 'noise floor') & s.scores.q_from.isin(own.q_from)]
+    return rows.merge(floor[['metric', 'question_id', 'value', 'ci_high']], how='left',
+        on=['metric', 'question_id'], suffixes=('', '_of_floor'))
 
 # %% ../../nbs/reporting/05_sections.ipynb #c011
 def calibration_section(
@@ -432,6 +460,8 @@ def _calibrated(parts, heat):
     above = (parts.metric == 'miscalibration_above_chance') & (parts.group == 'brier')
     row, said = parts[above].iloc[0], []
     beyond, off = _shown_together(row.p, None if heat is None else heat.p)
+    if pd.isna(row.value) and row.n:
+        said.append(f'Miscalibration and temperature are not told: {row.note}.')
     if not pd.isna(row.ci_low):
         costs = 'costs' if beyond else 'is not shown to cost'
         more = ''
@@ -622,8 +652,9 @@ def _correlation_words(row, shown, tests):
     if pd.isna(row.value):
         return ''
     off, found = 'are off by' if shown else 'are not shown to be off, by', ''
-    if not shown and pd.notna(row.ci_low):
-        found = '; ' + _would_show('one', row.ci_low, row.ci_high, tests=tests)
+    if not shown and pd.notna(row.ci_low) and row.chance:
+        size = smallest_beyond(**row.chance, alpha=.05/tests)
+        found = f'; one of {size:.3f} would have been found in four studies of five'
     return ('Its correlations between items '
         f'{off} {_range(row)} beyond sampling (root mean square){found}.')
 
@@ -659,7 +690,8 @@ def _correlated(s, how):
         alt = ("Correlations between items, the model's against people's, "
             f'n up to {int(rows.n.max()):,} respondents')
         plots = (('correlations', alt, plot_correlations(rows, s.model), rows),)
-    bare = far[far.metric.str.endswith('noise')].iloc[0]
+    bare = far[far.metric.str.endswith('noise')].iloc[0].copy()
+    bare['chance'] = rows.attrs['chance'][s.model]
     return bare, [('correlation_distance', _text_table(far, measure='metric'))], plots
 
 # %% ../../nbs/reporting/05_sections.ipynb #s032
