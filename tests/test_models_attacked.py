@@ -80,3 +80,40 @@ def test_it_is_the_same_day_for_a_template_whenever_it_is_asked(tmp_path, monkey
     on(12)
     assert '26 Jul 2024.' in lm.tokenizer.decode(ids) and prompt_ids(lm, 'Q?') == ids
     assert predict(lm, records, journal=tmp_path/'j.sqlite', batch=2).probs.tolist() == [pytest.approx(p) for p in first]
+
+
+FREE = make_records([dict(record_id=f'r{i}', respondent_id=f'p{i}', source='s', question_id='q', instruction=f'I am {i*7919}. Q?', output='x', answer_form='free', task='interview') for i in range(4)])
+RANGE = list(range(3, 130))
+SAID = [dict(suppress_tokens=RANGE), dict(begin_suppress_tokens=RANGE), dict(bad_words_ids=[[i] for i in RANGE]), dict(sequence_bias=[[[50], 100.]]), dict(guidance_scale=3.),
+    dict(encoder_repetition_penalty=3.), dict(exponential_decay_length_penalty=[1, 5.]), dict(forced_eos_token_id=0), dict(max_time=1e-9), dict(num_return_sequences=2, do_sample=True),
+    dict(watermarking_config=dict(bias=20.)), dict(stop_strings=['a']), dict(cache_implementation='static'), dict(return_dict_in_generate=True), dict(use_cache=False), dict(penalty_alpha=.6, top_k=4)]
+
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory): return save_tiny(tmp_path_factory.mktemp('tiny')/'m')
+
+
+@pytest.fixture(scope='module')
+def usual(tiny): return {(how, tokens): written(load_model(tiny), how, tokens) for how in ('greedy', 'sample') for tokens in (0, 4096)}
+
+
+def written(lm, how, tokens, **given):
+    return predict(lm, FREE if how == 'greedy' else asked(['yes', 'no'], n=4), elicitation=how, max_new_tokens=5, max_tokens=tokens, draws=2, **given).text.tolist()
+
+
+@pytest.mark.parametrize('said', SAID, ids=lambda s: next(iter(s)))
+def test_what_a_models_files_say_of_writing_is_left_aside(said, tiny, usual):
+    from transformers import GenerationConfig
+    lm = load_model(tiny)
+    own = lm.model.generation_config = GenerationConfig(**{**lm.model.generation_config.to_dict(), **said})
+    for (how, tokens), texts in usual.items(): assert written(lm, how, tokens) == texts, (how, tokens)
+    assert lm.model.generation_config is own
+
+
+def test_replies_end_at_the_tokens_that_the_models_files_name_and_the_journal_knows_them(tiny, usual, tmp_path):
+    lm, journal = load_model(tiny), tmp_path/'j.sqlite'
+    first = written(lm, 'greedy', 4096, journal=journal)
+    assert first == usual['greedy', 4096]
+    lm.model.generation_config.eos_token_id = [0, *lm.tokenizer(first[0][-1], add_special_tokens=False)['input_ids']]
+    again = written(lm, 'greedy', 4096, journal=journal)
+    assert len(again[0]) < len(first[0]) and again == written(lm, 'greedy', 0)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DAY', 'PLAIN', 'user_turn', 'render_chat', 'chat_ids', 'prompt_ids', 'record_turns', 'record_ids', 'answer_ids',
-           'choice_ids', 'option_ids', 'give_template', 'check_template']
+           'choice_ids', 'option_ids', 'give_template', 'check_template', 'end_tokens']
 
 # %% ../../nbs/models/02_chat.ipynb #c002
 import warnings
@@ -198,12 +198,16 @@ def check_template(
         template='plain' if lm.tokenizer.chat_template == PLAIN else 'own',
         before=rendered[:rendered.index(question)],
         end=lm.tokenizer.decode(answer[-1:]),
-        stops=answer[-1] in _end_tokens(lm),
+        stops=answer[-1] in end_tokens(lm),
         whole=prompt_ids(lm, question) + answer == chat_ids(lm.tokenizer, rendered.rstrip()))
 
 # %% ../../nbs/models/02_chat.ipynb #b3c00009
-def _end_tokens(lm):
+def end_tokens(
+    lm, # a loaded model; of its weights only the generation settings are looked at
+)->list: # token ids; empty where neither its files nor its tokenizer name one
     "The tokens at which a model stops writing."
     settings = getattr(lm.model, 'generation_config', None)
-    ends = getattr(settings, 'eos_token_id', None) or lm.tokenizer.eos_token_id
-    return ends if isinstance(ends, list) else [ends]
+    ends = getattr(settings, 'eos_token_id', None)
+    ends = lm.tokenizer.eos_token_id if ends is None else ends
+    ends = ends if isinstance(ends, list) else [ends]
+    return [end for end in ends if end is not None]

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Trie', 'grow_trie', 'ancestors', 'attention_blocks', 'shared_attention', 'prefix_batch', 'read_logprobs',
-           'plan_parts', 'shared_option_logprobs', 'option_batch', 'shared_generate', 'can_share', 'text_logprobs']
+           'plan_parts', 'shared_option_logprobs', 'option_batch', 'shared_generate', 'plain_generate', 'can_share',
+           'text_logprobs']
 
 # %% ../../nbs/models/05_prefix.ipynb #c002
 import inspect
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers import GenerationConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from ..files.strict import in_one_line
@@ -320,25 +322,21 @@ def shared_generate(
     *,
     pad_id, # token id to fill with
     rows=32, # replies written at a time
-    **kwargs, # what transformers' `generate` takes, such as max_new_tokens, do_sample
+    **how, # settings of transformers' GenerationConfig, such as max_new_tokens, do_sample
 ): # token ids of the replies alone, filled up with pad_id, one row a prompt
     "Replies to prompts that start alike: one pass over their trie, then `generate`."
     trie, cache, out = grow_trie(prompts), DynamicCache(), []
     with torch.no_grad(), shared_attention(model):
         model(**_inputs(trie, [0], model.device), past_key_values=cache, use_cache=True)
     for i in range(0, len(prompts), rows):
-        ids, mask = padded_batch(prompts[i:i + rows], pad_id, 'left', model.device)
-        width = ids.shape[1]
-        own = _own_cache(cache, trie.paths[i:i + rows], width)
-        # a model's own files may say that it keeps no keys and values
-        out += model.generate(input_ids=ids, attention_mask=mask, past_key_values=own,
-            use_cache=True, pad_token_id=pad_id, **kwargs)[:, width:]
+        own = _own_cache(cache, trie.paths[i:i + rows])
+        out += _written(model, prompts[i:i + rows], pad_id, how, past_key_values=own)
     return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad_id)
 
 # %% ../../nbs/models/05_prefix.ipynb #001c30c2
-def _own_cache(cache, paths, width):
+def _own_cache(cache, paths):
     "Keys and values of some sequences, each from its path, filled up on the left."
-    own = DynamicCache()
+    own, width = DynamicCache(), max(map(len, paths))
     if width == 1:
         return own
     padded = [np.r_[np.zeros(width - len(p), int), p] for p in paths]
@@ -347,6 +345,45 @@ def _own_cache(cache, paths, width):
         keys, values = layer.keys[0][:, nodes], layer.values[0][:, nodes]
         own.update(keys.transpose(0, 1).contiguous(), values.transpose(0, 1).contiguous(), number)
     return own
+
+# %% ../../nbs/models/05_prefix.ipynb #m1p0001
+def plain_generate(
+    model, # causal language model
+    prompts, # B lists of token ids
+    *,
+    pad_id, # token id to fill with
+    rows=32, # replies written at a time
+    **how, # settings of transformers' GenerationConfig, such as max_new_tokens, do_sample
+): # token ids of the replies alone, filled up with pad_id, one row a prompt
+    "Replies to prompts that share nothing, by transformers' `generate`."
+    out = []
+    for i in range(0, len(prompts), rows):
+        out += _written(model, prompts[i:i + rows], pad_id, how)
+    return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad_id)
+
+def _written(model, prompts, pad_id, how, **cache):
+    "Replies to a batch of prompts."
+    base = _without_adapter(model)    # its adapter's layers are in it
+    ids, mask = padded_batch(prompts, pad_id, 'left', model.device)
+    with torch.no_grad(), _told_alone(base, pad_id, how) as config:
+        out = base.generate(input_ids=ids, attention_mask=mask, generation_config=config, **cache)
+    return out[:, ids.shape[1]:]
+
+# %% ../../nbs/models/05_prefix.ipynb #m1p0002
+@contextmanager
+def _told_alone(model, pad_id, how):
+    "What `generate` is told; inside the block nothing is taken from the model's own files."
+    own = getattr(model, 'generation_config', None)
+    told = dict(eos_token_id=getattr(own, 'eos_token_id', None), use_cache=True) | how
+    config = model.generation_config = GenerationConfig(pad_token_id=pad_id, **told)
+    try:
+        yield config
+    finally:
+        model.generation_config = own
+
+# %% ../../nbs/models/05_prefix.ipynb #66115fe2
+def _without_adapter(model):
+    return model.get_base_model() if hasattr(model, 'get_base_model') else model
 
 # %% ../../nbs/models/05_prefix.ipynb #c034
 def can_share(
@@ -366,10 +403,6 @@ def can_share(
     if not gap < (1e-4 if model.dtype == torch.float32 else .03):
         return False, f"{name} can't share prefixes: a trial gave other numbers, by {gap:.0e}"
     return True, ''
-
-# %% ../../nbs/models/05_prefix.ipynb #66115fe2
-def _without_adapter(model):
-    return model.get_base_model() if hasattr(model, 'get_base_model') else model
 
 # %% ../../nbs/models/05_prefix.ipynb #b4000012
 def _obstacle(model):

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from tqdm.auto import tqdm
 from ..parsing.cleaning import THINKING_TAGS
-from ..models.chat import option_ids, prompt_ids, record_ids
+from ..models.chat import DAY, end_tokens, option_ids, prompt_ids, record_ids
 from ..models.loading import LM, adapter_files, load_model, random_kept
 from ..models.loading import tokenizer_hash, weights_hash
-from ..models.scoring import add_offset, option_logprobs, padded_batch
-from ..models.prefix import can_share, grow_trie, plan_parts
+from ..models.scoring import add_offset, option_logprobs
+from ..models.prefix import can_share, grow_trie, plain_generate, plan_parts
 from ..models.prefix import shared_generate, shared_option_logprobs
 from ..models.adapters import adapter_hash, lineage
 from .predictions import merge_draws, read_reply
@@ -66,15 +66,13 @@ def written_answers(
     lm, # a model
     batch, # records, as dicts
     max_tokens, # tokens in memory at a time; 0 where prompts share nothing
-    how, # arguments of transformers' `generate`
+    how, # settings of transformers' GenerationConfig
 ): # one answer a record: text, value or probs, status, why, tokens
     "Replies to a batch of records, parsed: the option named, or the shares stated."
     prompts = [record_ids(lm, r) for r in batch]
     pad = lm.tokenizer.pad_token_id
-    if max_tokens:
-        replies = shared_generate(lm.model, prompts, pad_id=pad, **how)
-    else:
-        replies = _generate(lm, prompts, how)
+    write = shared_generate if max_tokens else plain_generate
+    replies = write(lm.model, prompts, rows=_ROWS, **_decoding(lm, how))
     for record, prompt, reply in zip(batch, prompts, replies):
         opened = _OPENED.search(lm.tokenizer.decode(prompt[-8:]))
         text = lm.tokenizer.decode(reply, skip_special_tokens=True)
@@ -88,28 +86,21 @@ def _is_cut(lm, reply, how):
     "Whether a reply ends where it has as many tokens as it may have, and not by itself."
     if len(reply) < how['max_new_tokens']:
         return False
-    ends = lm.model.generation_config.eos_token_id
-    ends = {lm.tokenizer.pad_token_id, *(ends if isinstance(ends, list) else [ends])}
-    return int(reply[-1]) not in ends
+    return int(reply[-1]) not in {lm.tokenizer.pad_token_id, *end_tokens(lm)}
 
 # %% ../../nbs/prediction/04_local.ipynb #c008-1
-_ROWS = 32    # prompts in memory at a time where they share nothing
+_ROWS = 32    # prompts in memory at a time where they share nothing, replies always
 
-def _generate(lm, prompts, how):
-    "Token ids of the replies, without what prompts share; a few prompts at a time."
-    pad, out = lm.tokenizer.pad_token_id, []
-    for i in range(0, len(prompts), _ROWS):
-        ids, mask = padded_batch(prompts[i:i + _ROWS], pad, 'left', lm.device)
-        written = lm.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=pad, **how)
-        out += written[:, ids.shape[1]:]
-    return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad)
+def _decoding(lm, how):
+    "How a model writes, as transformers is told."
+    return dict(how, pad_id=lm.tokenizer.pad_token_id, eos_token_id=end_tokens(lm) or None)
 
 # %% ../../nbs/prediction/04_local.ipynb #c010s
 def drawn_answers(
     lm, # a model
     batch, # records, as dicts
     max_tokens, # tokens in memory at a time; 0 where prompts share nothing
-    how, # arguments of transformers' `generate`
+    how, # settings of transformers' GenerationConfig
     draws, # replies to each record
     seed, # of the batch's random numbers
 ): # one answer a record, its probs the shares of the draws
@@ -146,8 +137,9 @@ class LocalPredictor(Predictor):
         "What decides an answer."
         lm = _askable(self.lm, elicitation == 'score' and not self.per_token)
         kept = [elicitation, lm.base_hash, tokenizer_hash(lm.tokenizer), _history(lm)[0],
-            str(lm.dtype), self.batch, self.max_tokens, self.per_token]
-        return kept if elicitation == 'score' else kept + list(how.values())
+            str(lm.dtype), self.batch, self.max_tokens, self.per_token,
+            lm.tokenizer.special_tokens_map, f'{DAY:%Y-%m-%d}']
+        return kept if elicitation == 'score' else [*kept, end_tokens(lm), *how.values()]
     def card(self):
         lm = self.lm
         return dict(model=lm.name, base_hash=lm.base_hash, adapter=lm.adapter and str(lm.adapter),
@@ -192,13 +184,9 @@ def _collect(local, records, keys, batches, elicitation, log, run, how):
             bar.update(len(rows))
 
 # %% ../../nbs/prediction/04_local.ipynb #c012k
-_PLAIN = dict(    # a model's own files may say otherwise
-    repetition_penalty=1., no_repeat_ngram_size=0, typical_p=1., min_p=None, top_h=None,
-    epsilon_cutoff=0., eta_cutoff=0.)
-
 def _greedy(max_new_tokens):
-    "Arguments of `generate`: the likeliest token each time, by the model's own probabilities."
-    return dict(_PLAIN, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
+    "The likeliest token each time, by the model's own probabilities."
+    return dict(do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
 
 def ask_batch(
     local:LocalPredictor, # who is asked
@@ -273,8 +261,6 @@ def _history(lm):
 # %% ../../nbs/prediction/04_local.ipynb #c012b-1
 def _plain_reply(lm, prompt, max_new_tokens):
     "What a model writes, token by token the likeliest."
-    ids = torch.tensor([prompt_ids(_askable(lm, scored=False), prompt)], device=lm.device)
-    with torch.no_grad():
-        out = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids),
-            pad_token_id=lm.tokenizer.pad_token_id, **_greedy(max_new_tokens))
-    return lm.tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True).strip()
+    ids = prompt_ids(_askable(lm, scored=False), prompt)
+    reply, = plain_generate(lm.model, [ids], **_decoding(lm, _greedy(max_new_tokens)))
+    return lm.tokenizer.decode(reply, skip_special_tokens=True).strip()
