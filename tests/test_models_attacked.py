@@ -117,3 +117,108 @@ def test_replies_end_at_the_tokens_that_the_models_files_name_and_the_journal_kn
     lm.model.generation_config.eos_token_id = [0, *lm.tokenizer(first[0][-1], add_special_tokens=False)['input_ids']]
     again = written(lm, 'greedy', 4096, journal=journal)
     assert len(again[0]) < len(first[0]) and again == written(lm, 'greedy', 0)
+
+
+SHAPE = dict(vocab_size=259, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+
+
+def model_of(folder, kind, config):
+    "A random model of some class, with the tokenizer that reads bytes."
+    save_tiny(folder)
+    torch.manual_seed(1)
+    model = kind(config)
+    for p in model.parameters():
+        if p.ndim > 1: torch.nn.init.normal_(p, std=.4)
+    model.save_pretrained(folder)
+    return load_model(folder)
+
+
+def lengths(long):
+    "Questions of which every second one is long."
+    told = {True: long, False: ''}
+    return make_records([dict(record_id=f'r{i}', respondent_id=f'p{i}', source='s', question_id='q', instruction=f'I am {i}. {told[i % 2 == 1]} Roads?\nA. too little\nB. too much',
+        options=['too little', 'too much'], output='A', answer_index=0, answer_form='label', task='response') for i in range(4)])
+
+
+def by_length():
+    import transformers as t
+    shape = dict(SHAPE, num_key_value_heads=2)
+    wide = dict(rope_type='longrope', short_factor=[1.]*4, long_factor=[8.]*4, original_max_position_embeddings=256, rope_theta=1e4)
+    yield t.Phi3ForCausalLM, t.Phi3Config(**shape, max_position_embeddings=2048, original_max_position_embeddings=256, rope_parameters=wide)
+    yield t.LlamaForCausalLM, t.LlamaConfig(**shape, max_position_embeddings=256, rope_parameters=dict(rope_type='dynamic', factor=4., rope_theta=1e4))
+
+
+@pytest.mark.parametrize('kind, config', list(by_length()), ids=['longrope', 'dynamic'])
+def test_positions_that_depend_on_length_do_not_depend_on_company(kind, config, tmp_path):
+    lm, records = model_of(tmp_path, kind, config), lengths('I said so. '*30)
+    near = lengths('x'*190)    # some options end beyond the border, and replies cross it
+    for asked_of in records, near:
+        for how in 'score', 'greedy':
+            field = 'probs' if how == 'score' else 'text'
+            ask = lambda some, **more: predict(lm, some, elicitation=how, max_new_tokens=8, **more)[field].tolist()
+            alone = [ask(asked_of.select([i]), share_prefixes=False)[0] for i in (0, 1, 2, 3)]
+            if how == 'score': alone = [pytest.approx(p, abs=1e-5) for p in alone]
+            for more in dict(), dict(share_prefixes=False), dict(batch=2): assert ask(asked_of, **more) == alone, (how, more)
+
+
+@pytest.mark.parametrize('kind, config', list(by_length()), ids=['longrope', 'dynamic'])
+def test_a_long_sequence_is_scored_as_the_model_reads_it_by_itself(kind, config, tmp_path):
+    from alignsurvey.models.scoring import length_border, option_logprobs
+    from alignsurvey.models.prefix import shared_option_logprobs
+    lm = model_of(tmp_path, kind, config)
+    assert length_border(lm.model) == 256 and length_border(load_model().model) == float('inf')
+    asked_, options = [[5]*300, [5, 6], [5]*256], [[[7, 8], [9]], [[7], [9, 9]], [[7], [8, 9]]]
+    with torch.no_grad():
+        known = []
+        for prompt, texts in zip(asked_, options):
+            for text in texts:
+                for module in lm.model.modules():
+                    if hasattr(module, 'max_seq_len_cached'): module.max_seq_len_cached = 0
+                logits = lm.model(input_ids=torch.tensor([prompt + text])).logits[0].log_softmax(-1)
+                known.append(sum(logits[len(prompt) - 1 + i, token] for i, token in enumerate(text)))
+        for score in option_logprobs, shared_option_logprobs: assert torch.allclose(score(lm.model, asked_, options), torch.stack(known), atol=1e-4), score
+
+
+def keepers():
+    import transformers as t
+    yield t.RwkvForCausalLM, t.RwkvConfig(vocab_size=259, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32, bos_token_id=0, eos_token_id=0)
+    yield t.RecurrentGemmaForCausalLM, t.RecurrentGemmaConfig(**dict(SHAPE, num_hidden_layers=3), attention_window_size=2048, lru_width=32)
+    yield t.Lfm2ForCausalLM, t.Lfm2Config(**SHAPE, num_key_value_heads=2, layer_types=['conv', 'full_attention'])
+
+
+@pytest.mark.parametrize('kind, config', list(keepers()), ids=lambda c: getattr(c, '__name__', ''))
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_what_layers_remember_is_of_one_prompt_alone(kind, config, tmp_path):
+    "Filling up on the left would enter the state of a recurrent layer."
+    lm, records = model_of(tmp_path, kind, config), make_records([*lengths('Yes. '*8), dict(lengths('No. '*10)[1], record_id='r9', respondent_id='p9')])
+    alone = [records.select([i]) for i in range(len(records))]
+    assert predict(lm, records, elicitation='greedy', max_new_tokens=6).text.tolist() == [predict(lm, r, elicitation='greedy', max_new_tokens=6).text[0] for r in alone]
+    assert predict(lm, records).probs.tolist() == [pytest.approx(predict(lm, r).probs[0], abs=1e-5) for r in alone]
+
+
+@pytest.mark.parametrize('share', [True, False])
+def test_a_tokenizer_that_names_no_end_and_no_filling(share, tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
+    def bare(tokenizer):
+        plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, additional_special_tokens=['<|user|>', '<|assistant|>', '<|end|>'])
+        plain.chat_template = TEMPLATE
+        return plain
+    lm, records = changed(tmp_path/'bare', bare), asked(['Yes', 'No'], n=3)
+    usual = load_model(save_tiny(tmp_path/'usual'))
+    assert lm.tokenizer.pad_token_id is None and lm.pad_id == usual.pad_id == 0
+    for how in 'score', 'greedy':
+        ask = lambda lm: predict(lm, records, elicitation=how, max_new_tokens=5, share_prefixes=share)
+        assert ask(lm).drop(columns='seconds').equals(ask(usual).drop(columns='seconds')), how
+    assert len(predict(lm, records, elicitation='sample', max_new_tokens=5, draws=2, share_prefixes=share)) == 3
+
+
+@pytest.mark.parametrize('kind, config', list(by_length()), ids=['longrope', 'dynamic'])
+def test_states_and_training_keep_to_the_border(kind, config, tmp_path):
+    from alignsurvey.models.states import option_states
+    from alignsurvey.training.cost import estimate_training
+    lm, records = model_of(tmp_path, kind, config), lengths('I said so. '*30)
+    apart = [option_states(lm, records.select([i]), max_tokens=0)[0] for i in range(4)]
+    for size in 0, 4096:
+        for one, other in zip(apart, option_states(lm, records, max_tokens=size)): assert abs(one - other).max() < 1e-4
+    with pytest.warns(UserWarning, match='2 of 4 records have more than 256 tokens and are left out'): estimate_training(lm, records)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DAY', 'PLAIN', 'user_turn', 'render_chat', 'chat_ids', 'prompt_ids', 'record_turns', 'record_ids', 'answer_ids',
-           'choice_ids', 'option_ids', 'give_template', 'check_template', 'end_tokens']
+           'choice_ids', 'option_ids', 'template_repairs', 'give_template', 'check_template', 'end_tokens']
 
 # %% ../../nbs/models/02_chat.ipynb #c002
 import warnings
@@ -159,6 +159,19 @@ def option_ids(
 )->list: # token ids of each answer that chooses an option, K lists
     "The options as the assistant would say them. Raises ValueError as `choice_ids` does."
     return choice_ids(lm, answer_texts(record['options'], record['answer_form']))
+
+# %% ../../nbs/models/02_chat.ipynb #m1c0010
+def template_repairs(
+    lm, # a loaded model; of it, its tokenizer
+    scored=True, # whether answers are scored, so that their ends count
+)->dict: # of day, end: those that are there
+    "What is not left to a chat template: the day that it asks for, and the end it lacks."
+    found = {}
+    if 'strftime_now' in lm.tokenizer.get_chat_template():
+        found['day'] = f'{DAY:%Y-%m-%d}'
+    if scored and _missing_end(lm, []):
+        found['end'] = lm.tokenizer.eos_token
+    return found
 
 # %% ../../nbs/models/02_chat.ipynb #c009x1
 PLAIN = (

@@ -6,18 +6,20 @@
 __all__ = ['option_answers', 'written_answers', 'drawn_answers', 'LocalPredictor', 'ask_batch', 'pass_sizes']
 
 # %% ../../nbs/prediction/04_local.ipynb #c002
+import math
 import re
 import time
 import warnings
 import torch
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from tqdm.auto import tqdm
 from ..parsing.cleaning import THINKING_TAGS
-from ..models.chat import DAY, end_tokens, option_ids, prompt_ids, record_ids
+from ..models.chat import end_tokens, option_ids, prompt_ids, record_ids
+from ..models.chat import template_repairs
 from ..models.loading import LM, adapter_files, load_model, random_kept
 from ..models.loading import tokenizer_hash, weights_hash
-from ..models.scoring import add_offset, option_logprobs
+from ..models.scoring import add_offset, keeps_state, length_border, option_logprobs
 from ..models.prefix import can_share, grow_trie, plain_generate, plan_parts
 from ..models.prefix import shared_generate, shared_option_logprobs
 from ..models.adapters import adapter_hash, lineage
@@ -41,7 +43,7 @@ def option_answers(
         for i in range(0, len(prompts), _ROWS):
             some = slice(i, i + _ROWS)
             parts.append(option_logprobs(lm.model, prompts[some], options[some],
-                pad_id=lm.tokenizer.pad_token_id))
+                pad_id=lm.pad_id))
         found = torch.cat(parts)
     found = found.double().cpu().split([len(o) for o in options])
     offset = add_offset(lm, found, batch)
@@ -70,30 +72,36 @@ def written_answers(
 ): # one answer a record: text, value or probs, status, why, tokens
     "Replies to a batch of records, parsed: the option named, or the shares stated."
     prompts = [record_ids(lm, r) for r in batch]
-    pad = lm.tokenizer.pad_token_id
+    pad = lm.pad_id
     write = shared_generate if max_tokens else plain_generate
     replies = write(lm.model, prompts, rows=_ROWS, **_decoding(lm, how))
     for record, prompt, reply in zip(batch, prompts, replies):
         opened = _OPENED.search(lm.tokenizer.decode(prompt[-8:]))
-        text = lm.tokenizer.decode(reply, skip_special_tokens=True)
+        text = _decoded(lm, reply)
         if opened:
             text = opened[0] + text
         tokens = len(prompt) + int((reply != pad).sum())
         yield dict(read_reply(text.strip(), record, cut=_is_cut(lm, reply, how)), tokens=tokens)
 
 # %% ../../nbs/prediction/04_local.ipynb #sp005x
+def _decoded(lm, reply):
+    "A reply as text, up to its end."
+    ends = end_tokens(lm)
+    words = takewhile(lambda token: token not in ends, reply.tolist())
+    return lm.tokenizer.decode(list(words), skip_special_tokens=True)
+
 def _is_cut(lm, reply, how):
     "Whether a reply ends where it has as many tokens as it may have, and not by itself."
     if len(reply) < how['max_new_tokens']:
         return False
-    return int(reply[-1]) not in {lm.tokenizer.pad_token_id, *end_tokens(lm)}
+    return int(reply[-1]) not in {lm.pad_id, *end_tokens(lm)}
 
 # %% ../../nbs/prediction/04_local.ipynb #c008-1
 _ROWS = 32    # prompts in memory at a time where they share nothing, replies always
 
 def _decoding(lm, how):
     "How a model writes, as transformers is told."
-    return dict(how, pad_id=lm.tokenizer.pad_token_id, eos_token_id=end_tokens(lm) or None)
+    return dict(how, pad_id=lm.pad_id, eos_token_id=end_tokens(lm) or None)
 
 # %% ../../nbs/prediction/04_local.ipynb #c010s
 def drawn_answers(
@@ -137,9 +145,10 @@ class LocalPredictor(Predictor):
         "What decides an answer."
         lm = _askable(self.lm, elicitation == 'score' and not self.per_token)
         kept = [elicitation, lm.base_hash, tokenizer_hash(lm.tokenizer), _history(lm)[0],
-            str(lm.dtype), self.batch, self.max_tokens, self.per_token,
-            lm.tokenizer.special_tokens_map, f'{DAY:%Y-%m-%d}']
-        return kept if elicitation == 'score' else [*kept, end_tokens(lm), *how.values()]
+            str(lm.dtype), self.batch, self.max_tokens, self.per_token]
+        rare = _rare(lm, elicitation)
+        kept += [rare] if rare else []
+        return kept if elicitation == 'score' else kept + list(how.values())
     def card(self):
         lm = self.lm
         return dict(model=lm.name, base_hash=lm.base_hash, adapter=lm.adapter and str(lm.adapter),
@@ -167,6 +176,18 @@ def _texts(records):
     before = records['before'][:] if 'before' in records.column_names else repeat(None)
     parts = zip(before, records['instruction'][:], records['input'][:])
     return [f"{told or ''}{i}\n{n}" for told, i, n in parts]
+
+# %% ../../nbs/prediction/04_local.ipynb #m1l0001
+def _rare(lm, elicitation):
+    "What else decides an answer, where a model has any of it: most have the keys of before."
+    found = template_repairs(lm, elicitation == 'score')
+    if length_border(lm.model) < math.inf:
+        found['border'] = length_border(lm.model)
+    if keeps_state(lm.model):
+        found['state'] = True
+    if elicitation != 'score' and end_tokens(lm) != [lm.tokenizer.eos_token_id]:
+        found['ends'] = end_tokens(lm)
+    return found
 
 # %% ../../nbs/prediction/04_local.ipynb #c012c
 def _collect(local, records, keys, batches, elicitation, log, run, how):
@@ -263,4 +284,4 @@ def _plain_reply(lm, prompt, max_new_tokens):
     "What a model writes, token by token the likeliest."
     ids = prompt_ids(_askable(lm, scored=False), prompt)
     reply, = plain_generate(lm.model, [ids], **_decoding(lm, _greedy(max_new_tokens)))
-    return lm.tokenizer.decode(reply, skip_special_tokens=True).strip()
+    return _decoded(lm, reply).strip()
