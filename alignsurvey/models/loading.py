@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from .embedded import EMBEDDED, embedded_folder
-from .chat import give_template
+from .chat import end_tokens, give_template
 from ..files.strict import in_one_line, read_json
 
 # %% ../../nbs/models/03_loading.ipynb #c008
@@ -43,6 +43,12 @@ class LM:
     @property
     def dtype(self):
         return self.model.dtype
+
+    @property
+    def pad_id(self):
+        "What masked places are filled with: any token will do."
+        known = [self.tokenizer.pad_token_id, *end_tokens(self), 0]
+        return next(token for token in known if token is not None)
 
     def __repr__(self):
         size = sum(p.numel() for p in self.model.parameters())/1e6

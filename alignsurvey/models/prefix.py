@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['Trie', 'grow_trie', 'ancestors', 'attention_blocks', 'shared_attention', 'prefix_batch', 'read_logprobs',
-           'plan_parts', 'shared_option_logprobs', 'option_batch', 'shared_generate', 'can_share', 'text_logprobs']
+           'plan_parts', 'shared_option_logprobs', 'option_batch', 'shared_generate', 'plain_generate', 'can_share',
+           'text_logprobs']
 
 # %% ../../nbs/models/05_prefix.ipynb #c002
 import inspect
+import math
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,11 +18,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers import GenerationConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from ..files.strict import in_one_line
 from .chat import chat_ids
 from .flex import attention_form, flex_attend, padded_mask
+from .scoring import by_border, forget_lengths, keeps_state, length_border
 from .scoring import option_logprobs, padded_batch
 
 # %% ../../nbs/models/05_prefix.ipynb #c007
@@ -287,6 +291,10 @@ def shared_option_logprobs(
 ): # log probabilities of the options, shape (K_1 + … + K_B,); gradients flow
     """Sum of log probabilities of each option's tokens, given its prompt; prompts that start alike
     are computed together."""
+    together = partial(_shared_parts, model, max_tokens=max_tokens)
+    return by_border(model, prompts, options, together)
+
+def _shared_parts(model, prompts, options, max_tokens):
     first = np.r_[0, np.cumsum([len(o) for o in options])]
     total = torch.zeros(first[-1], device=model.device)
     extra = [sum(map(len, o)) for o in options]
@@ -313,6 +321,23 @@ def option_batch(
             starts.append(len(prompts[b]))
     return prefix_batch(sequences, starts, device=device)
 
+# %% ../../nbs/models/05_prefix.ipynb #m1p0003
+def _batches(model, prompts, rows, how):
+    "Numbers of prompts that may lie in one batch, batch by batch; those that may not, each alone."
+    border, by_length = length_border(model), keeps_state(model)
+    longest = how.get('max_new_tokens') or math.inf
+    mixes = model.config.model_type == 'rwkv'    # in transformers its rows get each other's state
+    alike, alone = {}, []
+    for i, prompt in enumerate(prompts):
+        if mixes or border < math.inf and len(prompt) + longest > border:
+            alone.append([i])
+        else:
+            alike.setdefault(len(prompt) if by_length else 0, []).append(i)
+    together = []
+    for some in alike.values():
+        together += [some[k:k + rows] for k in range(0, len(some), rows)]
+    return together, alone
+
 # %% ../../nbs/models/05_prefix.ipynb #c031
 def shared_generate(
     model, # causal language model that `can_share`
@@ -320,25 +345,27 @@ def shared_generate(
     *,
     pad_id, # token id to fill with
     rows=32, # replies written at a time
-    **kwargs, # what transformers' `generate` takes, such as max_new_tokens, do_sample
+    **how, # settings of transformers' GenerationConfig, such as max_new_tokens, do_sample
 ): # token ids of the replies alone, filled up with pad_id, one row a prompt
     "Replies to prompts that start alike: one pass over their trie, then `generate`."
-    trie, cache, out = grow_trie(prompts), DynamicCache(), []
-    with torch.no_grad(), shared_attention(model):
-        model(**_inputs(trie, [0], model.device), past_key_values=cache, use_cache=True)
-    for i in range(0, len(prompts), rows):
-        ids, mask = padded_batch(prompts[i:i + rows], pad_id, 'left', model.device)
-        width = ids.shape[1]
-        own = _own_cache(cache, trie.paths[i:i + rows], width)
-        # a model's own files may say that it keeps no keys and values
-        out += model.generate(input_ids=ids, attention_mask=mask, past_key_values=own,
-            use_cache=True, pad_token_id=pad_id, **kwargs)[:, width:]
-    return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad_id)
+    together, alone = _batches(model, prompts, rows, how)
+    found = dict.fromkeys(chain(*together))
+    if found:
+        trie, cache = grow_trie([prompts[i] for i in found]), DynamicCache()
+        with torch.no_grad(), shared_attention(model):
+            model(**_inputs(trie, [0], model.device), past_key_values=cache, use_cache=True)
+        path = dict(zip(found, trie.paths))
+    for some in together:
+        own = _own_cache(cache, [path[i] for i in some])
+        found.update(_written(model, prompts, some, pad_id, how, past_key_values=own))
+    for some in alone:
+        found.update(_written(model, prompts, some, pad_id, how))
+    return _in_rows(found, pad_id)
 
 # %% ../../nbs/models/05_prefix.ipynb #001c30c2
-def _own_cache(cache, paths, width):
+def _own_cache(cache, paths):
     "Keys and values of some sequences, each from its path, filled up on the left."
-    own = DynamicCache()
+    own, width = DynamicCache(), max(map(len, paths))
     if width == 1:
         return own
     padded = [np.r_[np.zeros(width - len(p), int), p] for p in paths]
@@ -347,6 +374,52 @@ def _own_cache(cache, paths, width):
         keys, values = layer.keys[0][:, nodes], layer.values[0][:, nodes]
         own.update(keys.transpose(0, 1).contiguous(), values.transpose(0, 1).contiguous(), number)
     return own
+
+# %% ../../nbs/models/05_prefix.ipynb #m1p0001
+def plain_generate(
+    model, # causal language model
+    prompts, # B lists of token ids
+    *,
+    pad_id, # token id to fill with
+    rows=32, # replies written at a time
+    **how, # settings of transformers' GenerationConfig, such as max_new_tokens, do_sample
+): # token ids of the replies alone, filled up with pad_id, one row a prompt
+    "Replies to prompts that share nothing, by transformers' `generate`."
+    found = {}
+    for some in chain(*_batches(model, prompts, rows, how)):
+        found.update(_written(model, prompts, some, pad_id, how))
+    return _in_rows(found, pad_id)
+
+def _written(model, prompts, some, pad_id, how, **cache):
+    "Replies to some of the prompts, by their numbers."
+    base = _without_adapter(model)    # its adapter's layers are in it
+    ids, mask = padded_batch([prompts[i] for i in some], pad_id, 'left', model.device)
+    forget_lengths(base)
+    with torch.no_grad(), _told_alone(base, pad_id, how) as config:
+        out = base.generate(input_ids=ids, attention_mask=mask, generation_config=config, **cache)
+    forget_lengths(base)
+    return dict(zip(some, out[:, ids.shape[1]:]))
+
+def _in_rows(found, pad_id):
+    "Replies in the order of their prompts."
+    replies = [found[i] for i in sorted(found)]
+    return torch.nn.utils.rnn.pad_sequence(replies, batch_first=True, padding_value=pad_id)
+
+# %% ../../nbs/models/05_prefix.ipynb #m1p0002
+@contextmanager
+def _told_alone(model, pad_id, how):
+    "What `generate` is told; inside the block nothing is taken from the model's own files."
+    own = getattr(model, 'generation_config', None)
+    told = dict(eos_token_id=getattr(own, 'eos_token_id', None), use_cache=True) | how
+    config = model.generation_config = GenerationConfig(pad_token_id=pad_id, **told)
+    try:
+        yield config
+    finally:
+        model.generation_config = own
+
+# %% ../../nbs/models/05_prefix.ipynb #66115fe2
+def _without_adapter(model):
+    return model.get_base_model() if hasattr(model, 'get_base_model') else model
 
 # %% ../../nbs/models/05_prefix.ipynb #c034
 def can_share(
@@ -367,10 +440,6 @@ def can_share(
         return False, f"{name} can't share prefixes: a trial gave other numbers, by {gap:.0e}"
     return True, ''
 
-# %% ../../nbs/models/05_prefix.ipynb #66115fe2
-def _without_adapter(model):
-    return model.get_base_model() if hasattr(model, 'get_base_model') else model
-
 # %% ../../nbs/models/05_prefix.ipynb #b4000012
 def _obstacle(model):
     "What in a model's class and configuration stands against sharing, or ''."
@@ -379,8 +448,8 @@ def _obstacle(model):
     takes = inspect.signature(type(base).forward).parameters
     if base.config.is_encoder_decoder:
         return 'is an encoder-decoder'
-    layers = set(getattr(config, 'layer_types', None) or ())
-    if layers - {'full_attention', 'sliding_attention'} or getattr(base, '_is_stateful', False):
+    layers = getattr(config, 'layer_types', None) or ()
+    if keeps_state(base) or 'chunked_attention' in layers:
         return 'has layers that remember in another way than by attention to all tokens'
     if 'position_ids' not in takes or 'logits_to_keep' not in takes:
         return 'takes no position_ids or no logits_to_keep'
@@ -423,6 +492,7 @@ def text_logprobs(
     "Log probabilities of plain texts. Raises ValueError at a text without tokens."
     tok, model = lm.tokenizer, lm.model
     first = tok.eos_token_id if tok.bos_token_id is None else tok.bos_token_id
+    first = lm.pad_id if first is None else first
     ids = partial(chat_ids, tok)
     prompts = [[first, *ids(start)] for start in starts]
     options = [[*map(ids, some)] for some in texts]
@@ -432,5 +502,5 @@ def text_logprobs(
         if can_share(model)[0]:
             found = shared_option_logprobs(model, prompts, options, max_tokens=max_tokens)
         else:
-            found = option_logprobs(model, prompts, options, pad_id=tok.pad_token_id)
+            found = option_logprobs(model, prompts, options, pad_id=lm.pad_id)
     return np.split(found.cpu().numpy(), np.cumsum([len(o) for o in options])[:-1])

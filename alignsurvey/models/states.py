@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from .chat import option_ids, record_ids
 from .prefix import option_batch, plan_parts, shared_attention
-from .scoring import padded_batch
+from .scoring import forget_lengths, goes_beyond, padded_batch
 
 # %% ../../nbs/models/09_states.ipynb #s005
 def option_states(
@@ -24,8 +24,8 @@ def option_states(
     prompts = [record_ids(lm, r) for r in records]
     options = [option_ids(lm, r) for r in records]
     body, found = lm.model.get_decoder(), [None]*len(records)
-    for some in _parts(prompts, options, max_tokens):
-        read = _shared_states if max_tokens else _plain_states
+    for some, read in _parts(lm, prompts, options, max_tokens):
+        forget_lengths(lm.model)
         rows = read(lm, body, prompts, options, some).float().cpu().numpy()
         ends = np.cumsum([len(options[b]) for b in some])
         for b, states in zip(some, np.split(rows, ends[:-1])):
@@ -33,11 +33,17 @@ def option_states(
     return found
 
 # %% ../../nbs/models/09_states.ipynb #s006
-def _parts(prompts, options, max_tokens):
-    "Records that go through the model together."
-    if not max_tokens:
-        return [[b] for b in range(len(prompts))]
-    return plan_parts(prompts, max_tokens, extra=[sum(map(len, o)) for o in options])
+def _parts(lm, prompts, options, max_tokens):
+    "Records that go through the model together, and how they do."
+    shared = []
+    for b, (prompt, answers) in enumerate(zip(prompts, options)):
+        if not max_tokens or goes_beyond(lm.model, prompt, answers):
+            yield [b], _plain_states
+        else:
+            shared.append(b)
+    extra = [sum(map(len, options[b])) for b in shared]
+    for some in plan_parts([prompts[b] for b in shared], max_tokens, extra=extra):
+        yield [shared[i] for i in some], _shared_states
 
 def _shared_states(lm, body, prompts, options, some):
     "States of the options of some records, in one pass."
@@ -52,7 +58,12 @@ def _plain_states(lm, body, prompts, options, some):
     "The same of one record, each option in a row of its own."
     record, = some
     whole = [prompts[record] + option[:-1] for option in options[record]]
-    ids, mask = padded_batch(whole, lm.tokenizer.pad_token_id, 'right', lm.device)
-    with torch.no_grad():
-        states = body(input_ids=ids, attention_mask=mask).last_hidden_state
-    return states[torch.arange(len(whole)), mask.sum(1) - 1]
+    size = 1 if goes_beyond(lm.model, prompts[record], options[record]) else len(whole)
+    found = []
+    for i in range(0, len(whole), size):
+        ids, mask = padded_batch(whole[i:i + size], lm.pad_id, 'right', lm.device)
+        forget_lengths(lm.model)
+        with torch.no_grad():
+            states = body(input_ids=ids, attention_mask=mask).last_hidden_state
+        found.append(states[torch.arange(len(ids)), mask.sum(1) - 1])
+    return torch.cat(found)

@@ -6,19 +6,21 @@
 __all__ = ['option_answers', 'written_answers', 'drawn_answers', 'LocalPredictor', 'ask_batch', 'pass_sizes']
 
 # %% ../../nbs/prediction/04_local.ipynb #c002
+import math
 import re
 import time
 import warnings
 import torch
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from tqdm.auto import tqdm
 from ..parsing.cleaning import THINKING_TAGS
-from ..models.chat import option_ids, prompt_ids, record_ids
+from ..models.chat import end_tokens, option_ids, prompt_ids, record_ids
+from ..models.chat import template_repairs
 from ..models.loading import LM, adapter_files, load_model, random_kept
 from ..models.loading import tokenizer_hash, weights_hash
-from ..models.scoring import add_offset, option_logprobs, padded_batch
-from ..models.prefix import can_share, grow_trie, plan_parts
+from ..models.scoring import add_offset, keeps_state, length_border, option_logprobs
+from ..models.prefix import can_share, grow_trie, plain_generate, plan_parts
 from ..models.prefix import shared_generate, shared_option_logprobs
 from ..models.adapters import adapter_hash, lineage
 from .predictions import merge_draws, read_reply
@@ -41,7 +43,7 @@ def option_answers(
         for i in range(0, len(prompts), _ROWS):
             some = slice(i, i + _ROWS)
             parts.append(option_logprobs(lm.model, prompts[some], options[some],
-                pad_id=lm.tokenizer.pad_token_id))
+                pad_id=lm.pad_id))
         found = torch.cat(parts)
     found = found.double().cpu().split([len(o) for o in options])
     offset = add_offset(lm, found, batch)
@@ -66,50 +68,47 @@ def written_answers(
     lm, # a model
     batch, # records, as dicts
     max_tokens, # tokens in memory at a time; 0 where prompts share nothing
-    how, # arguments of transformers' `generate`
+    how, # settings of transformers' GenerationConfig
 ): # one answer a record: text, value or probs, status, why, tokens
     "Replies to a batch of records, parsed: the option named, or the shares stated."
     prompts = [record_ids(lm, r) for r in batch]
-    pad = lm.tokenizer.pad_token_id
-    if max_tokens:
-        replies = shared_generate(lm.model, prompts, pad_id=pad, **how)
-    else:
-        replies = _generate(lm, prompts, how)
+    pad = lm.pad_id
+    write = shared_generate if max_tokens else plain_generate
+    replies = write(lm.model, prompts, rows=_ROWS, **_decoding(lm, how))
     for record, prompt, reply in zip(batch, prompts, replies):
         opened = _OPENED.search(lm.tokenizer.decode(prompt[-8:]))
-        text = lm.tokenizer.decode(reply, skip_special_tokens=True)
+        text = _decoded(lm, reply)
         if opened:
             text = opened[0] + text
         tokens = len(prompt) + int((reply != pad).sum())
         yield dict(read_reply(text.strip(), record, cut=_is_cut(lm, reply, how)), tokens=tokens)
 
 # %% ../../nbs/prediction/04_local.ipynb #sp005x
+def _decoded(lm, reply):
+    "A reply as text, up to its end."
+    ends = end_tokens(lm)
+    words = takewhile(lambda token: token not in ends, reply.tolist())
+    return lm.tokenizer.decode(list(words), skip_special_tokens=True)
+
 def _is_cut(lm, reply, how):
     "Whether a reply ends where it has as many tokens as it may have, and not by itself."
     if len(reply) < how['max_new_tokens']:
         return False
-    ends = lm.model.generation_config.eos_token_id
-    ends = {lm.tokenizer.pad_token_id, *(ends if isinstance(ends, list) else [ends])}
-    return int(reply[-1]) not in ends
+    return int(reply[-1]) not in {lm.pad_id, *end_tokens(lm)}
 
 # %% ../../nbs/prediction/04_local.ipynb #c008-1
-_ROWS = 32    # prompts in memory at a time where they share nothing
+_ROWS = 32    # prompts in memory at a time where they share nothing, replies always
 
-def _generate(lm, prompts, how):
-    "Token ids of the replies, without what prompts share; a few prompts at a time."
-    pad, out = lm.tokenizer.pad_token_id, []
-    for i in range(0, len(prompts), _ROWS):
-        ids, mask = padded_batch(prompts[i:i + _ROWS], pad, 'left', lm.device)
-        written = lm.model.generate(input_ids=ids, attention_mask=mask, pad_token_id=pad, **how)
-        out += written[:, ids.shape[1]:]
-    return torch.nn.utils.rnn.pad_sequence(out, batch_first=True, padding_value=pad)
+def _decoding(lm, how):
+    "How a model writes, as transformers is told."
+    return dict(how, pad_id=lm.pad_id, eos_token_id=end_tokens(lm) or None)
 
 # %% ../../nbs/prediction/04_local.ipynb #c010s
 def drawn_answers(
     lm, # a model
     batch, # records, as dicts
     max_tokens, # tokens in memory at a time; 0 where prompts share nothing
-    how, # arguments of transformers' `generate`
+    how, # settings of transformers' GenerationConfig
     draws, # replies to each record
     seed, # of the batch's random numbers
 ): # one answer a record, its probs the shares of the draws
@@ -147,6 +146,8 @@ class LocalPredictor(Predictor):
         lm = _askable(self.lm, elicitation == 'score' and not self.per_token)
         kept = [elicitation, lm.base_hash, tokenizer_hash(lm.tokenizer), _history(lm)[0],
             str(lm.dtype), self.batch, self.max_tokens, self.per_token]
+        rare = _rare(lm, elicitation)
+        kept += [rare] if rare else []
         return kept if elicitation == 'score' else kept + list(how.values())
     def card(self):
         lm = self.lm
@@ -176,6 +177,18 @@ def _texts(records):
     parts = zip(before, records['instruction'][:], records['input'][:])
     return [f"{told or ''}{i}\n{n}" for told, i, n in parts]
 
+# %% ../../nbs/prediction/04_local.ipynb #m1l0001
+def _rare(lm, elicitation):
+    "What else decides an answer, where a model has any of it: most have the keys of before."
+    found = template_repairs(lm, elicitation == 'score')
+    if length_border(lm.model) < math.inf:
+        found['border'] = length_border(lm.model)
+    if keeps_state(lm.model):
+        found['state'] = True
+    if elicitation != 'score' and end_tokens(lm) != [lm.tokenizer.eos_token_id]:
+        found['ends'] = end_tokens(lm)
+    return found
+
 # %% ../../nbs/prediction/04_local.ipynb #c012c
 def _collect(local, records, keys, batches, elicitation, log, run, how):
     "Ask what the journal does not hold: whole batches, in which anything is missing."
@@ -192,13 +205,9 @@ def _collect(local, records, keys, batches, elicitation, log, run, how):
             bar.update(len(rows))
 
 # %% ../../nbs/prediction/04_local.ipynb #c012k
-_PLAIN = dict(    # a model's own files may say otherwise
-    repetition_penalty=1., no_repeat_ngram_size=0, typical_p=1., min_p=None, top_h=None,
-    epsilon_cutoff=0., eta_cutoff=0.)
-
 def _greedy(max_new_tokens):
-    "Arguments of `generate`: the likeliest token each time, by the model's own probabilities."
-    return dict(_PLAIN, do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
+    "The likeliest token each time, by the model's own probabilities."
+    return dict(do_sample=False, num_beams=1, max_new_tokens=max_new_tokens)
 
 def ask_batch(
     local:LocalPredictor, # who is asked
@@ -273,8 +282,6 @@ def _history(lm):
 # %% ../../nbs/prediction/04_local.ipynb #c012b-1
 def _plain_reply(lm, prompt, max_new_tokens):
     "What a model writes, token by token the likeliest."
-    ids = torch.tensor([prompt_ids(_askable(lm, scored=False), prompt)], device=lm.device)
-    with torch.no_grad():
-        out = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids),
-            pad_token_id=lm.tokenizer.pad_token_id, **_greedy(max_new_tokens))
-    return lm.tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True).strip()
+    ids = prompt_ids(_askable(lm, scored=False), prompt)
+    reply, = plain_generate(lm.model, [ids], **_decoding(lm, _greedy(max_new_tokens)))
+    return _decoded(lm, reply).strip()

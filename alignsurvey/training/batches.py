@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from dataclasses import dataclass
 from functools import partial
-from ..models.chat import answer_ids, record_ids
+from ..models.chat import choice_ids, record_ids
 from ..models.prefix import option_batch, plan_parts, read_logprobs
 from ..models.scoring import option_logprobs
 from .losses import answer_sequences, get_loss, loss_values, part_loss
@@ -35,7 +35,7 @@ def tokenised(
         if weights is not None:
             wanted['weight'] = weights[i]
         yield dict(prompt=record_ids(lm, r),
-            options=[answer_ids(lm, text) for text in texts], wanted=wanted)
+            options=choice_ids(lm, texts), wanted=wanted)
 
 # %% ../../nbs/training/05_batches.ipynb #b5400003
 def _fields(record, loss):

@@ -17,6 +17,7 @@ from accelerate.utils import send_to_device
 from datasets import Dataset
 from ..models.loading import LM, adapter_files, memory_in_use, random_kept
 from ..models.prefix import can_share, shared_attention
+from ..models.scoring import length_border
 from ..models.adapters import check_policy, stage_start
 from .losses import needs_offset
 from .recipe import make_recipe
@@ -65,10 +66,11 @@ def _of_adapter(lm, policy, given):
 
 # %% ../../nbs/training/06_cost.ipynb #b5500002
 def _limit(lm, recipe):
-    "Most tokens of a record: the recipe's limit, or the model's own."
+    """Most tokens of a record: the recipe's limit, or the model's own, beyond which records that
+    are trained together would change each other."""
     config = lm.model.config.get_text_config()
     own = getattr(config, 'max_position_embeddings', None) or recipe.limit
-    return min(recipe.limit, own)
+    return min(recipe.limit, own, length_border(lm.model))
 
 # %% ../../nbs/training/06_cost.ipynb #fbf593db
 def _within(rows, records, limit):
