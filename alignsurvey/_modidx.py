@@ -2588,6 +2588,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                      'alignsurvey/prediction/local.py'),
                                               'alignsurvey.prediction.local._askable': ( 'prediction/local.html#_askable',
                                                                                          'alignsurvey/prediction/local.py'),
+                                              'alignsurvey.prediction.local._card_of': ( 'prediction/local.html#_card_of',
+                                                                                         'alignsurvey/prediction/local.py'),
                                               'alignsurvey.prediction.local._check_batch': ( 'prediction/local.html#_check_batch',
                                                                                              'alignsurvey/prediction/local.py'),
                                               'alignsurvey.prediction.local._collect': ( 'prediction/local.html#_collect',

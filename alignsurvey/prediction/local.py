@@ -146,13 +146,10 @@ class LocalPredictor(Predictor):
         lm = _askable(self.lm, elicitation == 'score' and not self.per_token)
         kept = [elicitation, lm.base_hash, tokenizer_hash(lm.tokenizer), _history(lm)[0],
             str(lm.dtype), self.batch, self.max_tokens, self.per_token]
-        rare = _rare(lm, elicitation)
-        kept += [rare] if rare else []
+        kept += filter(None, [_rare(lm, elicitation)])
         return kept if elicitation == 'score' else kept + list(how.values())
     def card(self):
-        lm = self.lm
-        return dict(model=lm.name, base_hash=lm.base_hash, adapter=lm.adapter and str(lm.adapter),
-            lineage=_history(lm)[1], device=lm.device.type, dtype=str(lm.dtype)[6:])
+        return _card_of(self.lm)
     def plan(self, records):
         "Row numbers in batches of prompts that start alike, or else of similar length."
         prompts = _texts(records)
@@ -188,6 +185,11 @@ def _rare(lm, elicitation):
     if elicitation != 'score' and end_tokens(lm) != [lm.tokenizer.eos_token_id]:
         found['ends'] = end_tokens(lm)
     return found
+
+def _card_of(lm):
+    "What a run's card says of a model."
+    return dict(model=lm.name, base_hash=lm.base_hash, adapter=lm.adapter and str(lm.adapter),
+        lineage=_history(lm)[1], device=lm.device.type, dtype=str(lm.dtype)[6:])
 
 # %% ../../nbs/prediction/04_local.ipynb #c012c
 def _collect(local, records, keys, batches, elicitation, log, run, how):
