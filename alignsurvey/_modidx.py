@@ -3700,6 +3700,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                    'alignsurvey/study/study.py'),
                                          'alignsurvey.study.study._check_members': ( 'study/study.html#_check_members',
                                                                                      'alignsurvey/study/study.py'),
+                                         'alignsurvey.study.study._check_unchanged': ( 'study/study.html#_check_unchanged',
+                                                                                       'alignsurvey/study/study.py'),
                                          'alignsurvey.study.study._group_records': ( 'study/study.html#_group_records',
                                                                                      'alignsurvey/study/study.py'),
                                          'alignsurvey.study.study._people': ('study/study.html#_people', 'alignsurvey/study/study.py'),

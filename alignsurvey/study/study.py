@@ -308,19 +308,23 @@ def read_answers_of(
     study, # a `Study` that was run
     records, # its test records
 )->dict: # name -> predictions, which know their run's card
-    """Raises FileNotFoundError where a predictor has not answered yet, ValueError where its answers
-    were changed since."""
+    "Raises FileNotFoundError where a predictor has not answered yet."
     frames = {}
     for name in study.settings['predictors']:
         file = study.folder/'answers'/f'{name}.jsonl'
         if not file.exists():
             raise FileNotFoundError(f"{file}: no such file: run the study")
-        frames[name], card = read_predictions(file, records), read_run_card(file)
-        if predictions_hash(frames[name]) != card['predictions_hash']:
-            raise ValueError(f"{file}: are not the answers that its run wrote, and the study's "
-                "scores are of those: put them back, or delete the file and run the study")
-        frames[name].attrs['card'] = card
+        frames[name] = read_predictions(file, records)
+        frames[name].attrs['card'] = read_run_card(file)
     return frames
+
+def _check_unchanged(study, frames):
+    "Raises ValueError where answers are not those that were scored."
+    for name, frame in frames.items():
+        if predictions_hash(frame) != frame.attrs['card']['predictions_hash']:
+            raise ValueError(f"{study.folder/'answers'/f'{name}.jsonl'}: are not the answers that "
+                "its run wrote, and the study's scores are of those: put them back, or delete the "
+                "file and run the study")
 
 # %% ../../nbs/study/02_study.ipynb #c025r
 def report_study(
@@ -331,9 +335,10 @@ def report_study(
     frames=None, # from `read_answers_of`, likewise
 )->Path: # report/report.html
     """The full report of a study; of groups and free answers the short one, without `sections`.
-    Raises FileNotFoundError where it was not run."""
+    Raises FileNotFoundError where it was not run, ValueError where answers were changed since."""
     s, splits = study.settings, splits or study_splits(study)
     frames = frames or read_answers_of(study, splits['test'])
+    _check_unchanged(study, frames)
     how = dict(failure_rule=s['failure_rule'], n_boot=s['n_boot'], seed=s['seeds']['bootstrap'])
     primary = s['primary'] or dict(predictor=list(frames)[-1], metric=None, margin=None)
     models = [n for n in frames if n != primary['predictor']] + [primary['predictor']]
