@@ -1908,6 +1908,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                         'alignsurvey/models/prefix.py')},
             'alignsurvey.models.scoring': { 'alignsurvey.models.scoring._continued': ( 'models/scoring.html#_continued',
                                                                                        'alignsurvey/models/scoring.py'),
+                                            'alignsurvey.models.scoring._itself': ( 'models/scoring.html#_itself',
+                                                                                    'alignsurvey/models/scoring.py'),
                                             'alignsurvey.models.scoring._prompt_first': ( 'models/scoring.html#_prompt_first',
                                                                                           'alignsurvey/models/scoring.py'),
                                             'alignsurvey.models.scoring._summed_logprobs': ( 'models/scoring.html#_summed_logprobs',

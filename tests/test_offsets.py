@@ -97,7 +97,7 @@ def test_other_offsets_are_another_run_and_other_answers(base, made, tuned, tmp_
     with pytest.raises(KeyboardInterrupt):
         sft(base, made[0], tmp_path/'a', validate=stop, validate_every=1, **RUN)
     others = with_offsets(people(8), folds=2, lm=base)[0]
-    with pytest.raises(ValueError, match='holds an unfinished run with another offset'):
+    with pytest.raises(ValueError, match='holds an unfinished run with another tokens_hash'):
         sft(base, others, tmp_path/'a', validate=stop, validate_every=1, **RUN)
     journal = tmp_path/'j.sqlite'
     level = made[1].remove_columns('offset').add_column('offset', [[0., 0.]]*len(made[1]))

@@ -39,11 +39,15 @@ def keeps_state(
 )->bool:
     "Do some of its layers remember in another way than by attention to tokens?"
     layers = getattr(_text_config(model), 'layer_types', None) or ()
-    return bool(set(layers) - _ATTENDS) or bool(getattr(model, '_is_stateful', False))
+    return bool(set(layers) - _ATTENDS) or bool(getattr(_itself(model), '_is_stateful', False))
 
 def _text_config(model):
     "Settings of the part that reads text."
-    return model.config.get_text_config()
+    return _itself(model).config.get_text_config()
+
+def _itself(model):
+    "A model without what lets several processes train it."
+    return getattr(model, 'module', model)
 
 # %% ../../nbs/models/04_scoring.ipynb #m1s0004
 def length_border(
