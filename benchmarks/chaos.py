@@ -359,10 +359,10 @@ def kill_at_random(work, folder, rng, whole_s):
     return alive
 
 
-def killed(work, folder, rng, whole_s):
-    "Killed up to five times."
+def killed(work, folder, rng, whole_s, times=5):
+    "Killed up to so many times."
     count, wrong = 0, []
-    for _ in range(5):
+    for _ in range(times):
         count += kill_at_random(work, folder, rng, whole_s)
         wrong += work.wrong(folder, False)
     return count, wrong
@@ -450,10 +450,7 @@ def slowed(do):
 def on_a_slow_disk(work, folder, rng, whole_s):
     "Killed up to three times, then it ends well."
     slow = Work(slowed(work.do), work.wrong, work.paid)
-    count, wrong = 0, []
-    for _ in range(3):
-        count += kill_at_random(slow, folder, rng, whole_s)
-        wrong += work.wrong(folder, False)
+    count, wrong = killed(slow, folder, rng, whole_s, times=3)
     if finish(slow.do, folder) != DONE:
         wrong.append(f'not through: {said_in(folder)}')
     return count, wrong + work.wrong(folder, True)

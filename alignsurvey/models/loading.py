@@ -377,10 +377,10 @@ def _check_adapter(lm, adapter, path):
         raise ValueError(
             f"{adapter}: was trained on {card['base']} (weights {trained_on}), "
             f"not on {lm.name} (weights {lm.base_hash}): load that base")
-    if card.get('adapter_hash', adapter_hash(path)) != adapter_hash(path):
+    if 'adapter_hash' in card and card['adapter_hash'] != adapter_hash(path):
         raise ValueError(f"{adapter}: adapter_model.safetensors is not the file that its card, "
             "sft.json, was written for: copy both from the folder where it was trained")
-    if card.get('tokenizer_hash', tokenizer_hash(lm.tokenizer)) != tokenizer_hash(lm.tokenizer):
+    if 'tokenizer_hash' in card and card['tokenizer_hash'] != tokenizer_hash(lm.tokenizer):
         warnings.warn(f"{adapter}: was trained with another tokenizer or chat template than "
             f"{lm.name} has now: its prompts are not those it was trained on")
 

@@ -417,6 +417,7 @@ class _Run:
         self.writing = None      # the task that writes them
         self.bare = 0            # replies in a row without log probabilities
         self.models = set()      # what the server calls the models that answered
+        self.noted = {''}        # those that the journal knows of; '' where it does not say
         self.ratio = _EACH       # true tokens to guessed ones
 
 # %% ../../nbs/prediction/06_server.ipynb #c020x1
@@ -476,7 +477,9 @@ def put(self:_Run, fresh):
     where = self.server.base_url or PROVIDER
     answered = {key: a | dict(server=where) for key, a in given.items() if key not in failed}
     self.log.add(answered, self.name)
-    note_models(self.log, self.name, self.models)
+    if new := self.models - self.noted:    # seldom, so that cards are not read for each answer
+        note_models(self.log, self.name, new)
+        self.noted |= new
 
 # %% ../../nbs/prediction/06_server.ipynb #c021
 async def _ask_all(run, requests, elicitation):
