@@ -12,7 +12,7 @@ from alignsurvey.models.adapters import adapter_hash, lineage
 from alignsurvey.training.batches import collate_answers, collate_shared, tokenised
 from alignsurvey.training.losses import part_loss
 from alignsurvey.training.recipe import fitting_recipe, make_recipe
-from alignsurvey.models.loading import load_model
+from alignsurvey.models.loading import load_model, with_adapter
 from alignsurvey.models.scoring import option_logprobs
 from alignsurvey.prediction.elicitation import predict
 from alignsurvey.prediction.offsets import with_offsets
@@ -122,6 +122,22 @@ def test_a_third_stage_loads_from_its_folder_alone(base, first, tmp_path):
     for name in ('two', 'three'): shutil.rmtree(tmp_path/name)
     assert torch.equal(answers(load_model(base, adapter=tmp_path/'four'), people()), said)
     assert [h['policy'] for h in lineage(tmp_path/'four')] == ['fresh', 'merge', 'merge', 'continue']
+
+
+def test_what_was_trained_holds_the_weights_of_its_base_once(base, first, tmp_path):
+    "Neither training nor loading beside it takes a second copy, and each says what it said alone."
+    lm = load_model(base)
+    held, before = {p.data_ptr() for p in lm.model.parameters()}, answers(lm, people())
+    tuned = sft(lm, people(), tmp_path/'a', **SMALL)
+    beside = with_adapter(lm, tmp_path/'a')
+    for model in tuned.model, beside.model:
+        own = {name for name, p in model.named_parameters() if p.data_ptr() not in held}
+        assert own and all('lora_' in name for name in own)
+    alone = answers(load_model(base, adapter=tmp_path/'a'), people())
+    assert torch.equal(answers(tuned, people()), alone) and torch.equal(answers(beside, people()), alone)
+    assert torch.equal(answers(lm, people()), before) and lm.adapter is None
+    third = with_adapter(tuned, first[1])    # of a model with an adapter: loaded anew
+    assert not {p.data_ptr() for p in third.model.parameters()} & held
 
 
 def test_an_adapter_for_another_base_is_refused(first, tmp_path):

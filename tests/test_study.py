@@ -12,6 +12,7 @@ import pytest
 
 from alignsurvey.estimation.bootstrap import resamples
 from alignsurvey.files.strict import FileFault
+from alignsurvey.models import loading
 from alignsurvey.prediction.cost import run_status
 from alignsurvey.study import Study, deviations
 from alignsurvey.study.askers import asker
@@ -321,13 +322,16 @@ BEGUN = """
 baselines"""
 
 
-def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path):
-    "The offset goes along wherever the predictor is asked, and nothing is trained or asked twice."
+def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path, monkeypatch):
+    "The offset goes along wherever the predictor is asked, and nothing is trained, asked or loaded twice."
+    loads, load = [], loading.load_model
+    monkeypatch.setattr(loading, 'load_model', lambda *a, **k: loads.append(a) or load(*a, **k))
     asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('batch: 2', 'batch: 64')
     asked = asked.replace('\nbaselines', BEGUN).replace('predictor: zero-shot', 'predictor: tuned')
     study = study_in(tmp_path, asked + 'vary: {labels: [letters, numbers]}\n')
     takes = study.plan()['takes']
     splits = study.splits()
+    assert len(loads) == 1 and study.loaded == []
     assert takes['tuned']['before']['prompts'] == len(set(splits['train']['instruction'][:]))
     assert takes['calm']['prompts'] == 0 and takes['calm']['before']['prompts'] <= 5 and 'training' in takes['tuned']
     study.run()
@@ -335,6 +339,7 @@ def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path):
     made, scores = adapter.stat().st_mtime_ns, (tmp_path/'scores.csv').read_bytes()
     study.run()
     assert adapter.stat().st_mtime_ns == made and (tmp_path/'scores.csv').read_bytes() == scores
+    assert len(loads) == 3    # plan, run and run again: one each
     assert {f.stem for f in (tmp_path/'answers').glob('*.sqlite')} == {'zero-shot', 'tuned'}
     answers = study.answers()
     assert answers['calm'].probs.tolist() != answers['zero-shot'].probs.tolist()

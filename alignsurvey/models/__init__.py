@@ -9,7 +9,7 @@ __all__ = []
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
-    loading=['LM', 'load_model', 'weights_hash'],
+    loading=['LM', 'load_model', 'weights_hash', 'with_adapter'],
     chat=['prompt_ids', 'answer_ids', 'check_template'],
     scoring=['option_logprobs'],
     prefix=['shared_option_logprobs', 'shared_generate', 'can_share', 'text_logprobs'],

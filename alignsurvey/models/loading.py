@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'random_kept', 'quick_products', 'product_error', 'four_bits',
            'weights_hash', 'same_base', 'tokenizer_hash', 'load_model', 'adapter_folder', 'adapter_files',
-           'adapter_hash', 'adapter_config']
+           'adapter_hash', 'adapter_config', 'with_adapter']
 
 # %% ../../nbs/models/03_loading.ipynb #c002
+import copy
 import dataclasses
 import hashlib
 import importlib.util
@@ -399,3 +400,19 @@ def adapter_config(
                 "only LoRA adapters are loaded, with r above 0 and a number as lora_alpha: "
                 "correct it, or give another adapter")
     return config
+
+# %% ../../nbs/models/03_loading.ipynb #wa02
+def with_adapter(
+    lm:LM, # as from `load_model`; it stays as it is
+    adapter, # folder of a LoRA adapter saved by `sft`, or its hub id
+)->LM: # another model, with the adapter
+    """A second model on the same weights in memory: merge nothing into them. They are loaded anew
+    where `lm` carries an adapter, or another was merged before. Raises what `load_model` does."""
+    if lm.adapter or (adapter_folder(adapter)/'merged').exists():
+        return load_model(lm.name, adapter=adapter, device=str(lm.device), dtype=lm.dtype,
+            quantise=lm.quantise)
+    return _with_adapter(dataclasses.replace(lm, model=_on_same_weights(lm.model)), adapter)
+
+def _on_same_weights(model):
+    "A copy of a model's modules whose parameters are the model's own."
+    return copy.deepcopy(model, {id(p): p for p in model.parameters()})

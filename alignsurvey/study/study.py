@@ -42,14 +42,14 @@ class Study:
     settings: dict    # as from `read_study`
     survey: Survey    # respondents and codebook
     servers: dict = field(default_factory=dict)  # address -> variable of its key, trusted
+    loaded: list = field(default_factory=list, init=False, repr=False)    # for `loaded_once`
 
     @classmethod
     def load(cls,
         path='study.yaml', # the study's file
         servers=None, # address -> environment variable of its key, of servers that you trust
     ): # a `Study`
-        """Read a study and the survey that it names. Raises FileNotFoundError, or `FileFault`
-        naming file, key and remedy."""
+        "Read a study and its survey. Raises FileNotFoundError, or `FileFault` naming the remedy."
         if not isinstance(path, (str, Path)):
             raise ValueError(f"a {type(path).__name__} is no file: give the path of a study.yaml")
         path = Path(path)

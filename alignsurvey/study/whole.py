@@ -21,7 +21,7 @@ from .plan import facts, lock_path, make_plan, read_lock
 from .specifications import ask_specifications, keep_specifications
 from .specifications import specification_section
 from .statements import Known, statement_section, write_statements
-from .askers import answers, asker
+from .askers import answers, asker, loaded_once
 from .study import Study, primary_finding, read_answers_of
 from .study import report_study, run_study, study_splits
 from .traces import ask_probes, check_probes, read_probes, traces_section
@@ -34,7 +34,8 @@ def plan(
 )->dict: # what `plan.lock.yaml` holds
     "Say what the study takes, and write it down, as `make_plan` does."
     _tell_all(self)
-    return make_plan(self, overwrite)
+    with loaded_once(self):
+        return make_plan(self, overwrite)
 
 def _tell_all(study):
     "Warn where more respondents are to be drawn than there are."
@@ -122,11 +123,12 @@ def run(self:Study): # scores, as from `evaluate`
                 "was planned with: restore it, or plan again with overwrite")
     check_primary(self, splits)
     check_probes(self, splits)
-    scores = run_study(self, splits)
-    if self.settings['vary']:
-        keep_specifications(self, *ask_specifications(self, splits))
-    if self.settings['probes']:
-        ask_probes(self, splits)
+    with loaded_once(self):
+        scores = run_study(self, splits)
+        if self.settings['vary']:
+            keep_specifications(self, *ask_specifications(self, splits))
+        if self.settings['probes']:
+            ask_probes(self, splits)
     write_text(self.folder/'run.yaml', yaml_text(now))
     return scores
 
@@ -172,7 +174,7 @@ def check(
         raise ValueError(f"share is {share}: give a number above 0, and 1 at most")
     splits, found = study_splits(self), {}
     frames = read_answers_of(self, splits['test'])
-    with tempfile.TemporaryDirectory() as fresh:
+    with tempfile.TemporaryDirectory() as fresh, loaded_once(self):
         for name, frame in frames.items():
             lm = asker(self, name, splits)
             some = _some(self, name, lm, splits['test'], share, seed)

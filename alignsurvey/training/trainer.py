@@ -24,6 +24,7 @@ from datasets import Dataset
 from ..metrics.distances import total_variation, wasserstein
 from ..records.schema import SHARE_FORMS, offset_hash, offset_of, records_hash, whole_hash
 from ..models.loading import LM, adapter_hash, load_model, random_kept, tokenizer_hash
+from ..models.loading import with_adapter
 from ..models.scoring import add_offset, option_logprobs
 from ..models.prefix import shared_attention, shared_option_logprobs
 from ..models.adapters import check_unseen, keep_merged, lineage, met_by, read_card
@@ -467,17 +468,26 @@ def _train(run, validate, save_every, told, going):
             whole = trainer.accelerator.get_state_dict(trainer.model)
         first_alone(lambda: _write(trainer, run, whole))
 
+# %% ../../nbs/training/07_trainer.ipynb #trn1
 @contextmanager
 def _trainer_of(run, *given, **told):
     "The trainer of a run; afterwards the model is as it was."
     start = stage_start(run.lm, run.policy)
+    forward = vars(start.model).get('forward')
     try:
         trainer = _set_up(run, start, *given, **told)
         with shared_attention(start.model) if run.shared else nullcontext():
             yield trainer
     finally:
         _take_off(start.model)
+        _put_back(start.model, forward)
         start.model.eval().config.use_cache = True
+
+def _put_back(model, forward):
+    "The model's own forward, in place of TRL's, which computes losses in parts."
+    vars(model).pop('forward', None)
+    if forward is not None:
+        model.forward = forward
 
 def _take_off(model):
     "Remove an adapter from a model, also one that was left when its trainer could not be made."
@@ -601,8 +611,11 @@ def _finished(run, table, validation):
     "The model with its new adapter, when its folder is in order."
     first_alone(lambda: _tidy(run.out))
     lm = run.lm
-    tuned = load_model(lm.name, adapter=run.out, device=str(lm.device), dtype=lm.dtype,
-        quantise=lm.quantise)
+    if place()[1] == 1:
+        tuned = with_adapter(lm, run.out)
+    else:    # the weights may be in parts, here and in other processes
+        tuned = load_model(lm.name, adapter=run.out, device=str(lm.device), dtype=lm.dtype,
+            quantise=lm.quantise)
     if table is not None:
         first_alone(lambda: _tell_rival(tuned, run, table, validation))
     return tuned
