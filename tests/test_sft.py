@@ -136,6 +136,9 @@ def test_what_was_trained_holds_the_weights_of_its_base_once(base, first, tmp_pa
     alone = answers(load_model(base, adapter=tmp_path/'a'), people())
     assert torch.equal(answers(tuned, people()), alone) and torch.equal(answers(beside, people()), alone)
     assert torch.equal(answers(lm, people()), before) and lm.adapter is None
+    for further, how in (lm, {}), (tuned, dict(adapter_policy='merge')), (tuned, dict(adapter_policy='continue')):
+        sft(further, people(4, 6), tmp_path/'b', overwrite=True, **how, **SMALL)
+        assert torch.equal(answers(lm, people()), before) and torch.equal(answers(beside, people()), alone)
     third = with_adapter(tuned, first[1])    # of a model with an adapter: loaded anew
     assert not {p.data_ptr() for p in third.model.parameters()} & held
 
