@@ -1,33 +1,41 @@
-"""What do more respondents buy? The embedded model, plainly tuned and tuned on what a table leaves open, beside the table and regression.
+"""What do more respondents buy? The embedded model, plainly tuned and tuned on what a table leaves
+open, beside the table and regression.
 
-General Social Survey 2018, the six items of the demo, and the demo's test: its respondents are looked at once, by the rows that are written; with `--survey ess` the four items
-of the demo's European Social Survey, of eleven points each. The weights of a blend
-come from 200 validation respondents, who are in neither, and so does the choice between methods: `validation_versus_marginal` is the difference from the training
-shares among them. Training grows by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with intervals over respondents.
-With `--items all` training, validation and test are about all 18 items of that survey, by the same test respondents.
-Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000] [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--quick]. What is done lies under runs/learning_curve, and it goes on there.
-Puts the rows of these sizes into benchmarks/learning_curve.json, and leaves those of other sizes."""
+General Social Survey 2018, the six items of the demo, and the demo's test: its respondents are
+looked at once, by the rows that are written; with `--survey ess` the four items of the demo's
+European Social Survey, of eleven points each. The weights of a blend come from 200 validation
+respondents, who are in neither, and so does the choice between methods:
+`validation_versus_marginal` is the difference from the training shares among them. Training grows
+by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with
+intervals over respondents. With `--items all` training, validation and test are about all 18 items
+of that survey, by the same test respondents. `--seed` is that of training alone: its start and the
+order of records.
+Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000]
+[--methods tuned 'offset, lr 3e-4' ...] [--items all] [--seed 1] [--quick].
+What is done lies under runs/learning_curve, and it goes on there.
+Puts the rows of these sizes into benchmarks/learning_curve.json, and leaves the others."""
 import json
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import concatenate_datasets
-from alignsurvey.all import Survey, baseline_predictions, load_model, predict, read_predictions, sft, write_predictions
+from alignsurvey.all import Survey, load_model, predict, read_predictions, sft, write_predictions
 from alignsurvey.cli.demo import DEMOS, TRAINING, demo_study
-from alignsurvey.prediction.forecasts import read_forecast
-from alignsurvey.prediction.offsets import with_offsets
-from alignsurvey.records.answers import read_answers
 from alignsurvey.evaluation.stacking import stack
-from alignsurvey.training.rival import beside_shares
+from alignsurvey.prediction.forecasts import read_forecast
+from alignsurvey.prediction.offsets import baseline_says, with_offsets
+from alignsurvey.records.answers import read_answers
 from alignsurvey.study.file import parse_study
 from alignsurvey.study.study import Study, ordered, study_records
+from alignsurvey.training.rival import beside_shares
 from options import Options
 
-SEED = 0
+SEED = 0    # of the split
 VALIDATION = dict(demo=200, all=100)    # items -> validation respondents
 PLAIN = dict(TRAINING, loss='option', answer_share=.1, lr=1e-3)
 OFFSET = dict(TRAINING, loss='residual')
-# name -> (settings, baseline whose logarithm is the offset or None, whether what the model says before training is taken off)
+# name -> (settings, baseline whose logarithm is the offset or None,
+#     whether what the model says before training is taken off)
 METHODS = {
     'tuned': (PLAIN, None, False),
     'tuned, 3 epochs': (dict(PLAIN, epochs=3), None, False),
@@ -37,11 +45,18 @@ METHODS = {
     'offset of regression': (dict(OFFSET, lr=3e-4), 'logistic', True),
     'offset of regression, lr 1e-4': (dict(OFFSET, lr=1e-4), 'logistic', True),
     'offset, model as it is': (dict(OFFSET, lr=1e-3), 'marginal', False)}
+USUAL = ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4']
 RIVALS = ['marginal', 'logistic', 'boosting']
-DIFFERENCE = ('difference', 'ci_low', 'ci_high')
+COMPARED = ['marginal', 'logistic']    # those that each row is compared with
+QUICK = 40    # training answers: of two respondents at least, as one's offsets come from others
+
+
+def read(path):
+    return json.loads(path.read_text(encoding='utf-8'))
 
 
 def people(records):
+    "Respondents, each once."
     return list(dict.fromkeys(records['respondent_id'][:]))
 
 
@@ -57,99 +72,153 @@ def demo_study_of(survey='gss', **other):
 
 
 def splits(survey, items, quick):
-    "Training records in the order in which they are taken, validation and test."
+    "All records, training respondents as they are taken, validation and test records."
     study = demo_study_of(survey)
+    demo = study.splits()
     asked = dict(items=list(study.survey.codebook.items)) if items == 'all' else {}
-    demo, every = study.splits(), demo_study_of(survey, sample=None, **asked)
+    every = demo_study_of(survey, sample=None, **asked)
     everyone = ordered(every, study_records(every))
-    first, test = people(demo['train']), set(people(demo['test']))
-    others = [p for p in np.random.default_rng(SEED).permutation(people(everyone)) if p not in test and p not in set(first)]
-    validation, pool = others[:VALIDATION[items]], first + others[VALIDATION['demo']:]
-    test = of(everyone, people(demo['test'])) if items == 'all' else demo['test']
-    if quick: validation, test = validation[:4], of(test, people(test)[:4])
+    first, tested = people(demo['train']), people(demo['test'])
+    seen = {*first, *tested}
+    shuffled = np.random.default_rng(SEED).permutation(people(everyone))
+    others = [p for p in shuffled if p not in seen]
+    pool = first + others[VALIDATION['demo']:]
+    validation = others[:VALIDATION[items]]
+    test = of(everyone, tested) if items == 'all' else demo['test']
+    if quick:
+        validation = validation[:4]
+        test = of(test, people(test)[:4])
     return everyone, pool, of(everyone, validation), test
 
 
 def first_answers(everyone, pool, n):
-    "Records of as many respondents as give n answers, or as the demo has where that is nearly n."
+    "Records of as many respondents as give n answers at most."
     answers = pd.Series(everyone['respondent_id'][:]).value_counts()
     total = answers.reindex(pool).cumsum()
     return of(everyone, pool[:int((total <= n).sum())])
 
 
 def log_scores(records, frame):
+    "The log score of each answer."
     a = read_answers(records)
     return -np.log(read_forecast('one', frame, a).q[np.arange(len(a.y)), a.y])
 
 
-def fitted(lm, name, train, validation, test, out):
+def difference(beside):
+    "A difference from a rival, and its interval."
+    return [beside[k] for k in ('difference', 'ci_low', 'ci_high')]
+
+
+def tables(names, train, records):
+    "What each baseline says. Asked together, one that says the same as another may be left out."
+    return {name: baseline_says(train, records, name) for name in names}
+
+
+def train_and_ask(lm, settings, train, asked, folder, seed):
+    "Trains a model, and keeps what it says of each part and, last, what training took."
+    adapter = folder/'adapter'
+    begun = (adapter/'checkpoints').exists()
+    tuned = sft(lm, train, adapter, overwrite=not begun, seed=seed, **settings)
+    for part, records in asked.items():
+        said = predict(tuned, records, journal=folder/'answers.sqlite')
+        write_predictions(said, folder/f'{part}.jsonl', overwrite=True)
+    card = read(adapter/'sft.json')
+    took = dict(steps=card['steps'], training_seconds=card['seconds'])
+    (folder/'took.json').write_text(json.dumps(took), encoding='utf-8')
+
+
+def fitted(lm, name, train, validation, test, out, seed):
     "Predictions of validation and test by a method; what training took."
     settings, baseline, own = METHODS[name]
     folder = out/f'{len(train)}'/name.replace(', ', '-').replace(' ', '_')
+    if seed:
+        folder = folder/f'seed {seed}'
     if not (folder/'took.json').exists():
-        if baseline: train, validation, test = with_offsets(train, validation, test, baseline=baseline, lm=lm if own else None, journal=out/'untrained.sqlite')
-        tuned = sft(lm, train, folder/'adapter', overwrite=not (folder/'adapter'/'checkpoints').exists(), seed=SEED, **settings)
-        card = json.loads((folder/'adapter'/'sft.json').read_text())
-        for part, records in dict(validation=validation, test=test).items():
-            write_predictions(predict(tuned, records, journal=folder/'answers.sqlite'), folder/f'{part}.jsonl', overwrite=True)
-        (folder/'took.json').write_text(json.dumps(dict(steps=card['steps'], training_seconds=card['seconds'])))
-    return {part: read_predictions(folder/f'{part}.jsonl') for part in ('validation', 'test')}, json.loads((folder/'took.json').read_text())
+        told = [train, validation, test]
+        if baseline:
+            told = with_offsets(*told, baseline=baseline, lm=lm if own else None,
+                journal=out/'untrained.sqlite')
+        asked = dict(validation=told[1], test=told[2])
+        train_and_ask(lm, settings, told[0], asked, folder, seed)
+    said = [read_predictions(folder/f'{part}.jsonl') for part in ('validation', 'test')]
+    return *said, read(folder/'took.json')
 
 
-def rows(train, test, predictions, about):
-    "A row a predictor: log score, and its paired differences from the training shares and from regression."
+def rows(train, test, predictions, about, seed):
+    "A row a predictor: log score, and its paired differences from the shares and from regression."
     scores = {name: log_scores(test, frame) for name, frame in predictions.items()}
+    size = dict(survey=train['source'][0], answers=len(train), people=len(people(train)),
+        items=len(train.unique('question_id')), seed=seed)
+    found = []
     for name, own in scores.items():
-        row = dict(survey=train['source'][0], answers=len(train), people=len(people(train)), items=len(train.unique('question_id')), predictor=name, test_answers=len(test), log_score=beside_shares(own, own, test)['log_score'])
-        for rival in ('marginal', 'logistic'):
-            found = beside_shares(own, scores[rival], test)
-            row[f'versus_{rival}'] = [found[k] for k in DIFFERENCE]
-        yield row | about.get(name, {})
-
-
-def measured(lm, methods, train, validation, test, out):
-    "Rows of one size: rivals, methods, each method stacked with regression, and the rivals that learn from validation too."
-    known, new = (baseline_predictions(train, records, names=RIVALS) for records in (validation, test))
-    found, about, shares = dict(new), {}, log_scores(validation, known['marginal'])
-    for name in methods:
-        said, about[name] = fitted(lm, name, train, validation, test, out)
-        beside = beside_shares(log_scores(validation, said['validation']), shares, validation)
-        about[name] |= dict(validation_log_score=beside['log_score'], validation_versus_marginal=[beside[k] for k in DIFFERENCE])
-        blend = stack(validation, {name: said['validation'], 'logistic': known['logistic']}, test, {name: said['test'], 'logistic': new['logistic']})
-        found |= {name: said['test'], f'{name} + logistic': blend}
-        about[f'{name} + logistic'] = dict(weights=blend.attrs['weights'])
-    best = min(methods, key=lambda name: about[name]['validation_log_score'])
-    found['chosen by validation'], about['chosen by validation'] = found[best], dict(method=best)
-    both = baseline_predictions(concatenate_datasets([train, validation]), test, names=['marginal', 'logistic'])
-    found |= {f'{name}, validation too': frame for name, frame in both.items()}
-    return list(rows(train, test, found, about))
-
-
-def run(survey, sizes, methods, items, folder, quick):
-    everyone, pool, validation, test = splits(survey, items, quick)
-    lm, found = load_model(), []
-    folder.mkdir(parents=True, exist_ok=True)
-    for size in sizes:
-        found += measured(lm, methods, first_answers(everyone, pool, size), validation, test, folder)
-        print(pd.DataFrame(found).drop(columns='weights', errors='ignore').to_string(), flush=True)
+        beside = {rival: beside_shares(own, scores[rival], test) for rival in COMPARED}
+        row = dict(size, predictor=name, test_answers=len(test),
+            log_score=beside['marginal']['log_score'])
+        row |= {f'versus_{rival}': difference(one) for rival, one in beside.items()}
+        found.append(row | about.get(name, {}))
     return found
 
 
+def measured(lm, methods, train, validation, test, out, seed):
+    """Rows of one size: rivals, methods, each method stacked with regression, and the rivals that
+    learn from validation too."""
+    known, found = (tables(RIVALS, train, records) for records in (validation, test))
+    shares = log_scores(validation, known['marginal'])
+    about = {}
+    for name in methods:
+        before, found[name], about[name] = fitted(lm, name, train, validation, test, out,
+            seed)
+        beside = beside_shares(log_scores(validation, before), shares, validation)
+        about[name] |= dict(validation_log_score=beside['log_score'],
+            validation_versus_marginal=difference(beside))
+        both = f'{name} + logistic'
+        found[both] = stack(validation, {name: before, 'logistic': known['logistic']},
+            test, {name: found[name], 'logistic': found['logistic']})
+        about[both] = dict(weights=found[both].attrs['weights'])
+    best = min(methods, key=lambda name: about[name]['validation_log_score'])
+    found['chosen by validation'] = found[best]
+    about['chosen by validation'] = dict(method=best)
+    more = tables(COMPARED, concatenate_datasets([train, validation]), test)
+    found |= {f'{name}, validation too': frame for name, frame in more.items()}
+    return rows(train, test, found, about, seed)
+
+
+def run(ask, folder):
+    "The rows of all sizes."
+    everyone, pool, validation, test = splits(ask.survey, ask.items, ask.quick)
+    lm = load_model()
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for size in ask.sizes:
+        train = first_answers(everyone, pool, size)
+        found += measured(lm, ask.methods, train, validation, test, folder, ask.seed)
+        shown = pd.DataFrame(found).drop(columns='weights', errors='ignore')
+        print(shown.to_string(), flush=True)
+    return found
+
+
+def size_of(row):
+    return row['survey'], row['answers'], row['items'], row.get('seed', 0)
+
+
 def joined(file, found):
-    "Rows of a file but for the sizes that were found anew (of the same survey and as many items), and these, the smallest size first."
-    def size(row): return row['survey'], row['answers'], row['items']
-    anew = {size(row) for row in found}
-    before = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
-    return sorted([row for row in before if size(row) not in anew] + found, key=size)
+    "Rows of a file, those of sizes and seeds found anew replaced, the smallest size first."
+    anew = {size_of(row) for row in found}
+    before = read(file) if file.exists() else []
+    return sorted([row for row in before if size_of(row) not in anew] + found, key=size_of)
 
 
 if __name__ == '__main__':
     ask = Options(__file__, __doc__)
-    ask.size('--sizes', [250, 491, 1000], quick=[24], help='training answers')
-    ask.size('--methods', ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4'], quick=['tuned', 'offset, lr 1e-4'], choices=list(METHODS))
-    ask.add_argument('--items', choices=list(VALIDATION), default='demo', help='the six of the demo, or all of the survey')
+    ask.size('--sizes', [250, 491, 1000], quick=[QUICK], help='training answers')
+    ask.size('--methods', USUAL, quick=USUAL[:2], choices=list(METHODS))
+    ask.add_argument('--items', choices=list(VALIDATION), default='demo',
+        help='the six of the demo, or all of the survey')
     ask.add_argument('--survey', choices=list(DEMOS), default='gss')
+    ask.add_argument('--seed', type=int, default=0, help='of training; default 0')
     given = ask.parse_args()
-    folder = given.out.parent/'runs' if given.quick else Path('runs/learning_curve')/given.survey/given.items
-    found = run(given.survey, given.sizes, given.methods, given.items, folder, given.quick)
+    folder = Path('runs/learning_curve')/given.survey/given.items
+    if given.quick:
+        folder = given.out.parent/'runs'
+    found = run(given, folder)
     given.out.write_text(json.dumps(joined(given.out, found), indent=1) + '\n', encoding='utf-8')
