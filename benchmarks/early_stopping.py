@@ -1,13 +1,21 @@
-"""Does a run that stops by itself stop where it should, and does a short sweep find its learning rate?
+"""Does a run that stops by itself stop where it should? Does a short sweep find the learning rate?
 
-General Social Survey 2018, three items, the embedded model, the option loss. Each run draws its own respondents: some to train on, as many to validate on, and all others, on whom what
-validation chose is scored beside the best step in hindsight. The background is sex and degree alone, so that few prompts are distinct and all others cost no more than the validation.
-A run goes to its end; `patience` is applied to its curve afterwards, as `sft` applies it, so that the steps after the stop are known too.
-The grid trains the first run's respondents at eight rates. The sweep of `lr='auto'` has two steps a rate, the fewest that it takes; the run that follows it is the
-grid's at the rate that it finds, since `sft` trains the same after a sweep as without. Seconds are of a shared machine, so the sweep's are beside those of the
-quickest run. Where not all was run yet, `runs` and `rates` say how many of which.
-Run: python benchmarks/early_stopping.py [--runs 10] [--rates 1e-5 3e-5 ...] [--quick]. What is done lies under runs/early_stopping, and it goes on there. Writes benchmarks/early_stopping.json."""
+General Social Survey 2018, three items, the embedded model, the option loss. Each run draws its
+own respondents: some to train on, as many to validate on, and all others, on whom what validation
+chose is scored beside the best step in hindsight. The background is sex and degree alone, so that
+few prompts are distinct and all others cost no more than the validation.
+A run goes to its end; `patience` is applied to its curve afterwards, as `sft` applies it, so that
+the steps after the stop are known too.
+The grid trains the first run's respondents at eight rates. The sweep of `lr='auto'` has two steps
+a rate, the fewest that it takes; the run that follows it is the grid's at the rate that it finds,
+since `sft` trains the same after a sweep as without. Seconds are of a shared machine, so the
+sweep's are beside those of the quickest run. Where not all was run yet, `runs` and `rates` say how
+many of which.
+Run: python benchmarks/early_stopping.py [--runs 10] [--rates 1e-5 3e-5 ...] [--quick].
+What is done lies under runs/early_stopping, and it goes on there.
+Writes benchmarks/early_stopping.json."""
 import json
+import math
 import time
 from pathlib import Path
 import numpy as np
@@ -17,17 +25,21 @@ from alignsurvey.models.prefix import shared_option_logprobs
 from alignsurvey.training.batches import tokenised
 from options import Options
 
-ITEMS, VARIABLES = ['natroad', 'natchld', 'natsci'], ['sex', 'degree']
+ITEMS = ['natroad', 'natchld', 'natsci']
+VARIABLES = ['sex', 'degree']
 SETTINGS = dict(loss='option', batch=4, micro=4)
 RATES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
-RUNS, USUAL, PATIENCE = 10, 1e-3, (1, 2, 3)
+USUAL = 1e-3    # the rate of all draws of respondents
+RUNS = 10
+PATIENCE = (1, 2, 3)
 
 
 def answers():
     "Everyone's answers; the questions without the words that all of them begin with."
     survey = Survey.load('gss2018')
     lead_in = survey.codebook.items[ITEMS[0]].intro['en']
-    records = survey.records('response', items=ITEMS, variables=VARIABLES, answer_form='text', verbose=False)
+    records = survey.records('response', items=ITEMS, variables=VARIABLES, answer_form='text',
+        verbose=False)
     return records.map(lambda r: dict(instruction=r['instruction'].replace(lead_in, '')))
 
 
@@ -43,87 +55,60 @@ def log_scores(lm, records):
     "Log score of each record; a prompt that many share is computed once."
     first = {r['instruction']: r for r in records}
     rows = list(tokenised(lm, first.values(), 'option'))
+    prompts = [r['prompt'] for r in rows]
     options = [r['options'] for r in rows]
     with torch.no_grad():
-        found = shared_option_logprobs(lm.model, [r['prompt'] for r in rows], options).float().cpu()
+        found = shared_option_logprobs(lm.model, prompts, options).float().cpu()
     each = dict(zip(first, found.split(list(map(len, options)))))
-    return np.array([-each[r['instruction']].log_softmax(0)[r['answer_index']].item() for r in records])
+    scores = []
+    for r in records:
+        logp = each[r['instruction']].log_softmax(0)
+        scores.append(-logp[r['answer_index']].item())
+    return np.array(scores)
 
 
 def mean(scores, records):
+    "By the survey's weights."
     return float(np.average(scores, weights=records['weight'][:]))
 
 
-def trained(lm, parts, folder, steps, every, seed, lr):
-    "Scores of validation and of others at each validation, and the seconds that they and the steps took."
-    file = folder/'run.json'
-    if file.exists():
-        return json.loads(file.read_text(encoding='utf-8'))
-    train, validation, others = parts
-    curve, both = [], list(validation) + list(others)
-
-    def validate(now):
-        scores, n = log_scores(now, both), len(validation)
-        curve.append(dict(step=int(now.adapter.split()[-1]), validation=mean(scores[:n], validation), others=mean(scores[n:], others)))
-        return curve[-1]['validation']
-
-    start = time.perf_counter()
-    epochs = steps/-(-len(train)//SETTINGS['batch'])
-    sft(lm, train, folder/'adapter', validate=validate, validate_every=every, overwrite=True, lr=lr, epochs=epochs, seed=seed, **SETTINGS)
-    table = dict(others=mean(share_scores(train, others), others), validation=mean(share_scores(train, validation), validation))
-    found = dict(seed=seed, lr=lr, seconds=time.perf_counter() - start, answers=list(map(len, parts)), curve=curve, training_shares=table)
-    file.write_text(json.dumps(found), encoding='utf-8')
-    return found
-
-
-def stopped(scores, patience):
-    "The validation that a run keeps which ends after so many without a better one, and the one at which it ends."
-    best = 0
-    for i, score in enumerate(scores):
-        if score < scores[best]:
-            best = i
-        if i - best == patience:
-            break
-    return best, i
-
-
-def beside_hindsight(run):
-    "What each patience keeps, beside the best step for others."
-    scores, others = ([point[of] for point in run['curve']] for of in ('validation', 'others'))
-    steps = [point['step'] for point in run['curve']]
-    row = dict(seed=run['seed'], best_step=steps[int(np.argmin(others))], best=min(others), last=others[-1], training_shares=run['training_shares']['others'])
-    for patience in PATIENCE:
-        kept, end = stopped(scores, patience)
-        row[f'patience_{patience}'] = dict(step=steps[kept], ended=steps[end], others=others[kept], gap=others[kept] - min(others))
-    return row
-
-
-def patience_gaps(rows):
-    "Gaps of each patience over some runs."
-    gaps = {p: np.array([row[f'patience_{p}']['gap'] for row in rows]) for p in PATIENCE}
-    return {f'patience_{p}': dict(mean_gap=float(gap.mean()), largest_gap=float(gap.max()), within_003=int((gap <= .003).sum())) for p, gap in gaps.items()}
-
-
-def swept(lm, parts, folder, seed):
-    "What the sweep of `lr='auto'` finds for the first run's respondents."
-    file = folder/'sweep.json'
+def once(file, compute, *given):
+    "What a file keeps; where there is none, it is computed and kept."
     if not file.exists():
-        start, (train, validation, _) = time.perf_counter(), parts
-        found = learning_rates(lm, train, validation, steps=2, seed=seed, **SETTINGS)
-        told = dict(found.attrs, seconds=time.perf_counter() - start, table=found.to_dict('records'))
-        file.write_text(json.dumps(told), encoding='utf-8')
+        file.write_text(json.dumps(compute(*given)), encoding='utf-8')
     return json.loads(file.read_text(encoding='utf-8'))
 
 
-def beside_grid(runs, sweep):
-    "Scores for others of what each rate's run keeps, and where the rate of the sweep stands among them."
-    rows = [dict(lr=run['lr'], seconds=run['seconds'], **kept(run)) for run in sorted(runs, key=lambda run: run['lr'])]
-    best = min(rows, key=lambda row: row['others'])
-    own = next((row for row in rows if row['lr'] == sweep['best']), None)
-    found = dict(rates=len(rows), rates_of=RATES, grid=rows, best=best['lr'], sweep=sweep)
-    if own:
-        found |= dict(gap=own['others'] - best['others'], share_of_training_time=sweep['seconds']/min(row['seconds'] for row in rows))
-    return found
+def trained(lm, parts, folder, given, seed, lr):
+    "A run's scores of validation and of all others at each validation, and the seconds of it all."
+    train, validation, others = parts
+    both = list(validation) + list(others)
+    curve = []
+
+    def validate(now):
+        scores = log_scores(now, both)
+        point = dict(step=int(now.adapter.split()[-1]),
+            validation=mean(scores[:len(validation)], validation),
+            others=mean(scores[len(validation):], others))
+        curve.append(point)
+        return point['validation']
+
+    start = time.perf_counter()
+    epochs = given.steps/math.ceil(len(train)/SETTINGS['batch'])
+    sft(lm, train, folder/'adapter', validate=validate, validate_every=given.every, overwrite=True,
+        lr=lr, epochs=epochs, seed=seed, **SETTINGS)
+    table = dict(others=mean(share_scores(train, others), others),
+        validation=mean(share_scores(train, validation), validation))
+    return dict(seed=seed, lr=lr, seconds=time.perf_counter() - start,
+        answers=list(map(len, parts)), curve=curve, training_shares=table)
+
+
+def swept(lm, parts, seed):
+    "What the sweep of `lr='auto'` finds."
+    train, validation, _ = parts
+    start = time.perf_counter()
+    found = learning_rates(lm, train, validation, steps=2, seed=seed, **SETTINGS)
+    return dict(found.attrs, seconds=time.perf_counter() - start, table=found.to_dict('records'))
 
 
 def kept(run):
@@ -131,15 +116,87 @@ def kept(run):
     return min(run['curve'], key=lambda point: point['validation'])
 
 
-def report(runs, sweep, file, given):
+def stopped(curve, patience):
+    "The point that a run keeps which ends after so many without a better one, and where it ends."
+    best = 0
+    for i, point in enumerate(curve):
+        if point['validation'] < curve[best]['validation']:
+            best = i
+        if i - best == patience:
+            break
+    return curve[best], point
+
+
+def beside_hindsight(run):
+    "What each patience keeps, beside the best step for others."
+    curve = run['curve']
+    best = min(curve, key=lambda point: point['others'])
+    row = dict(seed=run['seed'], best_step=best['step'], best=best['others'],
+        last=curve[-1]['others'], training_shares=run['training_shares']['others'])
+    for patience in PATIENCE:
+        own, end = stopped(curve, patience)
+        row[f'patience_{patience}'] = dict(step=own['step'], ended=end['step'],
+            others=own['others'], gap=own['others'] - best['others'])
+    return row
+
+
+def patience_gaps(rows):
+    "Gaps of each patience over some runs."
+    found = {}
+    for name in [f'patience_{patience}' for patience in PATIENCE]:
+        gaps = np.array([row[name]['gap'] for row in rows])
+        found[name] = dict(mean_gap=float(gaps.mean()), largest_gap=float(gaps.max()),
+            within_003=int((gaps <= .003).sum()))
+    return found
+
+
+def beside_grid(runs, sweep):
+    "Scores for others of what each rate's run keeps, and where the rate of the sweep stands."
+    by_rate = sorted(runs, key=lambda run: run['lr'])
+    rows = [dict(lr=run['lr'], seconds=run['seconds'], **kept(run)) for run in by_rate]
+    best = min(rows, key=lambda row: row['others'])
+    found = dict(rates=len(rows), rates_of=RATES, grid=rows, best=best['lr'], sweep=sweep)
+    quickest = min(row['seconds'] for row in rows)
+    for row in rows:
+        if row['lr'] == sweep['best']:
+            found['gap'] = row['others'] - best['others']
+            found['share_of_training_time'] = sweep['seconds']/quickest
+    return found
+
+
+def report(runs, sweep, given):
     "Write what is there so far."
-    seeds, grid = [r for r in runs if r['lr'] == USUAL], [r for r in runs if r['seed'] == 0]
-    rows = [beside_hindsight(run) for run in seeds]
-    done = dict(people=given.people, steps=given.steps, validate_every=given.every, items=ITEMS, background=VARIABLES, **SETTINGS,
-        early_stopping=dict(runs=len(rows), runs_of=RUNS, lr=USUAL, answers=runs[0]['answers'], **patience_gaps(rows), each=rows))
-    if sweep:
-        done |= dict(learning_rate=beside_grid(grid, sweep), early_stopping_over_the_grid=dict(runs=len(grid), **patience_gaps(list(map(beside_hindsight, grid)))))
-    file.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
+    draws = [beside_hindsight(run) for run in runs if run['lr'] == USUAL]
+    grid = [run for run in runs if run['seed'] == 0]
+    grid_gaps = patience_gaps([beside_hindsight(run) for run in grid])
+    done = dict(people=given.people, steps=given.steps, validate_every=given.every, items=ITEMS,
+        background=VARIABLES, **SETTINGS,
+        early_stopping=dict(runs=len(draws), runs_of=RUNS, lr=USUAL, answers=runs[0]['answers'],
+            **patience_gaps(draws), each=draws),
+        learning_rate=beside_grid(grid, sweep),
+        early_stopping_over_the_grid=dict(runs=len(grid), **grid_gaps))
+    given.out.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
+
+
+def jobs(given):
+    "Seed and rate of each run: the first respondents at all rates, then others at the usual one."
+    rates = [USUAL] + [lr for lr in given.rates if lr != USUAL]
+    return [(0, lr) for lr in rates] + [(seed, USUAL) for seed in range(1, given.runs)]
+
+
+def run_all(lm, folder, given):
+    "Every run, and after the first one the sweep; a report after each."
+    records = answers()
+    done = []
+    for seed, lr in jobs(given):
+        parts = dealt(records, seed, given.people)
+        own = folder/f'{seed}-{lr:g}'
+        run = once(own/'run.json', trained, lm, parts, own, given, seed, lr)
+        if not done:
+            sweep = once(folder/'sweep.json', swept, lm, parts, seed)
+        done.append(run)
+        report(done, sweep, given)
+        print(len(done), seed, lr, kept(run), flush=True)
 
 
 if __name__ == '__main__':
@@ -151,11 +208,4 @@ if __name__ == '__main__':
     ask.size('--every', 5, quick=1, help='steps between validations')
     given = ask.parse_args()
     folder = given.out.parent/'runs' if given.quick else Path('runs/early_stopping')
-    lm, records, done, sweep = load_model(), answers(), [], None
-    jobs = [(0, USUAL)] + [(0, lr) for lr in given.rates if lr != USUAL] + [(seed, USUAL) for seed in range(1, given.runs)]
-    for seed, lr in jobs:
-        parts = dealt(records, seed, given.people)
-        done.append(trained(lm, parts, folder/f'{seed}-{lr:g}', given.steps, given.every, seed, lr))
-        sweep = sweep or swept(lm, parts, folder, seed)
-        report(done, sweep, given.out, given)
-        print(len(done), seed, lr, kept(done[-1]), flush=True)
+    run_all(load_model(), folder, given)
