@@ -468,6 +468,11 @@ def test_a_run_that_can_hardly_learn_says_what_fits(base, tmp_path, capsys):
             in capsys.readouterr().out) == is_told
 
 
+def test_a_run_that_begins_at_a_table_is_not_told_to_learn_faster(base, tmp_path, capsys):
+    sft(load_model(base), with_offsets(people())[0], tmp_path/'a', loss='residual', epochs=1, batch=64, micro=2)
+    assert 'few steps' not in capsys.readouterr().out
+
+
 def test_a_learning_rate_is_found_in_the_run(base, tmp_path, capsys):
     sft(load_model(base), people(8), tmp_path/'a', validate=people(4, 20), validate_every=4, minutes=1, **AUTO)
     kept, said = card(tmp_path/'a'), capsys.readouterr().out

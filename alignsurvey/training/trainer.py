@@ -542,11 +542,11 @@ def _say_what_it_takes(trainer, run):
         _say_what_fits(run, recipe)
 
 def _say_what_fits(run, recipe):
-    "A sentence where a run ends before it can have learned much."
+    "A sentence where a run ends before it can have learned much; none where it begins at a table."
     n = len(run.rows)
     hidden = getattr(run.lm.model.config.get_text_config(), 'hidden_size', None)
     steps = math.ceil(n/recipe.batch*recipe.epochs)
-    if hidden is None or steps >= 60:
+    if hidden is None or steps >= 60 or needs_offset(recipe.loss):
         return
     fit = fitting_recipe(hidden, n)
     if recipe.lr < fit['lr']/3:
