@@ -1821,6 +1821,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                            'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading.four_bits': ( 'models/loading.html#four_bits',
                                                                                       'alignsurvey/models/loading.py'),
+                                            'alignsurvey.models.loading.load_again': ( 'models/loading.html#load_again',
+                                                                                       'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading.load_model': ( 'models/loading.html#load_model',
                                                                                        'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading.memory_in_use': ( 'models/loading.html#memory_in_use',

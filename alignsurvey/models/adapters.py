@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import warnings
 from pathlib import Path
-from .loading import LM, adapter_files, adapter_hash, load_model
+from .loading import LM, adapter_files, adapter_hash, load_again
 from ..files.strict import read_json
 
 # %% ../../nbs/models/06_adapters.ipynb #1f166097
@@ -64,8 +64,7 @@ def stage_start(
     "The model that a stage starts from."
     if not lm.adapter:
         return lm
-    own = load_model(lm.name, adapter=None if policy == 'fresh' else lm.adapter,
-        device=str(lm.device), dtype=lm.dtype, quantise=lm.quantise)
+    own = load_again(lm, None if policy == 'fresh' else lm.adapter)
     if policy == 'merge':
         own.model, own.adapter = own.model.merge_and_unload(), None
     if policy == 'continue':

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'random_kept', 'quick_products', 'product_error', 'four_bits',
            'weights_hash', 'same_base', 'tokenizer_hash', 'load_model', 'adapter_folder', 'adapter_files',
-           'adapter_hash', 'adapter_config', 'with_adapter']
+           'adapter_hash', 'adapter_config', 'load_again', 'with_adapter']
 
 # %% ../../nbs/models/03_loading.ipynb #c002
 import copy
@@ -402,6 +402,14 @@ def adapter_config(
     return config
 
 # %% ../../nbs/models/03_loading.ipynb #wa02
+def load_again(
+    lm:LM, # as from `load_model`
+    adapter=None, # as there
+)->LM: # another model, with weights of its own
+    "The base of a model loaded anew, on the same device and in the same form."
+    return load_model(lm.name, adapter=adapter, device=str(lm.device), dtype=lm.dtype,
+        quantise=lm.quantise)
+
 def with_adapter(
     lm:LM, # as from `load_model`; it stays as it is
     adapter, # folder of a LoRA adapter saved by `sft`, or its hub id
@@ -409,8 +417,7 @@ def with_adapter(
     """A second model on the same weights in memory: merge nothing into them. They are loaded anew
     where `lm` carries an adapter, or another was merged before. Raises what `load_model` does."""
     if lm.adapter or (adapter_folder(adapter)/'merged').exists():
-        return load_model(lm.name, adapter=adapter, device=str(lm.device), dtype=lm.dtype,
-            quantise=lm.quantise)
+        return load_again(lm, adapter)
     return _with_adapter(dataclasses.replace(lm, model=_on_same_weights(lm.model)), adapter)
 
 def _on_same_weights(model):

@@ -23,7 +23,7 @@ from pathlib import Path
 from datasets import Dataset
 from ..metrics.distances import total_variation, wasserstein
 from ..records.schema import SHARE_FORMS, offset_hash, offset_of, records_hash, whole_hash
-from ..models.loading import LM, adapter_hash, load_model, random_kept, tokenizer_hash
+from ..models.loading import LM, adapter_hash, load_again, random_kept, tokenizer_hash
 from ..models.loading import with_adapter
 from ..models.scoring import add_offset, option_logprobs
 from ..models.prefix import shared_attention, shared_option_logprobs
@@ -610,12 +610,9 @@ def _tidy(out):
 def _finished(run, table, validation):
     "The model with its new adapter, when its folder is in order."
     first_alone(lambda: _tidy(run.out))
-    lm = run.lm
-    if place()[1] == 1:
-        tuned = with_adapter(lm, run.out)
-    else:    # the weights may be in parts, here and in other processes
-        tuned = load_model(lm.name, adapter=run.out, device=str(lm.device), dtype=lm.dtype,
-            quantise=lm.quantise)
+    # of several processes each may hold a part of the weights
+    load = with_adapter if place()[1] == 1 else load_again
+    tuned = load(run.lm, run.out)
     if table is not None:
         first_alone(lambda: _tell_rival(tuned, run, table, validation))
     return tuned
