@@ -6,17 +6,18 @@ the embedded model. Its log score stands beside that of plain fine-tuning and of
 shares; differences are paired, answer by answer, with intervals over respondents.
 Run: python benchmarks/factors.py [--size 250] [--tries 'plain' 'rank 32' ...] [--quick].
 What is done lies under runs/factors, and it goes on there. Writes benchmarks/factors.json."""
-import json
 import time
 from pathlib import Path
 import pandas as pd
 from alignsurvey.all import (average_orders, baseline_predictions, load_model, predict,
     read_predictions, reorder, sft, write_predictions)
+from alignsurvey.files.strict import read_json
+from alignsurvey.files.writing import write_json
 from alignsurvey.prediction import with_offsets
 from alignsurvey.study.study import ordered, study_records
 from alignsurvey.training.rival import beside_shares
-from learning_curve import (OFFSET, PLAIN, demo_study_of, first_answers, log_scores, of, people,
-    splits)
+from learning_curve import (OFFSET, PLAIN, demo_study_of, difference, first_answers, log_scores,
+    of, people, splits)
 from options import Options
 
 VALIDATION = 80    # respondents, at most
@@ -77,7 +78,7 @@ def train_and_ask(lm, name, train, validation, folder):
     tuned = trained(lm, name, train, folder)
     minutes = (time.perf_counter() - start)/60
     write_predictions(asked(tuned, name, validation), folder/'validation.jsonl', overwrite=True)
-    (folder/'took.json').write_text(json.dumps(minutes), encoding='utf-8')
+    write_json(folder/'took.json', minutes)
 
 
 def named(records):
@@ -97,15 +98,14 @@ def one_try(lm, name, who, folder):
     if not (folder/'took.json').exists():
         train_and_ask(lm, name, train, validation, folder)
     scores = by_answer(validation, read_predictions(folder/'validation.jsonl'))
-    return scores, json.loads((folder/'took.json').read_text(encoding='utf-8'))
+    return scores, read_json(folder/'took.json')
 
 
 def paired(own, rival, validation):
     "Difference of log scores, answer by answer in the order of the records, and its interval."
     index = named(validation)
     one, other = (scores.reindex(index).to_numpy() for scores in (own, rival))
-    found = beside_shares(one, other, validation)
-    return [found[k] for k in ('difference', 'ci_low', 'ci_high')]
+    return difference(beside_shares(one, other, validation))
 
 
 def run(size, names, folder, quick):
@@ -138,4 +138,4 @@ if __name__ == '__main__':
     given = ask.parse_args()
     folder = given.out.parent/'runs' if given.quick else Path('runs/factors')
     rows = run(given.size, given.tries, folder, given.quick)
-    given.out.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+    write_json(given.out, rows, end='\n')

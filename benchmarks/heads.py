@@ -11,18 +11,18 @@ started from.
 Run: python benchmarks/heads.py [--sizes 500 1500 4000] [--quick].
 States are computed once (a quarter of an hour) and lie under runs/heads, in half precision. Writes
 benchmarks/heads.json; the one that is there is of --people 250 --sizes 500 1500 --seeds 0."""
-import json
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import concatenate_datasets
 from tqdm.auto import tqdm
 from alignsurvey.all import Survey, baseline_predictions, load_model
+from alignsurvey.files.writing import write_json
 from alignsurvey.models import option_states
 from alignsurvey.prediction import fit_head, with_offsets
 from alignsurvey.study.study import ordered, study_records
 from alignsurvey.training import beside_shares
-from learning_curve import demo_study_of, log_scores
+from learning_curve import demo_study_of, difference, log_scores
 from options import Options
 
 VALIDATION = 60    # respondents
@@ -96,8 +96,7 @@ def mean(scores):
 
 def paired(own, rival, records):
     "Difference of log scores, answer by answer, and its interval."
-    found = beside_shares(own, rival, records)
-    return [round(found[name], 5) for name in ('difference', 'ci_low', 'ci_high')]
+    return [round(x, 5) for x in difference(beside_shares(own, rival, records))]
 
 
 def dealt(people):
@@ -187,4 +186,4 @@ if __name__ == '__main__':
         if not given.quick:
             rows.append(new_items(lm, records, people, states, seed))
         print(pd.DataFrame(rows).T.to_string(), flush=True)
-        given.out.write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+        write_json(given.out, rows, end='\n')

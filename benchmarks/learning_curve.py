@@ -14,7 +14,6 @@ Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000]
 [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--seed 1] [--quick].
 What is done lies under runs/learning_curve, and it goes on there.
 Puts the rows of these sizes into benchmarks/learning_curve.json, and leaves the others."""
-import json
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -22,6 +21,8 @@ from datasets import concatenate_datasets
 from alignsurvey.all import Survey, load_model, predict, read_predictions, sft, write_predictions
 from alignsurvey.cli.demo import DEMOS, TRAINING, demo_study
 from alignsurvey.evaluation.stacking import stack
+from alignsurvey.files.strict import read_json
+from alignsurvey.files.writing import write_json
 from alignsurvey.prediction.forecasts import read_forecast
 from alignsurvey.prediction.offsets import baseline_says, with_offsets
 from alignsurvey.records.answers import read_answers
@@ -49,10 +50,6 @@ USUAL = ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4']
 RIVALS = ['marginal', 'logistic', 'boosting']
 COMPARED = ['marginal', 'logistic']    # those that each row is compared with
 QUICK = 40    # training answers: of two respondents at least, as one's offsets come from others
-
-
-def read(path):
-    return json.loads(path.read_text(encoding='utf-8'))
 
 
 def people(records):
@@ -122,9 +119,9 @@ def train_and_ask(lm, settings, train, asked, folder, seed):
     for part, records in asked.items():
         said = predict(tuned, records, journal=folder/'answers.sqlite')
         write_predictions(said, folder/f'{part}.jsonl', overwrite=True)
-    card = read(adapter/'sft.json')
-    took = dict(steps=card['steps'], training_seconds=card['seconds'])
-    (folder/'took.json').write_text(json.dumps(took), encoding='utf-8')
+    card = read_json(adapter/'sft.json')
+    write_json(folder/'took.json',
+        dict(steps=card['steps'], training_seconds=card['seconds']))
 
 
 def fitted(lm, name, train, validation, test, out, seed):
@@ -141,7 +138,7 @@ def fitted(lm, name, train, validation, test, out, seed):
         asked = dict(validation=told[1], test=told[2])
         train_and_ask(lm, settings, told[0], asked, folder, seed)
     said = [read_predictions(folder/f'{part}.jsonl') for part in ('validation', 'test')]
-    return *said, read(folder/'took.json')
+    return *said, read_json(folder/'took.json')
 
 
 def rows(train, test, predictions, about, seed):
@@ -204,7 +201,7 @@ def size_of(row):
 def joined(file, found):
     "Rows of a file, those of sizes and seeds found anew replaced, the smallest size first."
     anew = {size_of(row) for row in found}
-    before = read(file) if file.exists() else []
+    before = read_json(file) if file.exists() else []
     return sorted([row for row in before if size_of(row) not in anew] + found, key=size_of)
 
 
@@ -221,4 +218,4 @@ if __name__ == '__main__':
     if given.quick:
         folder = given.out.parent/'runs'
     found = run(given, folder)
-    given.out.write_text(json.dumps(joined(given.out, found), indent=1) + '\n', encoding='utf-8')
+    write_json(given.out, joined(given.out, found), end='\n')

@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 import torch
+from alignsurvey.files.strict import read_json
+from alignsurvey.files.writing import write_json
 from alignsurvey.models.loading import load_model
 from alignsurvey.training.trainer import sft
 from prefix_training import command_line, keep, medians, survey_records
@@ -31,14 +33,6 @@ SETTINGS = dict(
     logging_steps=1, save_strategy='no', report_to='none')
 
 
-def read(path):
-    return json.loads(path.read_text(encoding='utf-8'))
-
-
-def write(path, value):
-    path.write_text(json.dumps(value), encoding='utf-8')
-
-
 def train_theirs(folder):
     "LLaMA-Factory's trainer by the settings of a folder."
     env = dict(os.environ, PYTHONPATH='', CUDA_VISIBLE_DEVICES='', USE_V1='0')
@@ -51,23 +45,23 @@ def train_theirs(folder):
 def theirs(records, folder):
     "Seconds a step of LLaMA-Factory's trainer, and its losses."
     rows = records.select_columns(['instruction', 'input', 'output']).to_list()
-    write(folder/'survey.json', rows)
-    write(folder/'dataset_info.json', dict(survey=dict(file_name='survey.json')))
-    write(folder/'settings.yaml', dict(SETTINGS, dataset_dir=str(folder),
+    write_json(folder/'survey.json', rows)
+    write_json(folder/'dataset_info.json', dict(survey=dict(file_name='survey.json')))
+    write_json(folder/'settings.yaml', dict(SETTINGS, dataset_dir=str(folder),
         output_dir=str(folder/'out'), gradient_accumulation_steps=-(-len(rows)//MICRO),
         model_name_or_path=load_model().model.config._name_or_path))
     train_theirs(folder)
     lines = (folder/'out/trainer_log.jsonl').read_text(encoding='utf-8').splitlines()
     log = [json.loads(line) for line in lines]
     losses = [entry['loss'] for entry in log if 'loss' in entry]
-    return read(folder/'out/train_results.json')['train_runtime']/RECIPE['epochs'], losses
+    return read_json(folder/'out/train_results.json')['train_runtime']/RECIPE['epochs'], losses
 
 
 def ours(records, folder):
     "Seconds a step of ours, and its losses."
     many = len(records)
     sft(load_model(), records, folder/'adapter', batch=many, micro=many, **RECIPE)
-    card = read(folder/'adapter/sft.json')
+    card = read_json(folder/'adapter/sft.json')
     lines = (folder/'adapter/loss.csv').read_text(encoding='utf-8').splitlines()
     losses = [float(line.split(',')[1]) for line in lines[1:]]
     return card['seconds']/card['steps'], losses

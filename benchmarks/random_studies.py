@@ -11,11 +11,12 @@ unless the validation respondents show that it is beaten.
 Run: python benchmarks/random_studies.py [--studies 20] [--quick].
 What is done lies under runs/random_studies, and it goes on there.
 Writes benchmarks/random_studies.json."""
-import json
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from alignsurvey.all import baseline_predictions, load_model, predict, sft, stack
+from alignsurvey.all import load_model, predict, sft, stack
+from alignsurvey.files.strict import read_json
+from alignsurvey.files.writing import write_json
 from alignsurvey.prediction.offsets import baseline_says, with_offsets
 from alignsurvey.study.study import ordered, study_records
 from alignsurvey.training.rival import beside_shares
@@ -60,14 +61,13 @@ def one_study(lm, seed, folder, quick):
     "The row of one study."
     file = folder/f'{seed}.json'
     if file.exists():
-        return json.loads(file.read_text(encoding='utf-8'))
+        return read_json(file)
     about, (train, *asked) = drawn(seed, quick)
     told_train, *told = with_offsets(train, *asked, baseline=about['known'], lm=lm)
     tuned = sft(lm, told_train, folder/str(seed), overwrite=True, seed=seed, **SETTINGS)
     said = [predict(tuned, records) for records in told]
     known = [baseline_says(train, records, about['known']) for records in asked]
-    regression = [baseline_predictions(train, records, names=['logistic'])['logistic']
-        for records in asked]
+    regression = [baseline_says(train, records, 'logistic') for records in asked]
     blended = blend(asked, said, regression)
     beside = {
         'residual': (said[1], known[1]),
@@ -77,7 +77,7 @@ def one_study(lm, seed, folder, quick):
     about |= dict(training_answers=len(train), test_answers=len(asked[1]),
         weight=blended.attrs['weights']['tuned'])
     about |= {name: paired(*pair, asked[1]) for name, pair in beside.items()}
-    file.write_text(json.dumps(about), encoding='utf-8')
+    write_json(file, about)
     return about
 
 
@@ -104,5 +104,4 @@ if __name__ == '__main__':
         print(rows[-1], flush=True)
     found = [summary(rows, name) for name in COMPARED]
     print(pd.DataFrame(found).to_string())
-    given.out.write_text(json.dumps(dict(studies=rows, summary=found), indent=1) + '\n',
-        encoding='utf-8')
+    write_json(given.out, dict(studies=rows, summary=found), end='\n')
