@@ -25,7 +25,7 @@ TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endf
 SMALL = dict(loss='option', lr=.01, batch=4, micro=2, rank=2, alpha=4, epochs=2, seed=3)
 
 
-def save_tiny(folder, seed=0, hidden=32):
+def save_tiny(folder, seed=0, hidden=32, positions=512):
     "A random model of a few thousand weights that reads bytes, as a folder on disk."
     special = ['<|end|>', '<|user|>', '<|assistant|>']
     words = special + sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -35,7 +35,7 @@ def save_tiny(folder, seed=0, hidden=32):
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(seed)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=hidden, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=0, pad_token_id=0))
+        num_key_value_heads=2, max_position_embeddings=positions, bos_token_id=0, eos_token_id=0, pad_token_id=0))
     for p in model.parameters(): torch.nn.init.normal_(p, std=.2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -21,6 +21,7 @@ from alignsurvey.study.multiverse import joint_test
 from alignsurvey.study.plan import facts, primary_power
 from alignsurvey.study.specifications import read_specifications
 from alignsurvey.study.whole import plan_lines
+from test_sft import save_tiny
 
 os.environ['TQDM_DISABLE'] = '1'
 
@@ -59,6 +60,13 @@ def study_in(folder, text=SMALL):
     folder.mkdir(exist_ok=True)
     (folder/'study.yaml').write_text(text)
     return Study.load(folder/'study.yaml')
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    "A study of a random model of a few thousand weights: what is trained, kept and asked again is the same of any."
+    model = save_tiny(tmp_path_factory.mktemp('tiny')/'model', positions=2048)
+    return SMALL.replace('smollm2-135m', json.dumps(model))
 
 
 @pytest.fixture(scope='module')
@@ -197,8 +205,8 @@ def test_the_joint_test_keeps_its_level_and_finds_half():
     assert rejected[0] <= .12 and rejected[1] >= .9
 
 
-def test_probes_are_planned_run_and_reported(tmp_path):
-    asked = SMALL.replace('60', '16').replace('batch: 2', 'batch: 64')
+def test_probes_are_planned_run_and_reported(tmp_path, small):
+    asked = small.replace('sample: 60', 'sample: 16').replace('batch: 2', 'batch: 64')
     study = study_in(tmp_path, asked + 'probes: {order: {texts: 5}, reworded: {}}\n')
     lines = plan_lines(study.plan())
     assert any(line.startswith('zero-shot, probe order: 30 prompts') for line in lines)
@@ -283,9 +291,9 @@ def test_the_plan_says_that_a_predictor_begins_at_its_rival(tmp_path):
         assert ('but zero-shot begins at the probabilities of marginal' in assumes) == told, assumes
 
 
-def test_seed_system_prompt_examples_and_model_vary(tmp_path):
+def test_seed_system_prompt_examples_and_model_vary(tmp_path, small):
     "Planned, run and reported; another seed is another training, a model that is not there is listed."
-    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('batch: 2', 'training: {rank: 2, epochs: 1}, batch: 16')
+    asked = small.replace('natsci, natroad', 'natsci').replace('sample: 60', 'sample: 12').replace('batch: 2', 'training: {rank: 2, epochs: 1}, batch: 16')
     named = [{}, {'training_seed': 1}, {'system': 'respondent'}, {'examples': 1}, {'model': 'no/such/model'}]
     study = study_in(tmp_path, asked + f'vary: {{named: {named}}}\n')
     lines = plan_lines(study.plan())
@@ -322,11 +330,11 @@ BEGUN = """
 baselines"""
 
 
-def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path, monkeypatch):
+def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path, small, monkeypatch):
     "The offset goes along wherever the predictor is asked, and nothing is trained, asked or loaded twice."
     loads, load = [], loading.load_model
     monkeypatch.setattr(loading, 'load_model', lambda *a, **k: loads.append(a) or load(*a, **k))
-    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('batch: 2', 'batch: 64')
+    asked = small.replace('natsci, natroad', 'natsci').replace('sample: 60', 'sample: 12').replace('batch: 2', 'batch: 64')
     asked = asked.replace('\nbaselines', BEGUN).replace('predictor: zero-shot', 'predictor: tuned')
     study = study_in(tmp_path, asked + 'vary: {labels: [letters, numbers]}\n')
     takes = study.plan()['takes']
@@ -352,9 +360,9 @@ def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path, m
     assert 'beginning at the probabilities of marginal; calm: the model of zero-shot, with one temperature' in said
 
 
-def test_the_same_adapter_is_not_taken_for_another_offset(tmp_path):
+def test_the_same_adapter_is_not_taken_for_another_offset(tmp_path, small):
     "Prompts and answers are the same, and what is left to learn is not."
-    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '12').replace('\nbaselines', BEGUN)
+    asked = small.replace('natsci, natroad', 'natsci').replace('sample: 60', 'sample: 12').replace('\nbaselines', BEGUN)
     study, adapters = study_in(tmp_path, asked), []
     for offset in 'marginal', 'uniform':
         study.settings['predictors']['tuned']['offset'] = offset
@@ -363,8 +371,8 @@ def test_the_same_adapter_is_not_taken_for_another_offset(tmp_path):
     assert adapters[0] != adapters[1]
 
 
-def test_validation_respondents_say_when_to_stop_and_at_which_rate(tmp_path):
-    asked = SMALL.replace('natsci, natroad', 'natsci').replace('60', '16').replace('batch: 2', 'batch: 64')
+def test_validation_respondents_say_when_to_stop_and_at_which_rate(tmp_path, small):
+    asked = small.replace('natsci, natroad', 'natsci').replace('sample: 60', 'sample: 16').replace('batch: 2', 'batch: 64')
     asked = asked.replace('\nbaselines', BEGUN).replace('epochs: 1', 'epochs: 2, lr: auto, minutes: 3, patience: 1, validate_every: 1')
     with pytest.raises(FileFault, match='tuned.training: lr auto, patience and validate_every look at validation respondents'):
         study_in(tmp_path, asked)
