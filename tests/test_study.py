@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 from alignsurvey.estimation.bootstrap import resamples
+from alignsurvey.evaluation import stacking
+from alignsurvey.evaluation.matching import match_shares
+from alignsurvey.evaluation.stacking import stack
 from alignsurvey.files.strict import FileFault
 from alignsurvey.models import loading
 from alignsurvey.prediction.cost import run_status
+from alignsurvey.prediction.elicitation import predict
+from alignsurvey.prediction.offsets import baseline_says
 from alignsurvey.study import Study, deviations
-from alignsurvey.study.askers import asker
+from alignsurvey.study.askers import answers, asker, brought, learns_from
 from alignsurvey.study.checklists import GUIDE
 from alignsurvey.study.multiverse import joint_test
 from alignsurvey.study.plan import facts, primary_power
@@ -358,6 +363,77 @@ def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path, s
     said = (tmp_path/'report/statements.md').read_text()
     assert 'tuned: the model of zero-shot, fine-tuned by LoRA on 5 training respondents with loss residual' in said
     assert 'beginning at the probabilities of marginal; calm: the model of zero-shot, with one temperature' in said
+
+
+KEPT = """
+  tuned: {begin: zero-shot, offset: marginal, training: {loss: residual, rank: 2, epochs: 1, batch: 4, micro: 4}}
+  if better: {begin: tuned, keep: marginal}
+baselines"""
+
+
+@pytest.mark.parametrize('shown', [True, False])
+def test_a_baseline_stays_unless_validation_respondents_show_more(tmp_path, small, monkeypatch, shown):
+    "The answers are those of the blend, or the baseline's own; the plan, the scores and the statements say which."
+    asked = small.replace('natsci, natroad', 'natsci').replace('batch: 2', 'batch: 64').replace('\nbaselines', KEPT)
+    asked = asked.replace('sample: 60', 'sample: 30\nsplit: {by: respondent, test: 0.4, validation: 0.3}')
+    asked = asked.replace('predictor: zero-shot, versus', 'predictor: if better, versus')
+    study = study_in(tmp_path, asked)
+    splits = study.splits()
+    if shown:    # validation respondents who say what the model says
+        gain = dict(difference=-.1, ci_low=-.15, ci_high=-.05)
+        monkeypatch.setattr(stacking, 'blend_gain', lambda *given: gain)
+    plan = study.plan()
+    assert plan['takes']['if better']['prompts'] == 0
+    assert plan['takes']['if better']['before']['prompts'] == len(set(splits['validation']['instruction'][:]))
+    assert 'but if better is marginal itself, unless validation respondents show' in plan['power']['assumes']
+    scores = study.run()
+    note = set(scores[scores.predictor == 'if better'].note.dropna())
+    assert any(('is better than' if shown else 'is not shown to be better than') in n for n in note), note
+    found = study.answers()
+    weights = stack(*both_said(study, splits)).attrs['weights']
+    table = baseline_says(splits['train'], splits['test'], 'marginal')
+    w = weights['if better'] if shown else 0
+    blend = [w*np.array(p) + (1 - w)*np.array(q) for p, q in zip(found['tuned'].probs, table.probs)]
+    np.testing.assert_allclose(np.stack(found['if better'].probs.tolist()), np.stack(blend), atol=1e-9)
+    assert study.check() == dict.fromkeys(['zero-shot', 'tuned', 'if better'], [])
+    assert 'The run did what was planned' in study.report().read_text()
+    said = (tmp_path/'report/statements.md').read_text()
+    people = len(set(splits['validation']['respondent_id'][:]))
+    assert f'if better: the model of tuned, blended with marginal as {people} validation respondents weigh it' in said
+
+
+def test_averages_are_matched_to_the_shares_of_training_respondents(tmp_path, small):
+    "As by hand, from what the model says of training respondents as the test is asked; also where a baseline may stay."
+    asked = small.replace('natsci, natroad', 'natsci').replace('batch: 2', 'batch: 64').replace('\nbaselines', KEPT)
+    asked = asked.replace('sample: 60', 'sample: 30\nsplit: {by: respondent, test: 0.4, validation: 0.3}')
+    asked = asked.replace('  if better: {begin: tuned,', '  matched: {begin: tuned, calibrate: shares}\n  if better: {begin: tuned, calibrate: shares,')
+    study = study_in(tmp_path, asked)
+    splits = study.splits()
+    takes = study.plan()['takes']
+    distinct = {name: len(set(part['instruction'][:])) for name, part in splits.items()}
+    assert takes['matched']['before']['prompts'] == distinct['train'] and takes['matched']['prompts'] == 0
+    assert takes['if better']['before']['prompts'] == len({*splits['train']['instruction'][:], *splits['validation']['instruction'][:]})
+    scores = study.run()
+    found = study.answers()
+    lm = asker(study, 'tuned', splits)
+    put = dict(test=brought(study, 'tuned', splits, splits['test']), train=learns_from(study, 'tuned', splits, asker(study, 'zero-shot', splits)))
+    own = {part: predict(lm, records, unseen=None, batch=64) for part, records in put.items()}
+    by_hand = match_shares(splits['train'], own['train'], splits['test'], own['test'])
+    np.testing.assert_allclose(np.stack(found['matched'].probs.tolist()), np.stack(by_hand.probs.tolist()), atol=1e-6)
+    assert abs(np.stack(found['matched'].probs.tolist()) - np.stack(found['tuned'].probs.tolist())).max() > 1e-3
+    assert f"averages matched to {len(splits['train'])} training answers" in ' '.join(scores[scores.predictor == 'matched'].note.dropna())
+    assert study.check() == {name: [] for name in ('zero-shot', 'tuned', 'matched', 'if better')}
+    study.report()
+    said = (tmp_path/'report/statements.md').read_text()
+    assert 'matched: the model of tuned, its averages matched to the shares of training respondents' in said
+
+
+def both_said(study, splits):
+    "What a tuned model and the shares say of validation respondents and, for `stack`, of the test."
+    lm = asker(study, 'tuned', splits)
+    for part in 'validation', 'test':
+        yield splits[part]
+        yield {'if better': answers(study, 'tuned', lm, splits, splits[part]), 'marginal': baseline_says(splits['train'], splits[part], 'marginal')}
 
 
 def test_the_same_adapter_is_not_taken_for_another_offset(tmp_path, small):

@@ -43,6 +43,7 @@ predictors:
     begin: zero-shot
     offset: marginal
     training: {{{training}}}
+    calibrate: shares    # its averages go back to the training shares
   zero-shot: {{model: {model}}}
   zero-shot, temperature: {{begin: zero-shot, calibrate: {calibrate}}}
 primary: {{predictor: tuned, versus: marginal, metric: log_score, margin: 0.05}}

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
         'coefficients', 'correlations', 'missing_answers', 'plot_correlations', 'variance_ratio'],
     bounds=['split_half', 'relative_gain', 'asked_again', 'retest_ceiling'],
     stacking=['stack', 'stacking_weights', 'mixture_weights'],
+    matching=['match_shares'],
     experiments=['experiment_effects', 'experiment_findings', 'in_other_arms'],
     conjoint=['conjoint_effects'],
     probes=[

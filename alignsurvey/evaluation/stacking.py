@@ -36,7 +36,7 @@ def mixture_weights(
     sums_to_1 = dict(type='eq', fun=lambda v: v.sum() - 1, jac=np.ones_like)
     found = minimize(loss, np.full(many, 1/many), jac=slope, method='SLSQP',
         bounds=[(0, 1)]*many, constraints=sums_to_1, options=dict(ftol=1e-10))
-    v = np.clip(found.x, 0, 1)
+    v = np.clip(found.x, 0, 1).round(9)    # the last digits hang on places in memory
     return v/v.sum()
 
 # %% ../../nbs/evaluation/13_stacking.ipynb #c010

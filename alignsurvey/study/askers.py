@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 import re
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 import pandas as pd
 from datasets import concatenate_datasets
@@ -26,6 +27,8 @@ from ..tasks.registry import Survey
 from ..prediction.elicitation import predict
 from ..prediction.offsets import baseline_says, offsets_from, with_offsets
 from ..evaluation.calibration import temperature_scale
+from ..evaluation.matching import match_shares
+from ..evaluation.stacking import stack
 from .file import is_validated, model_of
 from .ways import option_places
 
@@ -302,7 +305,7 @@ def _told(splits, records, baseline):
     ids, probs = records['record_id'][:], []
     for r, shown in zip(ids, records['options'][:]):
         probs.append([said[r][place] for place in option_places(shown, own[r])])
-    return pd.DataFrame(dict(record_id=ids, probs=probs))
+    return pd.DataFrame(dict(record_id=ids, probs=probs, status='ok'))
 
 # %% ../../nbs/study/11_askers.ipynb #01f4c3f6
 def calibrates_on(
@@ -330,13 +333,45 @@ def answers(
     how = study.settings['predictors'][name]
     told = {k: how[k] for k in ('elicitation', 'draws', 'temperature', 'max_new_tokens', 'batch')}
 
+    def ask(put, unseen):
+        return predict(lm, put, journal=journal or journal_path(study, name),
+            seed=study.settings['seeds']['draws'], unseen=unseen, **told | other)
+
     def said(some):
         put = brought(study, name, splits, some, journal, **chosen or {})
-        return predict(lm, put, journal=journal or journal_path(study, name),
-            seed=study.settings['seeds']['draws'], unseen=_new_unit(study), **told | other)
+        return ask(put, _new_unit(study))
 
-    frame = said(splits['test'] if records is None else records)
+    def said_in_training():
+        return ask(_as_taught(study, name, splits, **chosen or {}), None)
+
+    records = splits['test'] if records is None else records
+    made = partial(_calibrated, how, splits, said, said_in_training)
+    return _or_kept(study, name, splits, records, made) if how['keep'] else made(records)
+
+
+# %% ../../nbs/study/11_askers.ipynb #kp02
+def _as_taught(study, name, splits, **chosen):
+    "Training records as they are put to a predictor: offsets are told by other respondents."
+    name = whose_model(study, name)
+    if study.settings['predictors'][name]['offset'] is None:
+        return splits['train']
+    return learns_from(study, name, splits, beginning(study, name, splits, **chosen))
+
+def _calibrated(how, splits, said, said_in_training, records):
+    "Predictions as the study calibrates them; the two functions ask for what a model says."
+    if how['calibrate'] == 'shares':
+        return match_shares(splits['train'], said_in_training(), records, said(records))
     if not how['calibrate']:
-        return frame
+        return said(records)
     fit = calibrates_on(how, splits)
-    return temperature_scale(fit, said(fit), frame)
+    return temperature_scale(fit, said(fit), said(records))
+
+def _or_kept(study, name, splits, records, made):
+    "A predictor blended with the baseline that it keeps, or that baseline alone."
+    keep, fit = study.settings['predictors'][name]['keep'], splits['validation']
+    before, own = made(fit), made(records)
+    blend = stack(fit, {name: before, keep: _told(splits, fit, keep)},
+        records, {name: own, keep: _told(splits, records, keep)}, keep=keep)
+    blend.attrs = {**own.attrs, **blend.attrs}
+    return blend
+

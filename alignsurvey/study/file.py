@@ -51,6 +51,9 @@ def _above_0(number):
 def _is_share(number):
     return 0 < number < 1
 
+def _is_calibration(value):
+    return value == 'shares' or (isinstance(value, int) and value >= 0)
+
 def _are_prices(values):
     numbers = [v for v in values if type(v) in (int, float) and 0 <= v < math.inf]
     return len(values) == len(numbers) == 2
@@ -98,7 +101,10 @@ PREDICTOR_KEYS = dict(
     offset=Key(_TEXT, 'a baseline that training and asking begin at, such as marginal'),
     corpus=Key(_MAP, 'what to train on in place of the training respondents, as in '
         '{items: [natsci], respondents: 100}'),
-    calibrate=Key(_COUNT, 'how many training records its temperature is fitted to'),
+    calibrate=Key((int, str), 'how many training records its temperature is fitted to, or shares: '
+        'its averages are matched to those of training respondents', fits=_is_calibration),
+    keep=Key(_TEXT, 'a baseline that answers alone unless validation respondents show that a blend '
+        'with it is better, such as marginal'),
     server=Key(_TEXT, "a server's address, such as http://localhost:8000/v1"),
     key_variable=Key(_TEXT, 'the environment variable that holds its key', 'OPENAI_API_KEY'),
     send_anyway=Key(_NAMES, 'a list of surveys that are sent although their terms forbid it', []),
@@ -228,6 +234,7 @@ def _predictor(given, where):
         if made['server'] and made[key] is not None:
             raise FileFault(f"{where}.{key}: a server's model is as it is: "
                 f"leave {key} out, or take server out")
+    _check_kept(made, f'{where}.keep')
     if made['send_anyway'] and not made['server']:
         raise FileFault(f"{where}.send_anyway: nothing is sent without a server: leave it out")
     for key in ('offset', 'corpus'):
@@ -242,6 +249,21 @@ def _predictor(given, where):
     if made['corpus'] is not None:
         made['corpus'] = _filled(made['corpus'], PART_KEYS['corpus'], f'{where}.corpus.')
     return made
+
+# %% ../../nbs/study/01_file.ipynb #kp01
+def _check_kept(made, where):
+    "Raises `FileFault` at a baseline that can't be kept."
+    if made['keep'] is None:
+        return
+    if made['keep'] not in BASELINES:
+        raise FileFault(f"{where} is {made['keep']!r}: use one of {', '.join(BASELINES)}")
+    if made['elicitation'] not in ('score', 'sample'):
+        raise FileFault(f"{where}: elicitation {made['elicitation']} gives no probabilities: "
+            "take score or sample, or leave keep out")
+    if made['calibrate'] and made['calibrate'] != 'shares':
+        raise FileFault(f"{where}: a temperature is fitted to the same respondents: leave "
+            "calibrate or keep out")
+
 
 # %% ../../nbs/study/01_file.ipynb #pb01
 _OF_MODEL = ('model', 'adapter', 'server', 'key_variable', 'send_anyway', 'prices', 'tokenizer')
@@ -314,9 +336,17 @@ def _check_held_out(made, where):
         if not made['split']['validation'] and is_validated(how['training'] or {}):
             raise FileFault(f"{where}.{who}.training: lr auto, patience and validate_every look at "
                 "validation respondents: give split.validation, or leave them out")
+        if how['keep'] and not made['split']['validation']:
+            raise FileFault(f"{where}.{who}.keep: validation respondents say whether the baseline "
+                "stays: give split.validation, or leave keep out")
+        key = 'keep' if how['keep'] else 'calibrate' if how['calibrate'] == 'shares' else None
+        if key and made['level'] == 'group':
+            raise FileFault(f"{where}.{who}.{key}: it looks at single respondents, and the level "
+                "is group: leave it out")
         trained = made['predictors'][model_of(made['predictors'], who)]
         learnt = trained['training'] is not None and trained['corpus'] is None
-        if how['calibrate'] and learnt and not made['split']['validation']:
+        heated = how['calibrate'] and how['calibrate'] != 'shares'
+        if heated and learnt and not made['split']['validation']:
             raise FileFault(f"{where}.{who}.calibrate: it is trained on training respondents: "
                 "give split.validation, or leave calibrate out")
 

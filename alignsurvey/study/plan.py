@@ -114,12 +114,16 @@ def _training_plan(study, name, lm, splits):
 
 def _asked_before(how, splits):
     "Records that are asked of the model before the test is asked of a predictor, None for none."
-    if how['calibrate']:
-        return calibrates_on(how, splits)
-    if how['offset'] is None:
-        return None
-    known = [splits['train']] + [splits['test']]*(how['begin'] is None)
-    return concatenate_datasets(known)
+    train, parts = splits['train'], []
+    if how['calibrate'] == 'shares':
+        parts.append(train)
+    elif how['calibrate']:
+        parts.append(calibrates_on(how, splits))
+    if how['keep']:
+        parts.append(splits['validation'])
+    if how['offset'] is not None:
+        parts += [train] + [splits['test']]*(how['begin'] is None)
+    return concatenate_datasets(parts) if parts else None
 
 def _known(study, name):
     "What it takes to ask for what stands in another predictor's journal; None where it does not."
@@ -230,11 +234,15 @@ _ASSUMES = ("scores of the predictor and of its rival vary between respondents a
 def _assumed(study):
     "What the power of the comparison rests on."
     primary = study.settings['primary']
-    begins = (study.settings['predictors'].get(primary['predictor']) or {}).get('offset')
-    if begins is None or begins != primary['versus']:
+    who, rival = primary['predictor'], primary['versus']
+    how = study.settings['predictors'].get(who) or {}
+    if how.get('keep') == rival:
+        return (f"{_ASSUMES}; but {who} is {rival} itself, unless validation respondents show that "
+            "a blend is better")
+    if how.get('offset') != rival:
         return _ASSUMES
-    return (f"{_ASSUMES}; but {primary['predictor']} begins at the probabilities of {begins}, and "
-        "where the two stay alike, far smaller differences are found than this says")
+    return (f"{_ASSUMES}; but {who} begins at the probabilities of {rival}, and where the two stay "
+        "alike, far smaller differences are found than this says")
 
 def primary_power(
     study, # a `Study`

@@ -136,10 +136,19 @@ def _custom(known, name):
         done.append(f"fine-tuned by LoRA on {_taught(known, how)} with {_plain(how['training'])}")
     if how['offset']:
         done.append(f"beginning at the probabilities of {how['offset']}")
-    if how['calibrate']:
+    if how['calibrate'] == 'shares':
+        done.append('its averages matched to the shares of training respondents')
+    elif how['calibrate']:
         of = 'validation' if 'validation' in known.splits else 'training'
         done.append(f"with one temperature, fitted to {how['calibrate']:,} {of} records at most")
+    if how['keep']:
+        done.append(_kept(known, how['keep']))
     return ', '.join(done) or 'as it comes'
+
+def _kept(known, rival):
+    people = len(set(known.splits['validation']['respondent_id'][:]))
+    return (f"blended with {rival} as {people:,} validation respondents weigh it, or {rival} alone "
+        "where these don't show that the blend is better")
 
 def _taught(known, how):
     if how['corpus'] is not None:

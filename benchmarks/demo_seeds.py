@@ -1,0 +1,67 @@
+"""Is what the demo tells the luck of its seed? The demo, with other respondents, another split and
+another start of training at each seed.
+
+Each row is the difference in log score from the training shares on the test respondents of that
+seed: of the tuned model, of the same as it is before its averages are matched to those shares, and
+of a regression. The seeds' respondents overlap, since all are drawn from the same survey, so the
+rows are not independent.
+Run: python benchmarks/demo_seeds.py [--seeds 0 1 2] [--quick].
+What is done lies under runs/demo_seeds, and it goes on there.
+Writes benchmarks/demo_seeds.json."""
+import dataclasses
+from pathlib import Path
+import pandas as pd
+from alignsurvey.cli.demo import run_demo
+from alignsurvey.files.writing import write_json
+from alignsurvey.prediction.offsets import baseline_says
+from alignsurvey.study import Study
+from alignsurvey.study.askers import answers, asker
+from alignsurvey.training.rival import beside_shares
+from learning_curve import difference, log_scores
+from options import Options
+
+TUNED = 'tuned'
+
+
+def finished(folder, seed, quick):
+    "The demo with a seed, run where it was not yet."
+    folder = folder/f'seed {seed}'
+    if not (folder/'report'/'report.html').exists():
+        run_demo(folder, seed=seed, quick=quick)
+    return Study.load(folder/'study.yaml')
+
+
+def as_it_is(study, splits):
+    "The tuned model's answers, not calibrated; all of them are in its journal."
+    own = dict(study.settings['predictors'][TUNED], calibrate=None)
+    predictors = dict(study.settings['predictors'], **{TUNED: own})
+    plain = dataclasses.replace(study, settings=dict(study.settings, predictors=predictors))
+    return answers(plain, TUNED, asker(plain, TUNED, splits), splits)
+
+
+def rows(study, seed):
+    "How each predictor stands against the training shares."
+    splits = study.splits()
+    train, test = splits['train'], splits['test']
+    found = {TUNED: study.answers()[TUNED], f'{TUNED}, not matched': as_it_is(study, splits),
+        'logistic': baseline_says(train, test, 'logistic')}
+    shares = log_scores(test, baseline_says(train, test, 'marginal'))
+    made = []
+    for name, frame in found.items():
+        beside = beside_shares(log_scores(test, frame), shares, test)
+        made.append(dict(seed=seed, predictor=name, training_answers=len(train),
+            test_answers=len(test), log_score=beside['log_score'],
+            versus_marginal=difference(beside)))
+    return made
+
+
+if __name__ == '__main__':
+    ask = Options(__file__, __doc__)
+    ask.size('--seeds', [0, 1, 2, 3, 4, 5], quick=[0], help='of everything that the demo draws')
+    given = ask.parse_args()
+    folder = given.out.parent/'runs' if given.quick else Path('runs/demo_seeds')
+    found = []
+    for seed in given.seeds:
+        found += rows(finished(folder, seed, given.quick), seed)
+        print(pd.DataFrame(found).to_string(), flush=True)
+    write_json(given.out, found, end='\n')
