@@ -7,14 +7,15 @@ learns with that as an offset (the demo's settings); a blend of it and the regre
 weights from 40 validation respondents; 80 others are the test. The residual model is compared with
 its own offset, the blend with the regression; differences are paired, answer by answer, with
 intervals over respondents. Both once as they are and once by `stack(keep=...)`: the rival stays
-unless the validation respondents show that it is beaten.
+unless the validation respondents show that it is beaten. *matched* is the residual model whose
+averages over training respondents are put back to those of its offset (`match_shares`).
 Run: python benchmarks/random_studies.py [--studies 20] [--quick].
 What is done lies under runs/random_studies, and it goes on there.
 Writes benchmarks/random_studies.json."""
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from alignsurvey.all import load_model, predict, sft, stack
+from alignsurvey.all import load_model, match_shares, predict, sft, stack
 from alignsurvey.files.strict import read_json
 from alignsurvey.files.writing import write_json
 from alignsurvey.prediction.offsets import baseline_says, with_offsets
@@ -24,7 +25,8 @@ from learning_curve import METHODS, demo_study_of, log_scores, of, people
 from options import Options
 
 VALIDATION, TEST = 40, 80    # respondents
-COMPARED = ('residual', 'residual, or its offset', 'blend', 'blend, or the regression')
+COMPARED = ('residual', 'residual, or its offset', 'matched', 'matched, or its offset', 'blend',
+    'blend, or the regression')
 SETTINGS = METHODS['offset, lr 1e-4'][0]
 
 
@@ -66,12 +68,18 @@ def one_study(lm, seed, folder, quick):
     told_train, *told = with_offsets(train, *asked, baseline=about['known'], lm=lm)
     tuned = sft(lm, told_train, folder/str(seed), overwrite=True, seed=seed, **SETTINGS)
     said = [predict(tuned, records) for records in told]
+    at_home = predict(tuned, told_train, unseen=None)
+    start, = with_offsets(train, baseline=about['known'])
+    began = at_home.assign(probs=[np.exp(offset) for offset in start['offset']])
+    matched = [match_shares(train, at_home, *pair, began) for pair in zip(asked, said)]
     known = [baseline_says(train, records, about['known']) for records in asked]
     regression = [baseline_says(train, records, 'logistic') for records in asked]
     blended = blend(asked, said, regression)
     beside = {
         'residual': (said[1], known[1]),
         'residual, or its offset': (blend(asked, said, known, 'rival'), known[1]),
+        'matched': (matched[1], known[1]),
+        'matched, or its offset': (blend(asked, matched, known, 'rival'), known[1]),
         'blend': (blended, regression[1]),
         'blend, or the regression': (blend(asked, said, regression, 'rival'), regression[1])}
     about |= dict(training_answers=len(train), test_answers=len(asked[1]),

@@ -38,26 +38,22 @@ def match_shares(
     known_predictions, # the predictor's predictions of them, with probs
     records, # records to be predicted
     predictions, # the same predictor's predictions of them, with probs
+    target=None, # predictions of the known records, whose averages are wanted; None: their answers
 )->pd.DataFrame: # predictions with other probs
-    """Predictions whose average over training respondents is their smoothed share of each option.
-    Raises ValueError where a predictor only chose."""
+    """Predictions whose average over training respondents is their smoothed share of each option,
+    or that of other predictions of them. Raises ValueError where a predictor only chose."""
     a, b = read_answers(known, True), read_answers(records, True)
     own, asked = _stated(known_predictions, a), _stated(predictions, b)
+    goal = _shares(a) if target is None else _stated(target, a).q
     q = asked.q.copy()
     for name, options, rows in _asked_again(a, b):
         there = (a.item == a.names.index(name)) & own.ok & (a.weight > 0)
         if there.any():
             k, w = len(options), a.weight[there]
-            shares = smooth_shares(np.bincount(a.y[there], w/w.mean(), minlength=k))
-            moved = q[rows, :k]*_factors(own.q[there, :k], w, shares)
+            moved = q[rows, :k]*_factors(own.q[there, :k], w, w @ goal[there, :k]/w.sum())
             q[rows, :k] = moved/moved.sum(1, keepdims=True)
-    probs = as_predictions(q, b).set_index('record_id').probs.reindex(predictions.record_id)
-    failed = predictions.status.to_numpy() != 'ok'
-    probs = [old if f else new for f, old, new in zip(failed, predictions.probs, probs)]
-    out = predictions.assign(probs=probs, value=None)
     note = f'averages matched to {len(a.ids):,} training answers'
-    out.attrs = {**predictions.attrs, 'note': note}
-    return out
+    return _with_probs(predictions, q, b, note)
 
 def _stated(predictions, a):
     "Predictions as a `Forecast` that gives probabilities."
@@ -67,8 +63,29 @@ def _stated(predictions, a):
             "elicitation 'score'")
     return found
 
+def _shares(a):
+    "The smoothed shares of each record's item, (N, K)."
+    q = np.zeros(a.shown.shape)
+    for item, options in enumerate(a.options):
+        rows = (a.item == item) & (a.weight > 0)
+        if rows.any():
+            w = a.weight[rows]
+            counts = np.bincount(a.y[rows], w/w.mean(), minlength=len(options))
+            q[rows, :len(options)] = smooth_shares(counts)
+    return q
+
 def _asked_again(a, b):
     "Items that both know, with the same options: name, options, and their rows among the latter."
     for j, (name, options) in enumerate(zip(b.names, b.options)):
         if name in a.names and a.options[a.names.index(name)] == options:
             yield name, options, b.item == j
+
+def _with_probs(predictions, q, b, note):
+    "Predictions with other probabilities, those that failed as they were."
+    new = as_predictions(q, b).set_index('record_id').probs.reindex(predictions.record_id)
+    failed = predictions.status.to_numpy() != 'ok'
+    probs = [old if f else p for f, old, p in zip(failed, predictions.probs, new)]
+    out = predictions.assign(probs=probs, value=None)
+    out.attrs = {**predictions.attrs, 'note': note}
+    return out
+

@@ -341,26 +341,29 @@ def answers(
         put = brought(study, name, splits, some, journal, **chosen or {})
         return ask(put, _new_unit(study))
 
-    def said_in_training():
-        return ask(_as_taught(study, name, splits, **chosen or {}), None)
+    def matched(some):
+        taught, began = _as_taught(study, name, splits, **chosen or {})
+        return match_shares(splits['train'], ask(taught, None), some, said(some), began)
 
     records = splits['test'] if records is None else records
-    made = partial(_calibrated, how, splits, said, said_in_training)
+    made = matched if how['calibrate'] == 'shares' else partial(_heated, how, splits, said)
     return _or_kept(study, name, splits, records, made) if how['keep'] else made(records)
 
 
 # %% ../../nbs/study/11_askers.ipynb #kp02
 def _as_taught(study, name, splits, **chosen):
-    "Training records as they are put to a predictor: offsets are told by other respondents."
+    """Training records as they are put to a predictor: offsets are told by other respondents; and
+    predictions of them by what it began at, None where that is no table."""
     name = whose_model(study, name)
     if study.settings['predictors'][name]['offset'] is None:
-        return splits['train']
-    return learns_from(study, name, splits, beginning(study, name, splits, **chosen))
+        return splits['train'], None
+    taught = learns_from(study, name, splits, beginning(study, name, splits, **chosen))
+    told = learns_from(study, name, splits)
+    probs = [np.exp(offset) for offset in told['offset']]
+    return taught, pd.DataFrame(dict(record_id=told['record_id'][:], probs=probs, status='ok'))
 
-def _calibrated(how, splits, said, said_in_training, records):
-    "Predictions as the study calibrates them; the two functions ask for what a model says."
-    if how['calibrate'] == 'shares':
-        return match_shares(splits['train'], said_in_training(), records, said(records))
+def _heated(how, splits, said, records):
+    "Predictions at the temperature that the study fits, where it fits one."
     if not how['calibrate']:
         return said(records)
     fit = calibrates_on(how, splits)

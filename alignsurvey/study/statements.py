@@ -137,13 +137,19 @@ def _custom(known, name):
     if how['offset']:
         done.append(f"beginning at the probabilities of {how['offset']}")
     if how['calibrate'] == 'shares':
-        done.append('its averages matched to the shares of training respondents')
+        done.append(f"its averages matched to {_averages(known, how)} of training respondents")
     elif how['calibrate']:
         of = 'validation' if 'validation' in known.splits else 'training'
         done.append(f"with one temperature, fitted to {how['calibrate']:,} {of} records at most")
     if how['keep']:
         done.append(_kept(known, how['keep']))
     return ', '.join(done) or 'as it comes'
+
+def _averages(known, how):
+    predictors = known.settings['predictors']
+    while how['offset'] is None and how['begin'] and how['training'] is None:
+        how = predictors[how['begin']]
+    return f"what {how['offset']} says" if how['offset'] else 'the shares'
 
 def _kept(known, rival):
     people = len(set(known.splits['validation']['respondent_id'][:]))
