@@ -102,7 +102,8 @@ PREDICTOR_KEYS = dict(
     corpus=Key(_MAP, 'what to train on in place of the training respondents, as in '
         '{items: [natsci], respondents: 100}'),
     calibrate=Key((int, str), 'how many training records its temperature is fitted to, or shares: '
-        'its averages are matched to those of training respondents, or of what it began at', fits=_is_calibration),
+        'its averages are matched to those of training respondents, or of its offset',
+        fits=_is_calibration),
     keep=Key(_TEXT, 'a baseline that answers alone unless validation respondents show that a blend '
         'with it is better, such as marginal'),
     server=Key(_TEXT, "a server's address, such as http://localhost:8000/v1"),
