@@ -55,6 +55,8 @@ def match_shares(
     note = f'averages matched to {len(a.ids):,} training answers'
     return _with_probs(predictions, q, b, note)
 
+
+# %% ../../nbs/evaluation/18_matching.ipynb #m010b
 def _stated(predictions, a):
     "Predictions as a `Forecast` that gives probabilities."
     found = read_forecast('predictions', predictions, a)
