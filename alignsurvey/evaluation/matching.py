@@ -55,7 +55,6 @@ def match_shares(
     note = f'averages matched to {len(a.ids):,} training answers'
     return _with_probs(predictions, q, b, note)
 
-
 # %% ../../nbs/evaluation/18_matching.ipynb #m010b
 def _stated(predictions, a):
     "Predictions as a `Forecast` that gives probabilities."
@@ -90,4 +89,3 @@ def _with_probs(predictions, q, b, note):
     out = predictions.assign(probs=probs, value=None)
     out.attrs = {**predictions.attrs, 'note': note}
     return out
-

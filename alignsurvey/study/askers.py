@@ -318,6 +318,7 @@ def calibrates_on(
     place = np.random.default_rng(0).permutation(who.max() + 1)[who]
     return fit.select(np.argsort(place, kind='stable')[:how['calibrate']])
 
+# %% ../../nbs/study/11_askers.ipynb #an01
 def answers(
     study, # a `Study`
     name, # of one of its predictors
@@ -349,7 +350,6 @@ def answers(
     made = matched if how['calibrate'] == 'shares' else partial(_heated, how, splits, said)
     return _or_kept(study, name, splits, records, made) if how['keep'] else made(records)
 
-
 # %% ../../nbs/study/11_askers.ipynb #kp02
 def _as_taught(study, name, splits, **chosen):
     """Training records as they are put to a predictor: offsets are told by other respondents; and
@@ -377,4 +377,3 @@ def _or_kept(study, name, splits, records, made):
         records, {name: own, keep: _told(splits, records, keep)}, keep=keep)
     blend.attrs = {**own.attrs, **blend.attrs}
     return blend
-
