@@ -20,7 +20,7 @@ from alignsurvey.prediction.cost import run_status
 from alignsurvey.prediction.elicitation import predict
 from alignsurvey.prediction.offsets import baseline_says
 from alignsurvey.study import Study, deviations
-from alignsurvey.study.askers import answers, asker, brought, learns_from
+from alignsurvey.study.askers import answers, asker, brought, calibrates_on, learns_from
 from alignsurvey.study.checklists import GUIDE
 from alignsurvey.study.multiverse import joint_test
 from alignsurvey.study.plan import facts, primary_power
@@ -235,6 +235,18 @@ def test_a_server_that_only_the_file_names_is_not_asked(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match='study.yaml: predictors.*SOME_SECRET to http://192.0.2.1/v1'):
             study.run()
     assert asker(Study.load(path, {'http://192.0.2.1/v1': 'SOME_SECRET'}), 'zero-shot', {}).base_url == 'http://192.0.2.1/v1'
+
+
+@pytest.mark.parametrize('calibrate, parts', [(0, ['test']), (4, ['test', 'fit']), ('shares', ['test', 'train'])])
+def test_a_plan_counts_all_respondents_of_whom_a_server_is_told(tmp_path, calibrate, parts):
+    "Those too to whom a temperature or averages are fitted."
+    asked = SMALL.replace('60', '24').replace('smollm2-135m, batch: 2', f"m, calibrate: {calibrate}, server: 'http://192.0.2.1/v1'")
+    study = study_in(tmp_path, asked)
+    splits = study.splits()
+    splits['fit'] = splits['train'] if calibrate == 'shares' else calibrates_on(dict(calibrate=calibrate), splits)
+    people = {who for part in parts for who in splits[part]['respondent_id']}
+    trusted = Study.load(study.path, {'http://192.0.2.1/v1': 'OPENAI_API_KEY'})
+    assert f'what {len(people)} respondents said of themselves' in trusted.plan()['takes']['zero-shot']['told']
 
 
 @pytest.mark.parametrize('text, said', [

@@ -71,13 +71,14 @@ def predictor_plan(
         how = dict(how, adapter=None)
     lm = _untrained(study, name, splits, how)
     plan |= _known(study, name) or _asking_plan(lm, splits['test'], how, rates)
+    before = _asked_before(how, splits)
     if how['server']:
-        lm.check_terms(splits['test'])
-        told = exposure_line(splits['test'], lm)
+        sent = concatenate_datasets([splits['test']] + [before]*(before is not None))
+        lm.check_terms(sent)
+        told = exposure_line(sent, lm)
         plan['told'] = told or 'nothing leaves this machine'
     if how['training'] is not None:
         plan['training'] = _training_plan(study, name, lm, splits)
-    before = _asked_before(how, splits)
     if before is not None:
         plan['before'] = _asking_plan(lm, before, how, rates)
     plan |= _vary_plan(study, name, splits, rates)
