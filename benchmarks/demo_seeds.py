@@ -3,7 +3,8 @@ another start of training at each seed.
 
 Each row is the difference in log score from the training shares on the test respondents of that
 seed: of the tuned model, of the same as it is before its averages are matched to those shares, and
-of a regression. The seeds' respondents overlap, since all are drawn from the same survey, so the
+of a regression. `wandered` is by how much the average probability of an item's first option is more
+than its share. The seeds' respondents overlap, since all are drawn from the same survey, so the
 rows are not independent.
 Run: python benchmarks/demo_seeds.py [--seeds 0 1 2] [--quick].
 What is done lies under runs/demo_seeds, and it goes on there.
@@ -13,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 from alignsurvey.cli.demo import run_demo
 from alignsurvey.files.writing import write_json
+from alignsurvey.prediction.forecasts import read_forecast
 from alignsurvey.prediction.offsets import baseline_says
+from alignsurvey.records.answers import read_answers
 from alignsurvey.study import Study
 from alignsurvey.study.askers import answers, asker
 from alignsurvey.training.rival import beside_shares
@@ -39,19 +42,26 @@ def as_it_is(study, splits):
     return answers(plain, TUNED, asker(plain, TUNED, splits), splits)
 
 
+def wandered(frame, shares, records):
+    "How much more of each item's first option predictions give on average than the shares do."
+    a = read_answers(records)
+    own, table = (read_forecast('one', some, a).q[:, 0] for some in (frame, shares))
+    return {name: float((own - table)[a.item == j].mean()) for j, name in enumerate(a.names)}
+
+
 def rows(study, seed):
     "How each predictor stands against the training shares."
     splits = study.splits()
     train, test = splits['train'], splits['test']
     found = {TUNED: study.answers()[TUNED], f'{TUNED}, not matched': as_it_is(study, splits),
         'logistic': baseline_says(train, test, 'logistic')}
-    shares = log_scores(test, baseline_says(train, test, 'marginal'))
+    shares = baseline_says(train, test, 'marginal')
     made = []
     for name, frame in found.items():
-        beside = beside_shares(log_scores(test, frame), shares, test)
+        beside = beside_shares(log_scores(test, frame), log_scores(test, shares), test)
         made.append(dict(seed=seed, predictor=name, training_answers=len(train),
             test_answers=len(test), log_score=beside['log_score'],
-            versus_marginal=difference(beside)))
+            versus_marginal=difference(beside), wandered=wandered(frame, shares, test)))
     return made
 
 

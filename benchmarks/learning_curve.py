@@ -7,18 +7,20 @@ European Social Survey, of eleven points each. The weights of a blend come from 
 respondents, who are in neither, and so does the choice between methods:
 `validation_versus_marginal` is the difference from the training shares among them. Training grows
 by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with
-intervals over respondents. With `--items all` training, validation and test are about all 18 items
+intervals over respondents. *matched* is a method whose averages over training respondents are put
+back to their shares, or to what its offset says. With `--items all` training, validation and test are about all 18 items
 of that survey, by the same test respondents. `--seed` is that of training alone: its start and the
 order of records.
 Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000]
 [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--seed 1] [--quick].
 What is done lies under runs/learning_curve, and it goes on there.
-Puts the rows of these sizes into benchmarks/learning_curve.json, and leaves the others."""
+Puts its rows into benchmarks/learning_curve.json, and leaves the others."""
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import concatenate_datasets
-from alignsurvey.all import Survey, load_model, predict, read_predictions, sft, write_predictions
+from alignsurvey.all import (Survey, load_model, match_shares, predict, read_predictions, sft,
+    write_predictions)
 from alignsurvey.cli.demo import DEMOS, TRAINING, demo_study
 from alignsurvey.evaluation.stacking import stack
 from alignsurvey.files.strict import read_json
@@ -49,6 +51,7 @@ METHODS = {
 USUAL = ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4']
 RIVALS = ['marginal', 'logistic', 'boosting']
 COMPARED = ['marginal', 'logistic']    # those that each row is compared with
+PARTS = ['train', 'validation', 'test']
 QUICK = 40    # training answers: of two respondents at least, as one's offsets come from others
 
 
@@ -117,7 +120,8 @@ def train_and_ask(lm, settings, train, asked, folder, seed):
     begun = (adapter/'checkpoints').exists()
     tuned = sft(lm, train, adapter, overwrite=not begun, seed=seed, **settings)
     for part, records in asked.items():
-        said = predict(tuned, records, journal=folder/'answers.sqlite')
+        unseen = None if part == 'train' else 'respondent'
+        said = predict(tuned, records, journal=folder/'answers.sqlite', unseen=unseen)
         write_predictions(said, folder/f'{part}.jsonl', overwrite=True)
     card = read_json(adapter/'sft.json')
     write_json(folder/'took.json',
@@ -125,7 +129,7 @@ def train_and_ask(lm, settings, train, asked, folder, seed):
 
 
 def fitted(lm, name, train, validation, test, out, seed):
-    "Predictions of validation and test by a method; what training took."
+    "Predictions of training, validation and test by a method; what training took."
     settings, baseline, own = METHODS[name]
     folder = out/f'{len(train)}'/name.replace(', ', '-').replace(' ', '_')
     if seed:
@@ -135,10 +139,18 @@ def fitted(lm, name, train, validation, test, out, seed):
         if baseline:
             told = with_offsets(*told, baseline=baseline, lm=lm if own else None,
                 journal=out/'untrained.sqlite')
-        asked = dict(validation=told[1], test=told[2])
-        train_and_ask(lm, settings, told[0], asked, folder, seed)
-    said = [read_predictions(folder/f'{part}.jsonl') for part in ('validation', 'test')]
+        train_and_ask(lm, settings, told[0], dict(zip(PARTS, told)), folder, seed)
+    said = [read_predictions(folder/f'{part}.jsonl') for part in PARTS]
     return *said, read_json(folder/'took.json')
+
+
+def matched(name, train, at_home, records, said):
+    "Predictions whose averages are put back; `at_home` are those of the training records."
+    baseline, target = METHODS[name][1], None
+    if baseline:
+        start, = with_offsets(train, baseline=baseline)
+        target = at_home.assign(probs=[np.exp(offset) for offset in start['offset']])
+    return match_shares(train, at_home, records, said, target)
 
 
 def rows(train, test, predictions, about, seed):
@@ -161,18 +173,23 @@ def measured(lm, methods, train, validation, test, out, seed):
     learn from validation too."""
     known, found = (tables(RIVALS, train, records) for records in (validation, test))
     shares = log_scores(validation, known['marginal'])
-    about = {}
+    about, before = {}, {}
     for name in methods:
-        before, found[name], about[name] = fitted(lm, name, train, validation, test, out,
+        at_home, before[name], found[name], took = fitted(lm, name, train, validation, test, out,
             seed)
-        beside = beside_shares(log_scores(validation, before), shares, validation)
+        put_back = f'{name}, matched'
+        before[put_back] = matched(name, train, at_home, validation, before[name])
+        found[put_back] = matched(name, train, at_home, test, found[name])
+        about |= {name: dict(took), put_back: dict(took)}
+    for name, said in before.items():
+        beside = beside_shares(log_scores(validation, said), shares, validation)
         about[name] |= dict(validation_log_score=beside['log_score'],
             validation_versus_marginal=difference(beside))
         both = f'{name} + logistic'
-        found[both] = stack(validation, {name: before, 'logistic': known['logistic']},
+        found[both] = stack(validation, {name: said, 'logistic': known['logistic']},
             test, {name: found[name], 'logistic': found['logistic']})
         about[both] = dict(weights=found[both].attrs['weights'])
-    best = min(methods, key=lambda name: about[name]['validation_log_score'])
+    best = min(before, key=lambda name: about[name]['validation_log_score'])
     found['chosen by validation'] = found[best]
     about['chosen by validation'] = dict(method=best)
     more = tables(COMPARED, concatenate_datasets([train, validation]), test)
@@ -199,10 +216,11 @@ def size_of(row):
 
 
 def joined(file, found):
-    "Rows of a file, those of sizes and seeds found anew replaced, the smallest size first."
-    anew = {size_of(row) for row in found}
+    "Rows of a file, those found anew replaced, the smallest size first."
+    anew = {(*size_of(row), row['predictor']) for row in found}
     before = read_json(file) if file.exists() else []
-    return sorted([row for row in before if size_of(row) not in anew] + found, key=size_of)
+    kept = [row for row in before if (*size_of(row), row['predictor']) not in anew]
+    return sorted(kept + found, key=size_of)
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from ..metrics.distances import smooth_shares
 from ..prediction.forecasts import as_predictions, read_forecast
-from ..records.answers import read_answers
+from ..records.answers import read_answers, refuse_records
 
 # %% ../../nbs/evaluation/18_matching.ipynb #m007
 _ROUNDS, _NEAR = 1000, 1e-9    # after which it is left, and the distance at which it is there
@@ -41,8 +41,11 @@ def match_shares(
     target=None, # predictions of the known records, whose averages are wanted; None: their answers
 )->pd.DataFrame: # predictions with other probs
     """Predictions whose average over training respondents is their smoothed share of each option,
-    or that of other predictions of them. Raises ValueError where a predictor only chose."""
+    or that of other predictions of them. Raises ValueError where a predictor only chose, or a
+    record is in both."""
     a, b = read_answers(known, True), read_answers(records, True)
+    refuse_records(np.isin(b.ids, a.ids), b.ids, 'is among those that tell the averages: split '
+        'again')
     own, asked = _stated(known_predictions, a), _stated(predictions, b)
     goal = _shares(a) if target is None else _stated(target, a).q
     q = asked.q.copy()

@@ -486,6 +486,7 @@ predictors:
     begin: zero-shot
     offset: marginal
     training: {{loss: residual, lr: 0.0001, batch: 8, micro: 4, epochs: 1}}
+    calibrate: shares    # its averages go back to what it began at
 baselines: [uniform, majority, marginal, logistic]
 '''
 
