@@ -4,21 +4,24 @@ another start of training at each seed.
 Each row is the difference in log score from the training shares on the test respondents of that
 seed: of the tuned model, of the same as it is before its averages are matched to those shares, and
 of a regression. `wandered` is by how much the average probability of an item's first option is more
-than its share. The seeds' respondents overlap, since all are drawn from the same survey, so the
+than its share; `in_training` how the model stands against what it began at among the respondents
+that it was trained on. The seeds' respondents overlap, since all are drawn from the same survey, so the
 rows are not independent.
 Run: python benchmarks/demo_seeds.py [--seeds 0 1 2] [--quick].
 What is done lies under runs/demo_seeds, and it goes on there.
 Writes benchmarks/demo_seeds.json."""
 import dataclasses
 from pathlib import Path
+import numpy as np
 import pandas as pd
 from alignsurvey.cli.demo import run_demo
 from alignsurvey.files.writing import write_json
+from alignsurvey.prediction.elicitation import predict
 from alignsurvey.prediction.forecasts import read_forecast
 from alignsurvey.prediction.offsets import baseline_says
 from alignsurvey.records.answers import read_answers
 from alignsurvey.study import Study
-from alignsurvey.study.askers import answers, asker
+from alignsurvey.study.askers import answers, asker, journal_path, learns_from
 from alignsurvey.training.rival import beside_shares
 from learning_curve import difference, log_scores
 from options import Options
@@ -42,6 +45,17 @@ def as_it_is(study, splits):
     return answers(plain, TUNED, asker(plain, TUNED, splits), splits)
 
 
+def in_training(study, splits):
+    "The tuned model against what it began at, of the training respondents' own answers."
+    lm = asker(study, TUNED, splits)
+    taught = learns_from(study, TUNED, splits, asker(study, 'zero-shot', splits))
+    said = predict(lm, taught, journal=journal_path(study, TUNED), unseen=None)
+    start = learns_from(study, TUNED, splits)
+    began = said.assign(probs=[np.exp(offset) for offset in start['offset']])
+    train = splits['train']
+    return difference(beside_shares(log_scores(train, said), log_scores(train, began), train))
+
+
 def wandered(frame, shares, records):
     "How much more of each item's first option predictions give on average than the shares do."
     a = read_answers(records)
@@ -62,6 +76,7 @@ def rows(study, seed):
         made.append(dict(seed=seed, predictor=name, training_answers=len(train),
             test_answers=len(test), log_score=beside['log_score'],
             versus_marginal=difference(beside), wandered=wandered(frame, shares, test)))
+    made[1]['in_training'] = in_training(study, splits)
     return made
 
 
