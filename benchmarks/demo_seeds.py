@@ -82,7 +82,7 @@ def rows(study, seed):
 
 if __name__ == '__main__':
     ask = Options(__file__, __doc__)
-    ask.size('--seeds', [0, 1, 2, 3, 4, 5], quick=[0], help='of everything that the demo draws')
+    ask.size('--seeds', [0, 1, 2, 3], quick=[0], help='of everything that the demo draws')
     given = ask.parse_args()
     folder = given.out.parent/'runs' if given.quick else Path('runs/demo_seeds')
     found = []

@@ -11,7 +11,7 @@ unless the validation respondents show that it is beaten. *matched* is the resid
 averages over training respondents are put back to those of its offset (`match_shares`).
 Run: python benchmarks/random_studies.py [--studies 20] [--quick].
 What is done lies under runs/random_studies, and it goes on there.
-Writes benchmarks/random_studies.json."""
+Puts their rows into benchmarks/random_studies.json, and leaves the others."""
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -90,10 +90,10 @@ def one_study(lm, seed, folder, quick):
 
 
 def summary(rows, name):
-    "How one method fared against its rival over all studies."
-    gap = pd.DataFrame([row[name] for row in rows])
+    "How one method fared against its rival over all studies that have it."
+    gap = pd.DataFrame([row[name] for row in rows if name in row])
     return dict(
-        method=name, mean_difference=float(gap.difference.mean()),
+        method=name, studies=len(gap), mean_difference=float(gap.difference.mean()),
         error=float(gap.difference.sem()), worst=float(gap.difference.max()),
         worse_by_more=int((gap.difference > .003).sum()),
         shown_worse=int((gap.ci_low > 0).sum()), shown_better=int((gap.ci_high < 0).sum()))
@@ -110,6 +110,8 @@ if __name__ == '__main__':
     for seed in range(given.studies):
         rows.append(one_study(lm, seed, folder, given.quick))
         print(rows[-1], flush=True)
+    before = read_json(given.out)['studies'] if given.out.exists() else []
+    rows += before[len(rows):]
     found = [summary(rows, name) for name in COMPARED]
     print(pd.DataFrame(found).to_string())
     write_json(given.out, dict(studies=rows, summary=found), end='\n')
