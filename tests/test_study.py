@@ -358,7 +358,7 @@ def test_what_begins_at_the_shares_is_planned_run_varied_and_checked(tmp_path, s
     splits = study.splits()
     assert len(loads) == 1 and study.loaded == []
     assert takes['tuned']['before']['prompts'] == len(set(splits['train']['instruction'][:]))
-    assert takes['calm']['prompts'] == 0 and takes['calm']['before']['prompts'] <= 5 and 'training' in takes['tuned']
+    assert takes['calm']['prompts'] == 0 and takes['calm']['calibration']['prompts'] <= 5 and 'training' in takes['tuned']
     study.run()
     adapter = tmp_path/'adapters'/'tuned'/'adapter_model.safetensors'
     made, scores = adapter.stat().st_mtime_ns, (tmp_path/'scores.csv').read_bytes()
@@ -396,7 +396,7 @@ def test_a_baseline_stays_unless_validation_respondents_show_more(tmp_path, smal
         monkeypatch.setattr(stacking, 'blend_gain', lambda *given: gain)
     plan = study.plan()
     assert plan['takes']['if better']['prompts'] == 0
-    assert plan['takes']['if better']['before']['prompts'] == len(set(splits['validation']['instruction'][:]))
+    assert plan['takes']['if better']['calibration']['prompts'] == len(set(splits['validation']['instruction'][:]))
     assert 'but if better is marginal itself, unless validation respondents show' in plan['power']['assumes']
     scores = study.run()
     note = set(scores[scores.predictor == 'if better'].note.dropna())
@@ -423,8 +423,8 @@ def test_averages_are_matched_to_the_shares_of_training_respondents(tmp_path, sm
     splits = study.splits()
     takes = study.plan()['takes']
     distinct = {name: len(set(part['instruction'][:])) for name, part in splits.items()}
-    assert takes['matched']['before']['prompts'] == distinct['train'] and takes['matched']['prompts'] == 0
-    assert takes['if better']['before']['prompts'] == len({*splits['train']['instruction'][:], *splits['validation']['instruction'][:]})
+    assert takes['matched']['calibration']['prompts'] == distinct['train'] and takes['matched']['prompts'] == 0
+    assert takes['if better']['calibration']['prompts'] == len({*splits['train']['instruction'][:], *splits['validation']['instruction'][:]})
     scores = study.run()
     found = study.answers()
     lm = asker(study, 'tuned', splits)

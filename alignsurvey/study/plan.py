@@ -71,16 +71,16 @@ def predictor_plan(
         how = dict(how, adapter=None)
     lm = _untrained(study, name, splits, how)
     plan |= _known(study, name) or _asking_plan(lm, splits['test'], how, rates)
-    before = _asked_before(how, splits)
+    more = _asked_too(how, splits)
     if how['server']:
-        sent = concatenate_datasets([splits['test']] + [before]*(before is not None))
+        sent = concatenate_datasets([splits['test'], *more.values()])
         lm.check_terms(sent)
         told = exposure_line(sent, lm)
         plan['told'] = told or 'nothing leaves this machine'
     if how['training'] is not None:
         plan['training'] = _training_plan(study, name, lm, splits)
-    if before is not None:
-        plan['before'] = _asking_plan(lm, before, how, rates)
+    for part, records in more.items():
+        plan[part] = _asking_plan(lm, records, how, rates)
     plan |= _vary_plan(study, name, splits, rates)
     return plan | _probe_plan(study, name, splits, lm, rates)
 
@@ -113,18 +113,19 @@ def _training_plan(study, name, lm, splits):
         found['seconds'] += sweep_seconds(found, how.get('minutes'))
     return found
 
-def _asked_before(how, splits):
-    "Records that are asked of the model before the test is asked of a predictor, None for none."
-    train, parts = splits['train'], []
-    if how['calibrate'] == 'shares':
-        parts.append(train)
-    elif how['calibrate']:
-        parts.append(calibrates_on(how, splits))
-    if how['keep']:
-        parts.append(splits['validation'])
+def _asked_too(how, splits):
+    "Records that are asked beside the test: of the model before training, and to calibrate it."
+    before, calibration = [], []
     if how['offset'] is not None:
-        parts += [train] + [splits['test']]*(how['begin'] is None)
-    return concatenate_datasets(parts) if parts else None
+        before = [splits['train']] + [splits['test']]*(how['begin'] is None)
+    if how['calibrate'] == 'shares':
+        calibration.append(splits['train'])
+    elif how['calibrate']:
+        calibration.append(calibrates_on(how, splits))
+    if how['keep']:
+        calibration.append(splits['validation'])
+    parts = dict(before=before, calibration=calibration)
+    return {name: concatenate_datasets(some) for name, some in parts.items() if some}
 
 def _known(study, name):
     "What it takes to ask for what stands in another predictor's journal; None where it does not."

@@ -90,8 +90,9 @@ def _takes(takes):
 # %% ../../nbs/study/07_whole.ipynb #pt02
 def _more_lines(name, takes):
     "What a predictor's specifications and probes take, and what comes before it."
-    if 'before' in takes:
-        yield f"{name}, before it: " + '; '.join(_takes(takes['before']))
+    for part, said in dict(before='before it', calibration='to calibrate it').items():
+        if part in takes:
+            yield f'{name}, {said}: ' + '; '.join(_takes(takes[part]))
     varied = takes.get('specifications')
     if varied:
         parts = '; '.join(_takes(varied)) if len(varied) > 2 else 'none can be asked'
