@@ -5,8 +5,8 @@ Each row is the difference in log score from the training shares on the test res
 seed: of the tuned model, of the same as it is before its averages are matched to those shares, and
 of a regression. `wandered` is by how much the average probability of an item's first option is more
 than its share; `in_training` how the model stands against what it began at among the respondents
-that it was trained on. The seeds' respondents overlap, since all are drawn from the same survey, so the
-rows are not independent.
+that it was trained on. The seeds' respondents overlap, since all are drawn from the same survey, so
+the rows are not independent.
 Run: python benchmarks/demo_seeds.py [--seeds 0 1 2] [--quick].
 What is done lies under runs/demo_seeds, and it goes on there.
 Writes benchmarks/demo_seeds.json."""

@@ -8,9 +8,9 @@ respondents, who are in neither, and so does the choice between methods:
 `validation_versus_marginal` is the difference from the training shares among them. Training grows
 by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with
 intervals over respondents. *matched* is a method whose averages over training respondents are put
-back to their shares, or to what its offset says. With `--items all` training, validation and test are about all 18 items
-of that survey, by the same test respondents. `--seed` is that of training alone: its start and the
-order of records.
+back to their shares, or to what its offset says. With `--items all` training, validation and test
+are about all 18 items of that survey, by the same test respondents. `--seed` is that of training
+alone: its start and the order of records.
 Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000]
 [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--seed 1] [--quick].
 What is done lies under runs/learning_curve, and it goes on there.
