@@ -20,12 +20,12 @@ DEMOS = dict(
         background=['age', 'sex', 'race', 'degree', 'partyid', 'polviews'],
         full=dict(items=['natroad', 'natsoc', 'natmass', 'natpark', 'natchld', 'natsci'],
             sample=172, calibrate=100),
-        quick=dict(items=['natroad', 'natsci', 'natmass'], sample=24, calibrate=15)),
+        quick=dict(items=['natroad', 'natsci', 'natmass'], sample=16, calibrate=10)),
     ess=dict(
         survey='ess10no', attributes=['female', 'region'],
         background=['agea', 'female', 'region', 'eduyrs', 'hinctnta'],
         full=dict(items=['imbgeco', 'imueclt', 'imwbcnt', 'lrscale'], sample=90, calibrate=40),
-        quick=dict(items=['imwbcnt', 'lrscale'], sample=24, calibrate=10)))
+        quick=dict(items=['imwbcnt', 'lrscale'], sample=16, calibrate=8)))
 TRAINING = dict(loss='residual', lr=1e-4, batch=8, micro=4, epochs=1)
 
 # %% ../../nbs/cli/02_demo.ipynb #c005a
