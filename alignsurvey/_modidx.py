@@ -2678,6 +2678,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                                   'alignsurvey/prediction/offsets.py'),
                                                 'alignsurvey.prediction.offsets.offsets_from': ( 'prediction/offsets.html#offsets_from',
                                                                                                  'alignsurvey/prediction/offsets.py'),
+                                                'alignsurvey.prediction.offsets.offsets_say': ( 'prediction/offsets.html#offsets_say',
+                                                                                                'alignsurvey/prediction/offsets.py'),
                                                 'alignsurvey.prediction.offsets.with_offsets': ( 'prediction/offsets.html#with_offsets',
                                                                                                  'alignsurvey/prediction/offsets.py')},
             'alignsurvey.prediction.partitions': { 'alignsurvey.prediction.partitions._ask_partition': ( 'prediction/partitions.html#_ask_partition',

@@ -12,13 +12,12 @@ What is done lies under runs/demo_seeds, and it goes on there.
 Writes benchmarks/demo_seeds.json."""
 import dataclasses
 from pathlib import Path
-import numpy as np
 import pandas as pd
 from alignsurvey.cli.demo import run_demo
 from alignsurvey.files.writing import write_json
 from alignsurvey.prediction.elicitation import predict
 from alignsurvey.prediction.forecasts import read_forecast
-from alignsurvey.prediction.offsets import baseline_says
+from alignsurvey.prediction.offsets import baseline_says, offsets_say
 from alignsurvey.records.answers import read_answers
 from alignsurvey.study import Study
 from alignsurvey.study.askers import answers, asker, journal_path, learns_from
@@ -50,8 +49,7 @@ def in_training(study, splits):
     lm = asker(study, TUNED, splits)
     taught = learns_from(study, TUNED, splits, asker(study, 'zero-shot', splits))
     said = predict(lm, taught, journal=journal_path(study, TUNED), unseen=None)
-    start = learns_from(study, TUNED, splits)
-    began = said.assign(probs=[np.exp(offset) for offset in start['offset']])
+    began = offsets_say(learns_from(study, TUNED, splits))
     train = splits['train']
     return difference(beside_shares(log_scores(train, said), log_scores(train, began), train))
 

@@ -26,7 +26,7 @@ from alignsurvey.evaluation.stacking import stack
 from alignsurvey.files.strict import read_json
 from alignsurvey.files.writing import write_json
 from alignsurvey.prediction.forecasts import read_forecast
-from alignsurvey.prediction.offsets import baseline_says, with_offsets
+from alignsurvey.prediction.offsets import baseline_says, offsets_say, with_offsets
 from alignsurvey.records.answers import read_answers
 from alignsurvey.study.file import parse_study
 from alignsurvey.study.study import Study, ordered, study_records
@@ -148,8 +148,7 @@ def matched(name, train, at_home, records, said):
     "Predictions whose averages are put back; `at_home` are those of the training records."
     baseline, target = METHODS[name][1], None
     if baseline:
-        start, = with_offsets(train, baseline=baseline)
-        target = at_home.assign(probs=[np.exp(offset) for offset in start['offset']])
+        target = offsets_say(*with_offsets(train, baseline=baseline))
     return match_shares(train, at_home, records, said, target)
 
 

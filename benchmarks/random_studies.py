@@ -18,7 +18,7 @@ import pandas as pd
 from alignsurvey.all import load_model, match_shares, predict, sft, stack
 from alignsurvey.files.strict import read_json
 from alignsurvey.files.writing import write_json
-from alignsurvey.prediction.offsets import baseline_says, with_offsets
+from alignsurvey.prediction.offsets import baseline_says, offsets_say, with_offsets
 from alignsurvey.study.study import ordered, study_records
 from alignsurvey.training.rival import beside_shares
 from learning_curve import METHODS, demo_study_of, log_scores, of, people
@@ -69,8 +69,7 @@ def one_study(lm, seed, folder, quick):
     tuned = sft(lm, told_train, folder/str(seed), overwrite=True, seed=seed, **SETTINGS)
     said = [predict(tuned, records) for records in told]
     at_home = predict(tuned, told_train, unseen=None)
-    start, = with_offsets(train, baseline=about['known'])
-    began = at_home.assign(probs=[np.exp(offset) for offset in start['offset']])
+    began = offsets_say(*with_offsets(train, baseline=about['known']))
     matched = [match_shares(train, at_home, *pair, began) for pair in zip(asked, said)]
     known = [baseline_says(train, records, about['known']) for records in asked]
     regression = [baseline_says(train, records, 'logistic') for records in asked]

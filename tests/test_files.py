@@ -115,6 +115,7 @@ def test_odd_labels_survive(words, wording, ending, answers, tmp_path_factory):
         there, found = {*answers, *given_}, {int(c) for c in {*q.options, *q.missing}}
         steps = found - there    # of a scale, which nobody chose
         assert there <= found and all(min(there) < c < max(there) for c in steps) and len(set(labels(q))) == len(q.options)
+        assert not steps or 'steps that nobody chose' in str(q.guessed)
         assert list(q.options) == sorted(q.options, key=int)
         for code, option in q.options.items():
             word = given_.get(int(code), code).strip()

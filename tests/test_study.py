@@ -18,7 +18,7 @@ from alignsurvey.files.strict import FileFault
 from alignsurvey.models import loading
 from alignsurvey.prediction.cost import run_status
 from alignsurvey.prediction.elicitation import predict
-from alignsurvey.prediction.offsets import baseline_says
+from alignsurvey.prediction.offsets import baseline_says, offsets_say
 from alignsurvey.study import Study, deviations
 from alignsurvey.study.askers import answers, asker, brought, calibrates_on, learns_from
 from alignsurvey.study.checklists import GUIDE
@@ -383,12 +383,16 @@ KEPT = """
 baselines"""
 
 
+def kept(small):
+    "A study with validation respondents, whose tuned model answers where it is better than the shares."
+    asked = small.replace('natsci, natroad', 'natsci').replace('batch: 2', 'batch: 64').replace('\nbaselines', KEPT)
+    return asked.replace('sample: 60', 'sample: 30\nsplit: {by: respondent, test: 0.4, validation: 0.3}')
+
+
 @pytest.mark.parametrize('shown', [True, False])
 def test_a_baseline_stays_unless_validation_respondents_show_more(tmp_path, small, monkeypatch, shown):
     "The answers are those of the blend, or the baseline's own; the plan, the scores and the statements say which."
-    asked = small.replace('natsci, natroad', 'natsci').replace('batch: 2', 'batch: 64').replace('\nbaselines', KEPT)
-    asked = asked.replace('sample: 60', 'sample: 30\nsplit: {by: respondent, test: 0.4, validation: 0.3}')
-    asked = asked.replace('predictor: zero-shot, versus', 'predictor: if better, versus')
+    asked = kept(small).replace('predictor: zero-shot, versus', 'predictor: if better, versus')
     study = study_in(tmp_path, asked)
     splits = study.splits()
     if shown:    # validation respondents who say what the model says
@@ -416,9 +420,7 @@ def test_a_baseline_stays_unless_validation_respondents_show_more(tmp_path, smal
 
 def test_averages_are_matched_to_the_shares_of_training_respondents(tmp_path, small):
     "As by hand, from what the model says of training respondents as the test is asked; also where a baseline may stay."
-    asked = small.replace('natsci, natroad', 'natsci').replace('batch: 2', 'batch: 64').replace('\nbaselines', KEPT)
-    asked = asked.replace('sample: 60', 'sample: 30\nsplit: {by: respondent, test: 0.4, validation: 0.3}')
-    asked = asked.replace('  if better: {begin: tuned,', '  matched: {begin: tuned, calibrate: shares}\n  if better: {begin: tuned, calibrate: shares,')
+    asked = kept(small).replace('  if better: {begin: tuned,', '  matched: {begin: tuned, calibrate: shares}\n  if better: {begin: tuned, calibrate: shares,')
     study = study_in(tmp_path, asked)
     splits = study.splits()
     takes = study.plan()['takes']
@@ -430,8 +432,7 @@ def test_averages_are_matched_to_the_shares_of_training_respondents(tmp_path, sm
     lm = asker(study, 'tuned', splits)
     put = dict(test=brought(study, 'tuned', splits, splits['test']), train=learns_from(study, 'tuned', splits, asker(study, 'zero-shot', splits)))
     own = {part: predict(lm, records, unseen=None, batch=64) for part, records in put.items()}
-    told = learns_from(study, 'tuned', splits)
-    began = own['train'].assign(probs=[np.exp(offset) for offset in told['offset']])
+    began = offsets_say(learns_from(study, 'tuned', splits))
     by_hand = match_shares(splits['train'], own['train'], splits['test'], own['test'], began)
     np.testing.assert_allclose(np.stack(found['matched'].probs.tolist()), np.stack(by_hand.probs.tolist()), atol=1e-6)
     assert abs(np.stack(found['matched'].probs.tolist()) - np.stack(found['tuned'].probs.tolist())).max() > 1e-3

@@ -103,7 +103,8 @@ def test_only_the_name_of_the_survey_overrides_it_and_no_card(survey, tmp_path, 
     code, out, _ = here(*ask, '--dry-run', '--send-anyway', 'kept')
     assert code == 0 and '40 respondents' in out
     code, _, err = here(*ask, '--send-anyway', 'kept')
-    assert code == 2 and 'm at else.where.invalid: gave no answer (' in err    # connection, or timeout where the name server is slow
+    # a timeout where the name server is slow
+    assert code == 2 and any(f'm at else.where.invalid: gave no answer ({why})' in err for why in ('connection', 'timeout'))
     server = connect('m', send_anyway='kept', **ELSEWHERE)
     card = json.loads(json.dumps(server.card()))
     assert card['send_anyway'] == ['kept']

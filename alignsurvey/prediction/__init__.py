@@ -21,6 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs=dict(
     foreign=['read_foreign_predictions', 'match_replies'],
     forecasts=['Forecast', 'read_forecast', 'check_predictions', 'FAILURE_RULES'],
     baselines=['baseline_predictions', 'BASELINES'],
-    offsets=['with_offsets', 'offsets_from'],
+    offsets=['offsets_say', 'with_offsets', 'offsets_from'],
     partitions=['write_partitions', 'list_partitions', 'read_partition', 'predict_partitions'],
     heads=['fit_head', 'save_head', 'load_head']))

@@ -25,7 +25,7 @@ from ..tasks.corpus import foundation
 from ..tasks.items import respondent_columns
 from ..tasks.registry import Survey
 from ..prediction.elicitation import predict
-from ..prediction.offsets import baseline_says, offsets_from, with_offsets
+from ..prediction.offsets import baseline_says, offsets_from, offsets_say, with_offsets
 from ..evaluation.calibration import temperature_scale
 from ..evaluation.matching import match_shares
 from ..evaluation.stacking import stack
@@ -358,9 +358,7 @@ def _as_taught(study, name, splits, **chosen):
     if study.settings['predictors'][name]['offset'] is None:
         return splits['train'], None
     taught = learns_from(study, name, splits, beginning(study, name, splits, **chosen))
-    told = learns_from(study, name, splits)
-    probs = [np.exp(offset) for offset in told['offset']]
-    return taught, pd.DataFrame(dict(record_id=told['record_id'][:], probs=probs, status='ok'))
+    return taught, offsets_say(learns_from(study, name, splits))
 
 def _heated(how, splits, said, records):
     "Predictions at the temperature that the study fits, where it fits one."

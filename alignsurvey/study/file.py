@@ -265,7 +265,6 @@ def _check_kept(made, where):
         raise FileFault(f"{where}: a temperature is fitted to the same respondents: leave "
             "calibrate or keep out")
 
-
 # %% ../../nbs/study/01_file.ipynb #pb01
 _OF_MODEL = ('model', 'adapter', 'server', 'key_variable', 'send_anyway', 'prices', 'tokenizer')
 

@@ -16,6 +16,7 @@ from ..metrics.catalogue import metric_name
 from ..reporting.paper import add_table
 from ..reporting.sections import Section
 from .checklists import CHECKLISTS
+from .file import model_of
 from .ways import SYSTEMS, list_specifications
 
 # %% ../../nbs/study/09_statements.ipynb #s007
@@ -137,7 +138,7 @@ def _custom(known, name):
     if how['offset']:
         done.append(f"beginning at the probabilities of {how['offset']}")
     if how['calibrate'] == 'shares':
-        done.append(f"its averages matched to {_averages(known, how)} of training respondents")
+        done.append(f"its averages matched to {_averages(known, name)} of training respondents")
     elif how['calibrate']:
         of = 'validation' if 'validation' in known.splits else 'training'
         done.append(f"with one temperature, fitted to {how['calibrate']:,} {of} records at most")
@@ -145,11 +146,10 @@ def _custom(known, name):
         done.append(_kept(known, how['keep']))
     return ', '.join(done) or 'as it comes'
 
-def _averages(known, how):
+def _averages(known, name):
     predictors = known.settings['predictors']
-    while how['offset'] is None and how['begin'] and how['training'] is None:
-        how = predictors[how['begin']]
-    return f"what {how['offset']} says" if how['offset'] else 'the shares'
+    offset = predictors[model_of(predictors, name)]['offset']
+    return f'what {offset} says' if offset else 'the shares'
 
 def _kept(known, rival):
     people = len(set(known.splits['validation']['respondent_id'][:]))
