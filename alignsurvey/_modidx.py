@@ -1797,6 +1797,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                            'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading._check_names': ( 'models/loading.html#_check_names',
                                                                                          'alignsurvey/models/loading.py'),
+                                            'alignsurvey.models.loading._cut_up': ( 'models/loading.html#_cut_up',
+                                                                                    'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading._gguf_in': ( 'models/loading.html#_gguf_in',
                                                                                      'alignsurvey/models/loading.py'),
                                             'alignsurvey.models.loading._has_offset': ( 'models/loading.html#_has_offset',

@@ -1,16 +1,20 @@
-"""Why does a tuned model not get further? One setting at a time changed from plain fine-tuning.
+"""Why does a tuned model not get further? One setting at a time changed from plain fine-tuning,
+then the best of them together.
 
 General Social Survey 2018, the demo's six items, as many of its training respondents as give so
-many answers; 80 validation respondents, who are in no test, judge. Each try is trained anew from
-the embedded model. Its log score stands beside that of plain fine-tuning and of the training
+many answers; 80 validation respondents, who are in no test, judge; a temperature is fitted on 80
+others. Each try is trained anew from the embedded model, but for those that only ask another try's
+model in another way. Its log score stands beside that of plain fine-tuning and of the training
 shares; differences are paired, answer by answer, with intervals over respondents.
 Run: python benchmarks/factors.py [--size 250] [--tries 'plain' 'rank 32' ...] [--quick].
-What is done lies under runs/factors, and it goes on there. Writes benchmarks/factors.json."""
+What is done lies under runs/factors, and it goes on there. Puts its rows into
+benchmarks/factors.json, and leaves the others; 'plain' comes first."""
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 import pandas as pd
-from alignsurvey.all import (average_orders, baseline_predictions, load_model, predict,
-    read_predictions, reorder, sft, write_predictions)
+from alignsurvey.all import (average_orders, baseline_predictions, calibrate, load_model,
+    match_shares, predict, read_predictions, reorder, sft, write_predictions)
 from alignsurvey.files.strict import read_json
 from alignsurvey.files.writing import write_json
 from alignsurvey.prediction import with_offsets
@@ -20,65 +24,122 @@ from learning_curve import (OFFSET, PLAIN, demo_study_of, difference, first_answ
     of, people, splits)
 from options import Options
 
-VALIDATION = 80    # respondents, at most
+VALIDATION = 80    # respondents who judge, at most, and as many for a temperature
 TOLD = demo_study_of().settings['background']
 MORE = ['natenvir', 'natarms', 'natfare']    # answers of their own that respondents are told with
-TURNED = 'three orders averaged'
-QUICK = ['plain', 'letters alone', TURNED]
+ATTENTION = ['q_proj', 'k_proj', 'v_proj', 'o_proj']
 
-# name -> (the group that it stands in, what changes in training, what changes in the records)
+
+@dataclass
+class Try:
+    "What is changed, and where."
+    about: str = ''    # the group that it stands in
+    training: dict = field(default_factory=dict)    # what `sft` is told
+    records: dict = field(default_factory=dict)    # what the study is told
+    taught: str = ''    # what becomes of the training records: apart or turned
+    layers: list = None    # that get an adapter; None: all linear ones
+    model: str = ''    # the try whose model is asked; none: its own
+    asked: str = ''    # in another way: turned, heated or matched
+
+
 TRIES = {
-    'plain': ('', {}, {}),
-    'learning rate 3e-4': ('steps', dict(lr=3e-4), {}),
-    'learning rate 3e-3': ('steps', dict(lr=3e-3), {}),
-    'three epochs': ('steps', dict(epochs=3), {}),
-    'batch of 32': ('steps', dict(batch=32), {}),
-    'rank 2': ('adapter', dict(rank=2, alpha=4), {}),
-    'rank 32': ('adapter', dict(rank=32, alpha=64), {}),
-    'dropout .1': ('adapter', dict(dropout=.1), {}),
-    'whole answers': ('loss', dict(loss='answer', answer_share=0), {}),
-    'options alone': ('loss', dict(answer_share=0), {}),
-    'offset of the shares': ('loss', dict(OFFSET, lr=1e-4), {}),
-    'letters alone': ('prompt', {}, dict(answer_form='label')),
-    'options as asked': ('prompt', {}, dict(order='flip')),
-    'no background': ('prompt', {}, dict(background=[])),
-    'own answers told': ('prompt', {}, dict(background=[*TOLD, *MORE])),
-    TURNED: ('asking', {}, {})}
+    'plain': Try(),
+    'learning rate 3e-4': Try('steps', dict(lr=3e-4)),
+    'learning rate 3e-3': Try('steps', dict(lr=3e-3)),
+    'constant rate': Try('steps', dict(trainer_args=dict(lr_scheduler_type='constant'))),
+    'three epochs': Try('steps', dict(epochs=3)),
+    'batch of 2': Try('steps', dict(batch=2, micro=2)),
+    'batch of 32': Try('steps', dict(batch=32)),
+    'answers apart': Try('steps', taught='apart'),
+    'rank 2': Try('adapter', dict(rank=2, alpha=4)),
+    'rank 32': Try('adapter', dict(rank=32, alpha=64)),
+    'attention alone': Try('adapter', dict(adapter_policy='continue'), layers=ATTENTION),
+    'dropout .1': Try('adapter', dict(dropout=.1)),
+    'whole answers': Try('loss', dict(loss='answer', answer_share=0)),
+    'options alone': Try('loss', dict(answer_share=0)),
+    'half whole answers': Try('loss', dict(answer_share=.5)),
+    'offset of the shares': Try('loss', dict(OFFSET, lr=1e-4)),
+    'letters alone': Try('prompt', records=dict(answer_form='label')),
+    'options as asked': Try('prompt', records=dict(order='flip')),
+    'three orders trained': Try('prompt', taught='turned'),
+    'no background': Try('prompt', records=dict(background=[])),
+    'own answers told': Try('prompt', records=dict(background=[*TOLD, *MORE])),
+    'three orders averaged': Try('asking', model='plain', asked='turned'),
+    'temperature': Try('asking', model='plain', asked='heated'),
+    'averages matched': Try('asking', model='plain', asked='matched'),
+    'three epochs, rank 32': Try('together', dict(epochs=3, rank=32, alpha=64)),
+    'three epochs, rank 32, three orders averaged': Try('together',
+        model='three epochs, rank 32', asked='turned'),
+    'three epochs, rank 32, averages matched': Try('together',
+        model='three epochs, rank 32', asked='matched'),
+    'three epochs, own answers told': Try('together', dict(epochs=3),
+        dict(background=[*TOLD, *MORE]))}
+QUICK = ['plain', 'letters alone', 'attention alone', 'answers apart', 'three orders averaged',
+    'temperature', 'averages matched']
 
 
-def variant(changes, train_people, validation_people):
-    "Training and validation records in a form of their own."
+def variant(changes, *groups):
+    "Records of groups of respondents, in a form of their own."
     study = demo_study_of(sample=None, **changes)
     records = study_records(study)
-    return [ordered(study, of(records, who)) for who in (train_people, validation_people)]
+    return [ordered(study, of(records, who)) for who in groups]
 
 
-def asked(lm, name, validation):
-    "What a model says of the validation answers."
-    if name != TURNED:
-        return predict(lm, validation)
-    turned = reorder(validation, 'cyclic')
-    return average_orders(turned, predict(lm, turned))
+def taught(how, train):
+    "The training records, or what a try makes of them."
+    if how == 'turned':
+        return reorder(train, 'cyclic')
+    if how == 'apart':    # as if each answer were another respondent's
+        alone = [f'{who} {item}' for who, item in named(train)]
+        return train.remove_columns('respondent_id').add_column('respondent_id', alone)
+    return train
 
 
-def trained(lm, name, train, folder):
-    "The model of a try; one that only asks in another way is the plain one."
-    if name == TURNED:
-        return load_model(adapter=folder.parent/'plain'/'adapter')
-    settings = PLAIN | TRIES[name][1]
-    return sft(lm, train, folder/'adapter', overwrite=True, seed=0, **settings)
+def on_layers(lm, layers, folder):
+    "The model with an untrained adapter on some layers."
+    from peft import LoraConfig, get_peft_model
+    config = LoraConfig(r=8, lora_alpha=16, target_modules=layers, task_type='CAUSAL_LM')
+    get_peft_model(lm.model, config).save_pretrained(folder)
+    return load_model(adapter=folder)
 
 
-def train_and_ask(lm, name, train, validation, folder):
+def trained(one, train, folder):
+    "The model of a try."
+    lm = load_model()
+    if one.layers:
+        lm = on_layers(lm, one.layers, folder/'untrained')
+    settings = PLAIN | one.training
+    return sft(lm, taught(one.taught, train), folder/'adapter', overwrite=True, seed=0, **settings)
+
+
+def says(lm, how, train, validation, others):
+    "What a model says of the validation answers, asked in some way."
+    if how == 'turned':
+        turned = reorder(validation, 'cyclic')
+        return average_orders(turned, predict(lm, turned))
+    said = predict(lm, validation)
+    if how == 'heated':
+        return calibrate(others, predict(lm, others), validation, said)
+    if how == 'matched':
+        return match_shares(train, predict(lm, train, unseen=None), validation, said)
+    return said
+
+
+def train_and_ask(name, train, validation, others, folder):
     "Keep what a try's model says of the validation answers, and the minutes of its training."
-    folder.mkdir(parents=True, exist_ok=True)
-    if TRIES[name][1].get('loss') == 'residual':
-        train, validation = with_offsets(train, validation, lm=lm)
+    one, own = TRIES[name], folder/name.replace(' ', '_')
+    own.mkdir(parents=True, exist_ok=True)
+    if one.training.get('loss') == 'residual':
+        train, validation = with_offsets(train, validation, lm=load_model())
     start = time.perf_counter()
-    tuned = trained(lm, name, train, folder)
+    if one.model:
+        lm = load_model(adapter=folder/one.model.replace(' ', '_')/'adapter')
+    else:
+        lm = trained(one, train, own)
     minutes = (time.perf_counter() - start)/60
-    write_predictions(asked(tuned, name, validation), folder/'validation.jsonl', overwrite=True)
-    write_json(folder/'took.json', minutes)
+    said = says(lm, one.asked, train, validation, others)
+    write_predictions(said, own/'validation.jsonl', overwrite=True)
+    write_json(own/'took.json', minutes)
 
 
 def named(records):
@@ -91,14 +152,14 @@ def by_answer(records, frame):
     return pd.Series(log_scores(records, frame), named(records))
 
 
-def one_try(lm, name, who, folder):
+def one_try(name, who, folder):
     "Log score of each validation answer by respondent and item; minutes of training."
-    folder = folder/name.replace(' ', '_')
-    train, validation = variant(TRIES[name][2], *who)
-    if not (folder/'took.json').exists():
-        train_and_ask(lm, name, train, validation, folder)
-    scores = by_answer(validation, read_predictions(folder/'validation.jsonl'))
-    return scores, read_json(folder/'took.json')
+    own = folder/name.replace(' ', '_')
+    train, validation, others = variant(TRIES[name].records, *who)
+    if not (own/'took.json').exists():
+        train_and_ask(name, train, validation, others, folder)
+    scores = by_answer(validation, read_predictions(own/'validation.jsonl'))
+    return scores, read_json(own/'took.json')
 
 
 def paired(own, rival, validation):
@@ -108,27 +169,41 @@ def paired(own, rival, validation):
     return difference(beside_shares(one, other, validation))
 
 
+def judges(validation):
+    "Validation respondents who judge, and those on whom a temperature is fitted."
+    who = people(validation)
+    n = min(VALIDATION, len(who)//2)
+    return who[:n], who[n:2*n]
+
+
 def run(size, names, folder, quick):
     "A row a try."
     _, pool, validation, _ = splits('gss', 'demo', quick)
     everyone = study_records(demo_study_of(sample=None))
-    who = people(first_answers(everyone, pool, size)), people(validation)[:VALIDATION]
-    train, validation = variant({}, *who)
+    who = people(first_answers(everyone, pool, size)), *judges(validation)
+    train, validation, _ = variant({}, *who)
     marginal = baseline_predictions(train, validation, names=['marginal'])['marginal']
     shares = by_answer(validation, marginal)
-    lm = load_model()
     rows = []
     plain = None
     for name in names:
-        own, minutes = one_try(lm, name, who, folder)
+        own, minutes = one_try(name, who, folder)
         if plain is None:
             plain = own
-        rows.append(dict(change=name, about=TRIES[name][0], answers=len(train), people=len(who[0]),
-            minutes=round(minutes, 2), log_score=float(own.mean()),
+        rows.append(dict(change=name, about=TRIES[name].about, answers=len(train),
+            people=len(who[0]), minutes=round(minutes, 2), log_score=float(own.mean()),
             versus_plain=paired(own, plain, validation),
             versus_shares=paired(own, shares, validation)))
         print(rows[-1], flush=True)
     return rows
+
+
+def joined(file, found):
+    "Rows of a file, those found anew replaced, in the order of the tries."
+    anew = {row['change'] for row in found}
+    before = read_json(file) if file.exists() else []
+    kept = [row for row in before if row['change'] not in anew]
+    return sorted(kept + found, key=lambda row: list(TRIES).index(row['change']))
 
 
 if __name__ == '__main__':
@@ -138,4 +213,4 @@ if __name__ == '__main__':
     given = ask.parse_args()
     folder = given.out.parent/'runs' if given.quick else Path('runs/factors')
     rows = run(given.size, given.tries, folder, given.quick)
-    write_json(given.out, rows, end='\n')
+    write_json(given.out, joined(given.out, rows), end='\n')

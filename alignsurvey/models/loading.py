@@ -10,6 +10,7 @@ __all__ = ['LM', 'model_source', 'default_device', 'memory_in_use', 'random_kept
 # %% ../../nbs/models/03_loading.ipynb #c002
 import copy
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
@@ -216,14 +217,20 @@ def tokenizer_hash(
     tokenizer, # of transformers
 )->str: # 16 hex digits
     "Fingerprint of what makes tokens of messages: the chat template, and how text is cut up."
-    parts = tokenizer.get_vocab()
     if hasattr(tokenizer, 'backend_tokenizer'):
-        parts = json.loads(tokenizer.backend_tokenizer.to_str())
-        # what the latest call wanted
-        parts.pop('padding')
-        parts.pop('truncation')
-    text = json.dumps([tokenizer.chat_template, parts], sort_keys=True)
+        cut = _cut_up(tokenizer.backend_tokenizer.to_str())
+    else:
+        cut = json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    text = f'[{json.dumps(tokenizer.chat_template, sort_keys=True)}, {cut}]'
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+@functools.lru_cache(maxsize=2)    # of megabytes, and the same at every question
+def _cut_up(text):
+    "How text is cut up, without what the latest call wanted."
+    parts = json.loads(text)
+    parts.pop('padding')
+    parts.pop('truncation')
+    return json.dumps(parts, sort_keys=True)
 
 # %% ../../nbs/models/03_loading.ipynb #b3e00014
 def load_model(
