@@ -3473,6 +3473,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                           'alignsurvey.study.askers._strangers': ( 'study/askers.html#_strangers',
                                                                                    'alignsurvey/study/askers.py'),
                                           'alignsurvey.study.askers._told': ('study/askers.html#_told', 'alignsurvey/study/askers.py'),
+                                          'alignsurvey.study.askers._untuned': ( 'study/askers.html#_untuned',
+                                                                                 'alignsurvey/study/askers.py'),
                                           'alignsurvey.study.askers.answers': ('study/askers.html#answers', 'alignsurvey/study/askers.py'),
                                           'alignsurvey.study.askers.asker': ('study/askers.html#asker', 'alignsurvey/study/askers.py'),
                                           'alignsurvey.study.askers.base_model': ( 'study/askers.html#base_model',

@@ -290,10 +290,15 @@ def brought(
     how = study.settings['predictors'][name]
     if how['offset'] is None or 'offset' in records.column_names:
         return records
-    lm = beginning(study, name, splits, **chosen)
-    own = predict(lm, records, unseen=None, batch=how['batch'],
-        journal=journal or journal_path(study, how['begin'] or name))
+    own = _untuned(study, name, splits, records, journal, **chosen)
     return offsets_from(records, _told(splits, records, how['offset']), own)
+
+def _untuned(study, name, splits, records, journal=None, **chosen):
+    "What a predictor's model says of records before it is tuned itself."
+    how = study.settings['predictors'][name]
+    lm = beginning(study, name, splits, **chosen)
+    return predict(lm, records, unseen=None, batch=how['batch'],
+        journal=journal or journal_path(study, how['begin'] or name))
 
 def _told(splits, records, baseline):
     "What a baseline says of the study's own records, in the order of options of these."
@@ -354,11 +359,12 @@ def answers(
 def _as_taught(study, name, splits, **chosen):
     """Training records as they are put to a predictor: offsets are told by other respondents; and
     predictions of them by what it began at, None where that is no table."""
-    name = whose_model(study, name)
+    name, train = whose_model(study, name), splits['train']
     if study.settings['predictors'][name]['offset'] is None:
-        return splits['train'], None
-    taught = learns_from(study, name, splits, beginning(study, name, splits, **chosen))
-    return taught, offsets_say(learns_from(study, name, splits))
+        return train, None
+    began = offsets_say(learns_from(study, name, splits))
+    own = _untuned(study, name, splits, train, **chosen)
+    return offsets_from(train, began, own), began
 
 def _heated(how, splits, said, records):
     "Predictions at the temperature that the study fits, where it fits one."
