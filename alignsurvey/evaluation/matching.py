@@ -48,14 +48,17 @@ def match_shares(
         'again')
     own, asked = _stated(known_predictions, a), _stated(predictions, b)
     goal = _shares(a) if target is None else _stated(target, a).q
-    q = asked.q.copy()
+    q, left = asked.q.copy(), list(b.names)
     for name, options, rows in _asked_again(a, b):
         there = (a.item == a.names.index(name)) & own.ok & (a.weight > 0)
         if there.any():
             k, w = len(options), a.weight[there]
             moved = q[rows, :k]*_factors(own.q[there, :k], w, w @ goal[there, :k]/w.sum())
             q[rows, :k] = moved/moved.sum(1, keepdims=True)
+            left.remove(name)
     note = f'averages matched to {len(a.ids):,} training answers'
+    if left:
+        note += f"; left as they are, since training was not asked them: {', '.join(left)}"
     return _with_probs(predictions, q, b, note)
 
 # %% ../../nbs/evaluation/18_matching.ipynb #m010b
