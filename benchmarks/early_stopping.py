@@ -5,7 +5,8 @@ own respondents: some to train on, as many to validate on, and all others, on wh
 chose is scored beside the best step in hindsight. The background is sex and degree alone, so that
 few prompts are distinct and all others cost no more than the validation.
 A run goes to its end; `patience` is applied to its curve afterwards, as `sft` applies it, so that
-the steps after the stop are known too.
+the steps after the stop are known too. It counts from the first validation on, or only those in
+the second half of the run, when the learning rate has come down.
 The grid trains the first run's respondents at eight rates. The sweep of `lr='auto'` has two steps
 a rate, the fewest that it takes; the run that follows it is the grid's at the rate that it finds,
 since `sft` trains the same after a sweep as without. Seconds are of a shared machine, so the
@@ -31,7 +32,10 @@ SETTINGS = dict(loss='option', batch=4, micro=4)
 RATES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
 USUAL = 1e-3    # the rate of all draws of respondents
 RUNS = 10
-PATIENCE = (1, 2, 3)
+# name -> (validations without a better one that end a run, share of the run before they count)
+RULES = {f'patience_{n}': (n, 0) for n in (1, 2, 3, 4)}
+RULES |= {f'patience_{n}_second_half': (n, .5) for n in (1, 2, 3)}
+RULES |= {'to_the_end': (None, 0)}
 
 
 def answers():
@@ -116,15 +120,18 @@ def kept(run):
     return min(run['curve'], key=lambda point: point['validation'])
 
 
-def stopped(curve, patience):
+def stopped(curve, patience, since):
     "The point that a run keeps which ends after so many without a better one, and where it ends."
-    best = 0
-    for i, point in enumerate(curve):
-        if point['validation'] < curve[best]['validation']:
-            best = i
-        if i - best == patience:
+    first = since*curve[-1]['step']
+    best, waited = curve[0], 0
+    for point in curve[1:]:
+        if point['validation'] < best['validation']:
+            best, waited = point, 0
+        else:
+            waited += point['step'] > first
+        if waited == patience:
             break
-    return curve[best], point
+    return best, point
 
 
 def beside_hindsight(run):
@@ -133,20 +140,21 @@ def beside_hindsight(run):
     best = min(curve, key=lambda point: point['others'])
     row = dict(seed=run['seed'], best_step=best['step'], best=best['others'],
         last=curve[-1]['others'], training_shares=run['training_shares']['others'])
-    for patience in PATIENCE:
-        own, end = stopped(curve, patience)
-        row[f'patience_{patience}'] = dict(step=own['step'], ended=end['step'],
+    for name, rule in RULES.items():
+        own, end = stopped(curve, *rule)
+        row[name] = dict(step=own['step'], ended=end['step'],
             others=own['others'], gap=own['others'] - best['others'])
     return row
 
 
-def patience_gaps(rows):
-    "Gaps of each patience over some runs."
+def rule_gaps(rows, steps):
+    "Gaps of each rule over some runs, and the share of the steps that it takes."
     found = {}
-    for name in [f'patience_{patience}' for patience in PATIENCE]:
+    for name in RULES:
         gaps = np.array([row[name]['gap'] for row in rows])
+        ended = np.array([row[name]['ended'] for row in rows])
         found[name] = dict(mean_gap=float(gaps.mean()), largest_gap=float(gaps.max()),
-            within_003=int((gaps <= .003).sum()))
+            within_003=int((gaps <= .003).sum()), steps_taken=float(ended.mean()/steps))
     return found
 
 
@@ -168,11 +176,11 @@ def report(runs, sweep, given):
     "Write what is there so far."
     draws = [beside_hindsight(run) for run in runs if run['lr'] == USUAL]
     grid = [run for run in runs if run['seed'] == 0]
-    grid_gaps = patience_gaps([beside_hindsight(run) for run in grid])
+    grid_gaps = rule_gaps([beside_hindsight(run) for run in grid], given.steps)
     done = dict(people=given.people, steps=given.steps, validate_every=given.every, items=ITEMS,
         background=VARIABLES, **SETTINGS,
         early_stopping=dict(runs=len(draws), runs_of=RUNS, lr=USUAL, answers=runs[0]['answers'],
-            **patience_gaps(draws), each=draws),
+            **rule_gaps(draws, given.steps), each=draws),
         learning_rate=beside_grid(grid, sweep),
         early_stopping_over_the_grid=dict(runs=len(grid), **grid_gaps))
     given.out.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')

@@ -2,10 +2,12 @@
 then the best of them together.
 
 General Social Survey 2018, the demo's six items, as many of its training respondents as give so
-many answers; 80 validation respondents, who are in no test, judge; a temperature is fitted on 80
-others. Each try is trained anew from the embedded model, but for those that only ask another try's
-model in another way. Its log score stands beside that of plain fine-tuning and of the training
-shares; differences are paired, answer by answer, with intervals over respondents.
+many answers; 80 validation respondents, who are in no test, judge; what is fitted to predictions,
+such as a temperature, comes from 80 others. Each try is trained anew from the embedded model, but
+for those that only ask another try's model in another way. *After another survey* learns as many
+answers of the European Social Survey first; a head lies on the states of the tuned model. A log
+score stands beside that of plain fine-tuning and of the training shares; differences are paired,
+answer by answer, with intervals over respondents.
 Run: python benchmarks/factors.py [--size 250] [--tries 'plain' 'rank 32' ...] [--quick].
 What is done lies under runs/factors, and it goes on there. Puts its rows into
 benchmarks/factors.json, and leaves the others; 'plain' comes first."""
@@ -15,9 +17,10 @@ from pathlib import Path
 import pandas as pd
 from alignsurvey.all import (average_orders, baseline_predictions, calibrate, load_model,
     match_shares, predict, read_predictions, reorder, sft, write_predictions)
+from alignsurvey.evaluation.stacking import stack
 from alignsurvey.files.strict import read_json
 from alignsurvey.files.writing import write_json
-from alignsurvey.prediction import with_offsets
+from alignsurvey.prediction import fit_head, with_offsets
 from alignsurvey.study.study import ordered, study_records
 from alignsurvey.training.rival import beside_shares
 from learning_curve import (OFFSET, PLAIN, demo_study_of, difference, first_answers, log_scores,
@@ -38,8 +41,9 @@ class Try:
     records: dict = field(default_factory=dict)    # what the study is told
     taught: str = ''    # what becomes of the training records: apart or turned
     layers: list = None    # that get an adapter; None: all linear ones
+    first: str = ''    # another survey, from which it learns first
     model: str = ''    # the try whose model is asked; none: its own
-    asked: str = ''    # in another way: turned, heated or matched
+    asked: str = ''    # in another way: turned, heated, matched, stacked or head
 
 
 TRIES = {
@@ -59,6 +63,7 @@ TRIES = {
     'options alone': Try('loss', dict(answer_share=0)),
     'half whole answers': Try('loss', dict(answer_share=.5)),
     'offset of the shares': Try('loss', dict(OFFSET, lr=1e-4)),
+    'after another survey': Try('stages', dict(adapter_policy='continue'), first='ess'),
     'letters alone': Try('prompt', records=dict(answer_form='label')),
     'options as asked': Try('prompt', records=dict(order='flip')),
     'three orders trained': Try('prompt', taught='turned'),
@@ -67,6 +72,8 @@ TRIES = {
     'three orders averaged': Try('asking', model='plain', asked='turned'),
     'temperature': Try('asking', model='plain', asked='heated'),
     'averages matched': Try('asking', model='plain', asked='matched'),
+    'blend with a regression': Try('asking', model='plain', asked='stacked'),
+    'head on its states': Try('asking', model='plain', asked='head'),
     'three epochs, rank 32': Try('together', dict(epochs=3, rank=32, alpha=64)),
     'three epochs, rank 32, three orders averaged': Try('together',
         model='three epochs, rank 32', asked='turned'),
@@ -75,7 +82,8 @@ TRIES = {
     'three epochs, own answers told': Try('together', dict(epochs=3),
         dict(background=[*TOLD, *MORE]))}
 QUICK = ['plain', 'letters alone', 'attention alone', 'answers apart', 'three orders averaged',
-    'temperature', 'averages matched']
+    'temperature', 'averages matched', 'blend with a regression', 'head on its states',
+    'after another survey']
 
 
 def variant(changes, *groups):
@@ -103,11 +111,21 @@ def on_layers(lm, layers, folder):
     return load_model(adapter=folder)
 
 
+def some_answers(survey, n):
+    "Training records of another survey's demo, as many answers or a few less."
+    _, pool, _, _ = splits(survey, 'demo', False)
+    study = demo_study_of(survey, sample=None)
+    return ordered(study, first_answers(study_records(study), pool, n))
+
+
 def trained(one, train, folder):
     "The model of a try."
     lm = load_model()
     if one.layers:
         lm = on_layers(lm, one.layers, folder/'untrained')
+    if one.first:
+        lm = sft(lm, some_answers(one.first, len(train)), folder/'first', overwrite=True, seed=0,
+            **PLAIN)
     settings = PLAIN | one.training
     return sft(lm, taught(one.taught, train), folder/'adapter', overwrite=True, seed=0, **settings)
 
@@ -122,7 +140,20 @@ def says(lm, how, train, validation, others):
         return calibrate(others, predict(lm, others), validation, said)
     if how == 'matched':
         return match_shares(train, predict(lm, train, unseen=None), validation, said)
+    if how == 'stacked':
+        return stacked(train, others, predict(lm, others), validation, said)
+    if how == 'head':
+        told = with_offsets(train, others, validation)
+        return predict(fit_head(lm, *told[:2]), told[2])
     return said
+
+
+def stacked(train, others, of_others, validation, said):
+    "A blend with a regression, weighted by other respondents."
+    known, asked = (baseline_predictions(train, some, names=['logistic'])['logistic']
+        for some in (others, validation))
+    return stack(others, dict(own=of_others, logistic=known),
+        validation, dict(own=said, logistic=asked))
 
 
 def train_and_ask(name, train, validation, others, folder):
