@@ -5738,6 +5738,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                      'alignsurvey/training/rival.py'),
                                             'alignsurvey.training.rival.beside_shares': ( 'training/rival.html#beside_shares',
                                                                                           'alignsurvey/training/rival.py'),
+                                            'alignsurvey.training.rival.plot_learning_curve': ( 'training/rival.html#plot_learning_curve',
+                                                                                                'alignsurvey/training/rival.py'),
                                             'alignsurvey.training.rival.rival_line': ( 'training/rival.html#rival_line',
                                                                                        'alignsurvey/training/rival.py'),
                                             'alignsurvey.training.rival.share_scores': ( 'training/rival.html#share_scores',

@@ -7,10 +7,11 @@ European Social Survey, of eleven points each. The weights of a blend come from 
 respondents, who are in neither, and so does the choice between methods:
 `validation_versus_marginal` is the difference from the training shares among them. Training grows
 by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with
-intervals over respondents. *matched* is a method whose averages over training respondents are put
-back to their shares, or to what its offset says. With `--items all` training, validation and test
-are about all 18 items of that survey, by the same test respondents. `--seed` is that of training
-alone: its start and the order of records.
+intervals over respondents; `versus_smaller` is from the same way at the size before, where both
+were asked for. *matched* is a method whose averages over training respondents are put back to their
+shares, or to what its offset says. With `--items all` training, validation and test are about all
+18 items of that survey, by the same test respondents. `--seed` is that of training alone: its start
+and the order of records.
 Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000]
 [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--seed 1] [--quick].
 What is done lies under runs/learning_curve, and it goes on there.
@@ -51,6 +52,8 @@ METHODS = {
 USUAL = ['tuned', 'offset, lr 1e-4', 'offset, lr 3e-4']
 RIVALS = ['marginal', 'logistic', 'boosting']
 COMPARED = ['marginal', 'logistic']    # those that each row is compared with
+CHOSEN = 'chosen by validation'
+OF_TRAINING = ['steps', 'training_seconds', 'validation_log_score', 'validation_versus_marginal']
 PARTS = ['train', 'validation', 'test']
 QUICK = 40    # training answers: of two respondents at least, as one's offsets come from others
 
@@ -152,9 +155,9 @@ def matched(name, train, at_home, records, said):
     return match_shares(train, at_home, records, said, target)
 
 
-def rows(train, test, predictions, about, seed):
-    "A row a predictor: log score, and its paired differences from the shares and from regression."
-    scores = {name: log_scores(test, frame) for name, frame in predictions.items()}
+def rows(train, test, scores, about, seed, smaller):
+    """A row a predictor: log score, and its paired differences from the shares, from regression,
+    and from what the same way said that learnt from fewer."""
     size = dict(survey=train['source'][0], answers=len(train), people=len(people(train)),
         items=len(train.unique('question_id')), seed=seed)
     found = []
@@ -163,13 +166,15 @@ def rows(train, test, predictions, about, seed):
         row = dict(size, predictor=name, test_answers=len(test),
             log_score=beside['marginal']['log_score'])
         row |= {f'versus_{rival}': difference(one) for rival, one in beside.items()}
+        if name in smaller:
+            row['versus_smaller'] = difference(beside_shares(own, smaller[name], test))
         found.append(row | about.get(name, {}))
     return found
 
 
 def measured(lm, methods, train, validation, test, out, seed):
-    """Rows of one size: rivals, methods, each method stacked with regression, and the rivals that
-    learn from validation too."""
+    """Of one size, log scores of the test and what else is known: of rivals, methods, each method
+    stacked with regression, and the rivals that learn from validation too."""
     known, found = (tables(RIVALS, train, records) for records in (validation, test))
     shares = log_scores(validation, known['marginal'])
     about, before = {}, {}
@@ -188,12 +193,9 @@ def measured(lm, methods, train, validation, test, out, seed):
         found[both] = stack(validation, {name: said, 'logistic': known['logistic']},
             test, {name: found[name], 'logistic': found['logistic']})
         about[both] = dict(weights=found[both].attrs['weights'])
-    best = min(before, key=lambda name: about[name]['validation_log_score'])
-    found['chosen by validation'] = found[best]
-    about['chosen by validation'] = dict(method=best)
     more = tables(COMPARED, concatenate_datasets([train, validation]), test)
     found |= {f'{name}, validation too': frame for name, frame in more.items()}
-    return rows(train, test, found, about, seed)
+    return {name: log_scores(test, frame) for name, frame in found.items()}, about
 
 
 def run(ask, folder):
@@ -201,10 +203,12 @@ def run(ask, folder):
     everyone, pool, validation, test = splits(ask.survey, ask.items, ask.quick)
     lm = load_model()
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for size in ask.sizes:
+    found, smaller = [], {}
+    for size in sorted(ask.sizes):
         train = first_answers(everyone, pool, size)
-        found += measured(lm, ask.methods, train, validation, test, folder, ask.seed)
+        scores, about = measured(lm, ask.methods, train, validation, test, folder, ask.seed)
+        found += rows(train, test, scores, about, ask.seed, smaller)
+        smaller = scores
         shown = pd.DataFrame(found).drop(columns='weights', errors='ignore')
         print(shown.to_string(), flush=True)
     return found
@@ -214,12 +218,25 @@ def size_of(row):
     return row['survey'], row['answers'], row['items'], row.get('seed', 0)
 
 
+def chosen(own):
+    "Of the rows of one size, the one that validation respondents choose."
+    tried = [row for row in own if 'validation_log_score' in row]
+    best = min(tried, key=lambda row: row['validation_log_score'])
+    row = {k: v for k, v in best.items() if k not in OF_TRAINING}
+    return row | dict(predictor=CHOSEN, method=best['predictor'])
+
+
 def joined(file, found):
     "Rows of a file, those found anew replaced, the smallest size first."
     anew = {(*size_of(row), row['predictor']) for row in found}
     before = read_json(file) if file.exists() else []
     kept = [row for row in before if (*size_of(row), row['predictor']) not in anew]
-    return sorted(kept + found, key=size_of)
+    rows = [row for row in kept + found if row['predictor'] != CHOSEN]
+    done = []
+    for size in sorted({size_of(row) for row in rows}):
+        own = [row for row in rows if size_of(row) == size]
+        done += [*own, chosen(own)]
+    return done
 
 
 if __name__ == '__main__':
