@@ -1,4 +1,5 @@
 "Every benchmark can be tried in a minute, and leaves nothing where it was tried."
+import importlib
 import json
 import subprocess
 import sys
@@ -39,3 +40,37 @@ def test_a_quick_benchmark_keeps_no_file(name):
     before = there()
     assert run(FOLDER/f'{name}.py', '--quick')
     assert there() == before
+
+
+@pytest.fixture
+def script(monkeypatch):
+    "Imports a benchmark."
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def test_a_size_keeps_its_other_rows_and_validation_chooses_among_all(script, tmp_path):
+    joined = script('learning_curve').joined
+
+    def row(predictor, test, validation=None, answers=250):
+        size = dict(survey='s', answers=answers, items=6, seed=0, predictor=predictor)
+        known = {} if validation is None else dict(validation_log_score=validation, steps=3)
+        return size | dict(log_score=test) | known
+
+    file = tmp_path/'rows.json'
+    file.write_text(json.dumps(joined(file, [row('marginal', .9), row('tuned', .8, .7)])))
+    found = joined(file, [row('tuned', .85, .75), row('offset', .95, .6), row('tuned', 1, 1, 90)])
+    assert [(r['answers'], r['predictor'], r['log_score']) for r in found] == [
+        (90, 'tuned', 1), (90, 'chosen by validation', 1), (250, 'marginal', .9),
+        (250, 'tuned', .85), (250, 'offset', .95), (250, 'chosen by validation', .95)]
+    assert found[-1]['method'] == 'offset' and 'steps' not in found[-1]
+
+
+@pytest.mark.parametrize('rule, step, ended', [
+    ((1, 0), 5, 10), ((2, 0), 15, 25), ((1, .5), 15, 25), ((2, .5), 15, 30), ((3, .5), 15, 35),
+    ((None, 0), 40, 40)])
+def test_where_a_run_stops(script, rule, step, ended):
+    scores = [.9, .95, .85, .86, .87, .88, .855, .8]    # of steps 5, 10, …, 40
+    curve = [dict(step=5*i, validation=score) for i, score in enumerate(scores, 1)]
+    own, end = script('early_stopping').stopped(curve, *rule)
+    assert (own['step'], end['step']) == (step, ended)
