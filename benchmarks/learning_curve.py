@@ -8,10 +8,12 @@ respondents, who are in neither, and so does the choice between methods:
 `validation_versus_marginal` is the difference from the training shares among them. Training grows
 by respondents, each size holding the smaller ones. Differences are paired, answer by answer, with
 intervals over respondents; `versus_smaller` is from the same way at the size before, where both
-were asked for. *matched* is a method whose averages over training respondents are put back to their
-shares, or to what its offset says. With `--items all` training, validation and test are about all
-18 items of that survey, by the same test respondents. `--seed` is that of training alone: its start
-and the order of records.
+were asked for, and `told_apart` how far what is said of single people is from their item's average
+(Kullback-Leibler, nats): 0 where everyone is thought the same. *apart* is trained on steps of eight
+respondents, where the others have all answers of one or two. *matched* is a method whose averages
+over training respondents are put back to their shares, or to what its offset says. With
+`--items all` training, validation and test are about all 18 items of that survey, by the same test
+respondents. `--seed` is that of training alone: its start and the order of records.
 Run: python benchmarks/learning_curve.py [--survey ess] [--sizes 250 491 1000]
 [--methods tuned 'offset, lr 3e-4' ...] [--items all] [--seed 1] [--quick].
 What is done lies under runs/learning_curve, and it goes on there.
@@ -20,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import concatenate_datasets
+from scipy.special import rel_entr
 from alignsurvey.all import (Survey, load_model, match_shares, predict, read_predictions, sft,
     write_predictions)
 from alignsurvey.cli.demo import DEMOS, TRAINING, demo_study
@@ -36,13 +39,15 @@ from options import Options
 
 SEED = 0    # of the split
 VALIDATION = dict(demo=200, all=100)    # items -> validation respondents
-PLAIN = dict(TRAINING, loss='option', answer_share=.1, lr=1e-3)
-OFFSET = dict(TRAINING, loss='residual')
+ONE_BY_ONE = dict(TRAINING, respondents=1)    # all answers of a respondent side by side
+PLAIN = dict(ONE_BY_ONE, loss='option', answer_share=.1, lr=1e-3)
+OFFSET = dict(ONE_BY_ONE, loss='residual')
 # name -> (settings, baseline whose logarithm is the offset or None,
 #     whether what the model says before training is taken off)
 METHODS = {
     'tuned': (PLAIN, None, False),
     'tuned, 3 epochs': (dict(PLAIN, epochs=3), None, False),
+    'tuned apart': (dict(PLAIN, lr=2e-3, respondents=8), None, False),
     'offset, lr 1e-4': (dict(OFFSET, lr=1e-4), 'marginal', True),
     'offset, lr 3e-4': (dict(OFFSET, lr=3e-4), 'marginal', True),
     'offset, lr 3e-4, 3 epochs': (dict(OFFSET, lr=3e-4, epochs=3), 'marginal', True),
@@ -105,6 +110,17 @@ def log_scores(records, frame):
     "The log score of each answer."
     a = read_answers(records)
     return -np.log(read_forecast('one', frame, a).q[np.arange(len(a.y)), a.y])
+
+
+def told_apart(records, frame):
+    "How far what is said of single people is from the average of the item, in nats."
+    a = read_answers(records)
+    q = read_forecast('one', frame, a).q
+    found = np.zeros(len(q))
+    for item in range(len(a.names)):
+        rows = a.item == item
+        found[rows] = rel_entr(q[rows], q[rows].mean(0)).sum(1)
+    return float(found.mean())
 
 
 def difference(beside):
@@ -195,6 +211,8 @@ def measured(lm, methods, train, validation, test, out, seed):
         about[both] = dict(weights=found[both].attrs['weights'])
     more = tables(COMPARED, concatenate_datasets([train, validation]), test)
     found |= {f'{name}, validation too': frame for name, frame in more.items()}
+    for name, frame in found.items():
+        about.setdefault(name, {})['told_apart'] = told_apart(test, frame)
     return {name: log_scores(test, frame) for name, frame in found.items()}, about
 
 

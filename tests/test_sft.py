@@ -468,6 +468,13 @@ def test_a_run_that_can_hardly_learn_says_what_fits(base, tmp_path, capsys):
             in capsys.readouterr().out) == is_told
 
 
+@pytest.mark.parametrize('n, respondents, is_told', [(12, 1, True), (12, 2, True), (12, 4, False), (6, 1, False)])
+def test_a_run_whose_steps_hold_two_people_says_so(base, tmp_path, capsys, n, respondents, is_told):
+    sft(load_model(base), people(n), tmp_path/'a', **dict(SMALL, respondents=respondents))
+    said = 'a step of 4 records comes from about 2.0 of 12 respondents: little is learnt so of how people differ'
+    assert (said in capsys.readouterr().out) == is_told
+
+
 def test_a_run_that_begins_at_a_table_is_not_told_to_learn_faster(base, tmp_path, capsys):
     sft(load_model(base), with_offsets(people())[0], tmp_path/'a', loss='residual', epochs=1, batch=64, micro=2)
     assert 'few steps' not in capsys.readouterr().out

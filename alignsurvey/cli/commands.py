@@ -330,6 +330,7 @@ _Model = option(str, 'smollm2-135m (embedded), a folder, a .gguf file or a hub i
 _Policy = option(str | None,
     'what becomes of it: continue, merge (into the base, then a new one) or fresh')
 _AnswerShare = option(float, 'with --loss option or distribution: share of the answer loss')
+_AStep = option(int, 'in a step, about, or more; 1: all answers of one side by side')
 _Mix = option(str | None, 'share of each task in what is drawn, such as role=1,response=2')
 _Validation = option(Path | None,
     'held-out records, scored while it trains; the best step is kept')
@@ -359,7 +360,7 @@ def train(
     epochs: option(float | None, "default: the stage's") = None,
     lr: option(str, 'learning rate; auto: found on the validation records') = '1e-4',
     minutes: option(float | None, 'for --lr auto; default a quarter of the steps') = None,
-    batch: option(int, 'records a step') = 64,
+    batch: option(int, 'records a step') = 64, respondents: _AStep = 1,
     max_tokens: option(int, 'tokens in memory at a time') = 2048,
     micro: option(int, 'records in memory at a time where prompts share nothing') = 8,
     limit: option(int, 'tokens of a record; longer ones are left out and counted') = 2048,
@@ -374,7 +375,7 @@ def train(
     --epochs 1"""
     recipe = dict(stage=stage, adapter_policy=adapter_policy, loss=loss, epochs=epochs,
         answer_share=answer_share, mix=read_weights(mix), lr=read_rate(lr), batch=batch,
-        limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
+        respondents=respondents, limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
     given = {k: v for k, v in recipe.items() if v is not None}
     run = dict(validate_every=validate_every, patience=patience, minutes=minutes,
         save_every=save_every, overwrite=overwrite,

@@ -21,7 +21,7 @@ from ..models.scoring import length_border
 from ..models.adapters import check_policy, stage_start
 from .losses import needs_offset
 from .recipe import make_recipe
-from .batches import RespondentOrder, layout_of, respondents_of, tokenised
+from .batches import layout_of, order_of, respondents_of, tokenised
 from ..files.strict import read_json
 
 # %% ../../nbs/training/06_cost.ipynb #c005
@@ -42,7 +42,7 @@ def ready_model(
     rows = list(tokenised(lm, records, recipe.loss))
     rows, kept = _within(rows, records, _limit(lm, recipe))
     tasks = kept['task'][:] if recipe.mix else None
-    order = RespondentOrder(respondents_of(kept), recipe.seed, tasks=tasks, mix=recipe.mix)
+    order = order_of(recipe, respondents_of(kept), tasks)
     return policy, recipe, rows, kept, order, share_prefixes and _can_share(lm)
 
 # %% ../../nbs/training/06_cost.ipynb #b5500001

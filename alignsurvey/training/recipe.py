@@ -20,6 +20,7 @@ class Recipe:
     epochs: float = 3         # passes over the records
     lr: float = 1e-4          # peak learning rate; 'auto': found by `sft` on held-out records
     batch: int = 64           # records a step
+    respondents: int = 1      # in a step, about, or more; 1: all answers of one side by side
     limit: int = 2048         # tokens of a record, prompt and answer; longer ones are left out
     max_tokens: int = 2048    # tokens in memory at a time, what records share counted once
     micro: int = 8            # records in memory at a time where nothing is shared; divides batch
@@ -57,7 +58,7 @@ def _check(recipe):
         raise ValueError(f"mix is {mix}: give each task a weight above 0, "
             "such as {'role': 1, 'response': 2}")
     _check_rate(recipe.lr)
-    for name in 'batch', 'micro', 'limit', 'max_tokens', 'rank':
+    for name in 'batch', 'micro', 'limit', 'max_tokens', 'rank', 'respondents':
         whole_number(name, getattr(recipe, name))
     _check_seed(recipe.seed)
     for name in 'epochs', 'alpha':

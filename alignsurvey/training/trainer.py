@@ -35,8 +35,8 @@ from .checkpoints import alone_in, claim_folder, disk_may_fill, watch
 from .checkpoints import written_beside
 from .losses import LOSSES, needs_offset
 from .recipe import fitting_recipe, whole_number
-from .batches import RespondentOrder, collate_shared, layout_of, part_plan
-from .batches import respondents_of, tokenised, tokens_hash
+from .batches import RespondentOrder, collate_shared, layout_of, order_of
+from .batches import part_plan, respondents_of, tokenised, tokens_hash
 from .rival import beside_shares, rival_line, share_scores, standing
 from .cost import estimate_run, lora_config, ready_model, training_line
 from .rates import best_rate, rates_for, sweep_line, sweep_size
@@ -112,7 +112,7 @@ def make_trainer(
 ): # a trainer
     "TRL's trainer for a recipe."
     if isinstance(order, list):
-        order = RespondentOrder(order, recipe.seed)
+        order = order_of(recipe, order)
     layout = layout_of(recipe, shared)
     fill = kw['processing_class'].pad_token_id
     trainer = _ordered_trainer(order, score)
@@ -544,6 +544,7 @@ def _say_what_it_takes(trainer, run):
 def _say_what_fits(run, recipe):
     "A sentence where a run ends before it can have learned much; none where it begins at a table."
     n = len(run.rows)
+    _say_who_meets(run, recipe)
     hidden = getattr(run.lm.model.config.get_text_config(), 'hidden_size', None)
     steps = math.ceil(n/recipe.batch*recipe.epochs)
     if hidden is None or steps >= 60 or needs_offset(recipe.loss):
@@ -552,6 +553,16 @@ def _say_what_fits(run, recipe):
     if recipe.lr < fit['lr']/3:
         print(f"few steps at a small rate ({steps} at {recipe.lr:g}): what fits a model of this "
             f"width and {n:,} records is lr={fit['lr']:g}, batch={fit['batch']} (fitting_recipe)")
+
+def _say_who_meets(run, recipe):
+    "A sentence where the steps hold one or two people, of many."
+    who = run.order.who
+    people = len(np.unique(who))
+    a_step = max(recipe.respondents, recipe.batch*people/len(who))
+    if people >= 8 and a_step < 4:
+        print(f"a step of {recipe.batch} records comes from about {a_step:.1f} of {people:,} "
+            "respondents: little is learnt so of how people differ; try respondents=8, which "
+            "takes longer")
 
 # %% ../../nbs/training/07_trainer.ipynb #c017
 def _write(trainer, run, whole):
