@@ -468,11 +468,14 @@ def test_a_run_that_can_hardly_learn_says_what_fits(base, tmp_path, capsys):
             in capsys.readouterr().out) == is_told
 
 
-@pytest.mark.parametrize('n, respondents, is_told', [(12, 1, True), (12, 2, True), (12, 4, False), (6, 1, False)])
-def test_a_run_whose_steps_hold_two_people_says_so(base, tmp_path, capsys, n, respondents, is_told):
-    sft(load_model(base), people(n), tmp_path/'a', **dict(SMALL, respondents=respondents))
-    said = 'a step of 4 records comes from about 2.0 of 12 respondents: little is learnt so of how people differ'
-    assert (said in capsys.readouterr().out) == is_told
+@pytest.mark.parametrize('n, batch, respondents, said', [
+    (16, 8, 1, 'a step of 8 records comes from about 4.0 of 16 respondents: little is learnt so of how people differ; try respondents=8, which'),
+    (16, 4, 2, 'a step of 4 records comes from about 2.0 of 16 respondents: little is learnt so of how people differ; try respondents=8 and batch=8, which'),
+    (16, 8, 8, None), (16, 16, 1, None), (6, 4, 1, None)])
+def test_a_run_whose_steps_hold_few_people_says_so(base, tmp_path, capsys, n, batch, respondents, said):
+    sft(load_model(base), people(n), tmp_path/'a', **dict(SMALL, batch=batch, respondents=respondents))
+    told = capsys.readouterr().out
+    assert said in told if said else 'comes from about' not in told
 
 
 def test_a_run_that_begins_at_a_table_is_not_told_to_learn_faster(base, tmp_path, capsys):

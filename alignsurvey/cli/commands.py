@@ -373,9 +373,9 @@ def train(
 
     Example: alignsurvey train splits/train.jsonl adapter --loss option --lr 1e-3 --batch 8
     --epochs 1"""
-    recipe = dict(stage=stage, adapter_policy=adapter_policy, loss=loss, epochs=epochs,
-        answer_share=answer_share, mix=read_weights(mix), lr=read_rate(lr), batch=batch,
-        respondents=respondents, limit=limit, max_tokens=max_tokens, micro=micro, rank=rank, seed=seed)
+    recipe = dict(stage=stage, adapter_policy=adapter_policy, loss=loss, epochs=epochs, seed=seed,
+        answer_share=answer_share, mix=read_weights(mix), lr=read_rate(lr), batch=batch, rank=rank,
+        respondents=respondents, limit=limit, max_tokens=max_tokens, micro=micro)
     given = {k: v for k, v in recipe.items() if v is not None}
     run = dict(validate_every=validate_every, patience=patience, minutes=minutes,
         save_every=save_every, overwrite=overwrite,

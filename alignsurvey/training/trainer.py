@@ -554,15 +554,19 @@ def _say_what_fits(run, recipe):
         print(f"few steps at a small rate ({steps} at {recipe.lr:g}): what fits a model of this "
             f"width and {n:,} records is lr={fit['lr']:g}, batch={fit['batch']} (fitting_recipe)")
 
+# %% ../../nbs/training/07_trainer.ipynb #swm1
 def _say_who_meets(run, recipe):
-    "A sentence where the steps hold one or two people, of many."
+    "A sentence where the steps hold a few people, of many."
     who = run.order.who
     people = len(np.unique(who))
-    a_step = max(recipe.respondents, recipe.batch*people/len(who))
-    if people >= 8 and a_step < 4:
+    a_step = min(recipe.batch, max(recipe.respondents, recipe.batch*people/len(who)))
+    if people >= 2*_MEET and a_step < _MEET:
+        batch = '' if recipe.batch >= _MEET else f' and batch={_MEET}'
         print(f"a step of {recipe.batch} records comes from about {a_step:.1f} of {people:,} "
-            "respondents: little is learnt so of how people differ; try respondents=8, which "
-            "takes longer")
+            f"respondents: little is learnt so of how people differ; try respondents={_MEET}"
+            f"{batch}, which takes longer")
+
+_MEET = 8    # respondents
 
 # %% ../../nbs/training/07_trainer.ipynb #c017
 def _write(trainer, run, whole):
