@@ -120,7 +120,8 @@ def test_twenty_steps_of_the_command_on_two_nodes(base, tmp_path):
     write_records(people(20), tmp_path/'train.jsonl')
     args = [tmp_path/'train.jsonl', tmp_path/'two', '--model', base, '--loss', 'option', '--lr', .01, '--batch', 4, '--micro', 2, '--epochs', 2]
     said, _ = as_slurm(tmp_path, *args)
-    assert said.startswith('20 steps of 4 records') and said.splitlines()[1:] == [str(tmp_path/'two')]       # one of them speaks
+    plan, who_meets, out = said.splitlines()       # one of them speaks
+    assert plan.startswith('20 steps of 4 records') and 'about 2.0 of 20 respondents' in who_meets and out == str(tmp_path/'two')
     sft(load_model(base), people(20), tmp_path/'one', loss='option', lr=.01, batch=4, micro=2, epochs=2)
     assert card(tmp_path/'one')['steps'] == card(tmp_path/'two')['steps'] == 20 and card(tmp_path/'two')['share_prefixes']
     assert same(tmp_path/'one', tmp_path/'two')
