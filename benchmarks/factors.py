@@ -25,7 +25,7 @@ from alignsurvey.study.study import ordered, study_records
 from alignsurvey.training.rival import beside_shares
 from learning_curve import (OFFSET, PLAIN, demo_study_of, difference, first_answers, log_scores,
     of, people, splits)
-from options import Options
+from options import Options, joined
 
 VALIDATION = 80    # respondents who judge, at most, and as many for a temperature
 TOLD = demo_study_of().settings['background']
@@ -39,7 +39,7 @@ class Try:
     about: str = ''    # the group that it stands in
     training: dict = field(default_factory=dict)    # what `sft` is told
     records: dict = field(default_factory=dict)    # what the study is told
-    taught: str = ''    # what becomes of the training records: apart or turned
+    turned: bool = False    # the training records are those of three orders
     layers: list = None    # that get an adapter; None: all linear ones
     first: str = ''    # another survey, from which it learns first
     model: str = ''    # the try whose model is asked; none: its own
@@ -54,7 +54,7 @@ TRIES = {
     'three epochs': Try('steps', dict(epochs=3)),
     'batch of 2': Try('steps', dict(batch=2, micro=2)),
     'batch of 32': Try('steps', dict(batch=32)),
-    'answers apart': Try('steps', taught='apart'),
+    'answers apart': Try('steps', dict(respondents=8)),
     'rank 2': Try('adapter', dict(rank=2, alpha=4)),
     'rank 32': Try('adapter', dict(rank=32, alpha=64)),
     'attention alone': Try('adapter', dict(adapter_policy='continue'), layers=ATTENTION),
@@ -66,7 +66,7 @@ TRIES = {
     'after another survey': Try('stages', dict(adapter_policy='continue'), first='ess'),
     'letters alone': Try('prompt', records=dict(answer_form='label')),
     'options as asked': Try('prompt', records=dict(order='flip')),
-    'three orders trained': Try('prompt', taught='turned'),
+    'three orders trained': Try('prompt', turned=True),
     'no background': Try('prompt', records=dict(background=[])),
     'own answers told': Try('prompt', records=dict(background=[*TOLD, *MORE])),
     'three orders averaged': Try('asking', model='plain', asked='turned'),
@@ -93,16 +93,6 @@ def variant(changes, *groups):
     return [ordered(study, of(records, who)) for who in groups]
 
 
-def taught(how, train):
-    "The training records, or what a try makes of them."
-    if how == 'turned':
-        return reorder(train, 'cyclic')
-    if how == 'apart':    # as if each answer were another respondent's
-        alone = [f'{who} {item}' for who, item in named(train)]
-        return train.remove_columns('respondent_id').add_column('respondent_id', alone)
-    return train
-
-
 def on_layers(lm, layers, folder):
     "The model with an untrained adapter on some layers."
     from peft import LoraConfig, get_peft_model
@@ -126,8 +116,10 @@ def trained(one, train, folder):
     if one.first:
         lm = sft(lm, some_answers(one.first, len(train)), folder/'first', overwrite=True, seed=0,
             **PLAIN)
+    if one.turned:
+        train = reorder(train, 'cyclic')
     settings = PLAIN | one.training
-    return sft(lm, taught(one.taught, train), folder/'adapter', overwrite=True, seed=0, **settings)
+    return sft(lm, train, folder/'adapter', overwrite=True, seed=0, **settings)
 
 
 def says(lm, how, train, validation, others):
@@ -229,12 +221,9 @@ def run(size, names, folder, quick):
     return rows
 
 
-def joined(file, found):
-    "Rows of a file, those found anew replaced, in the order of the tries."
-    anew = {row['change'] for row in found}
-    before = read_json(file) if file.exists() else []
-    kept = [row for row in before if row['change'] not in anew]
-    return sorted(kept + found, key=lambda row: list(TRIES).index(row['change']))
+def in_order(rows):
+    "In the order of the tries."
+    return sorted(rows, key=lambda row: list(TRIES).index(row['change']))
 
 
 if __name__ == '__main__':
@@ -244,4 +233,5 @@ if __name__ == '__main__':
     given = ask.parse_args()
     folder = given.out.parent/'runs' if given.quick else Path('runs/factors')
     rows = run(given.size, given.tries, folder, given.quick)
-    write_json(given.out, joined(given.out, rows), end='\n')
+    rows = in_order(joined(given.out, rows, lambda row: row['change']))
+    write_json(given.out, rows, end='\n')

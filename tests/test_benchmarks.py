@@ -50,7 +50,7 @@ def script(monkeypatch):
 
 
 def test_a_size_keeps_its_other_rows_and_validation_chooses_among_all(script, tmp_path):
-    joined = script('learning_curve').joined
+    joined = script('learning_curve').with_chosen
 
     def row(predictor, test, validation=None, answers=250):
         size = dict(survey='s', answers=answers, items=6, seed=0, predictor=predictor)

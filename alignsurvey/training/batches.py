@@ -104,7 +104,7 @@ def order_of(
     who, # for each record, its respondent
     tasks=None, # for each record, its task; needed where the recipe has a mix
 )->RespondentOrder:
-    "The order in which a run takes its records: so many respondents in a step, at least."
+    "The order in which a run takes its records: about so many respondents in a step, or more."
     together = None    # all of one, whoever has how many
     if recipe.respondents > 1:
         together = max(1, recipe.batch//recipe.respondents)
